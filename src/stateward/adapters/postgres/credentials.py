@@ -1,0 +1,104 @@
+"""A login for one call: made after the gate, a member of the group that the policy names, dropped when the call ends."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from psycopg import AsyncConnection, Error
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+
+from stateward.adapters.postgres.database import Connection, Database
+from stateward.adapters.postgres.statements import statements
+from stateward.errors import ConfigurationError
+from stateward.model.effect import Credential, Transaction
+from stateward.model.values import Json
+from stateward.model.verdict import Permit
+
+_SQL = statements("database")
+_LIFE_SECONDS = 3600
+
+
+class PostgresCredentials:
+    """Mints logins on the runtime's own server.
+
+    Args:
+        database: Its user must be allowed to create roles; `stateward doctor` says so.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    @asynccontextmanager
+    async def lend(self, permit: Permit, *, role: str, attempt: int) -> AsyncIterator[Credential]:
+        """A login in the group `role`, for as long as the block lasts.
+
+        Raises:
+            ConfigurationError: the role is missing, or our user may not create roles.
+        """
+        user = f"stateward_call_{permit.action}_{attempt}_{secrets.token_hex(3)}"
+        password = secrets.token_urlsafe(24)
+        await self._mint(user, role, password)
+        try:
+            secret = make_conninfo(self._db.uri, user=user, password=password)
+            yield Credential(identity=permit.identity or role, user=user, secret=secret)
+        finally:
+            await self._unmint(user)
+
+    @asynccontextmanager
+    async def transaction(
+        self, permit: Permit, credential: Credential, *, attempt: int
+    ) -> AsyncIterator[Transaction]:
+        """A connection as the lent login; a write settles in it, or is rolled back."""
+        async with await AsyncConnection.connect(credential.secret, row_factory=dict_row) as connection:
+            work = _Transaction(connection)
+            yield work
+            if permit.effect == "write":
+                await work.commit_settled()
+
+    async def sweep(self) -> None:
+        """Drop logins that a crash left behind."""
+        with suppress(Error):  # a user that may not drop roles has none of its own to drop either
+            await self._db.one(_SQL["sweep_roles"])
+
+    async def _mint(self, user: str, role: str, password: str) -> None:
+        values: dict[str, Any] = {"user": user, "role": role, "seconds": _LIFE_SECONDS}
+        try:
+            async with self._db.pool.connection() as connection:
+                verifier = _verifier(connection, user, password)
+                await connection.execute(_SQL["mint"], values | {"verifier": verifier})
+        except Error as error:
+            raise ConfigurationError(f"no login could be made for {role!r}: {str(error).strip()}") from error
+
+    async def _unmint(self, user: str) -> None:
+        with suppress(Error):  # it expires by itself, and the next start sweeps it
+            await self._db.one(_SQL["unmint"], {"user": user})
+
+
+class _Transaction:
+    """What a tool's `effect.transaction()` yields."""
+
+    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+        self.connection = connection
+        self._result: tuple[Json] | None = None
+
+    def settle(self, result: Json) -> None:
+        """Keep the result for the commit."""
+        self._result = (result,)
+
+    async def commit_settled(self) -> None:
+        """Settle on this connection; leaving it commits both."""
+        if self._result is None:
+            raise ConfigurationError(
+                "a write left its transaction without tx.settle(result): it was rolled back"
+            )
+        await self.connection.execute(_SQL["settle_here"], {"result": Jsonb(self._result[0])})
+
+
+def _verifier(connection: Connection, user: str, password: str) -> str:
+    # The server is sent a SCRAM verifier, so the password stands in none of its logs.
+    return connection.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()

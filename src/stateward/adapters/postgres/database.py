@@ -1,0 +1,153 @@
+"""The connection pool, transactions, and the schema: migrated once, under a polled advisory lock."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import AsyncConnection, Error, sql
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from stateward.adapters.postgres.statements import migrations, statements
+from stateward.errors import DatabaseError
+
+Connection = AsyncConnection[DictRow]
+Row = Mapping[str, Any]
+
+_LOCK_CLASS = 0x5357  # "SW": the class of our workers' signs of life among advisory locks
+_SQL = statements("database")
+_JOURNAL = statements("journal")
+
+
+class Database:
+    """One pool on one database.
+
+    Args:
+        uri: A libpq connection string.
+        size: Most connections of the pool.
+    """
+
+    def __init__(self, uri: str, *, size: int = 10) -> None:
+        self.uri = uri
+        self.worker = secrets.randbits(31)
+        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            uri,
+            min_size=1,
+            max_size=size,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c search_path=stateward"},
+        )
+        self._life: Connection | None = None
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            DatabaseError: nobody answers at the address, or the login is refused.
+        """
+        try:
+            await (await AsyncConnection.connect(self.uri, connect_timeout=10)).close()
+        except Error as error:
+            raise DatabaseError(
+                f"Postgres cannot be reached: {str(error).strip()}. Check DATABASE_URL."
+            ) from error
+        await self.pool.open(wait=True)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._life is not None:
+            await self._life.close()
+        await self.pool.close()
+
+    async def live(self) -> None:
+        """Show a sign of life that ends with this process: an advisory lock on a connection of its own."""
+        if self._life is not None and not self._life.closed and not self._life.broken:
+            return
+        self._life = await AsyncConnection.connect(self.uri, autocommit=True, row_factory=dict_row)
+        await self._life.execute(_JOURNAL["hold_sign_of_life"], {"class": _LOCK_CLASS, "worker": self.worker})
+
+    async def lives(self, worker: int) -> bool:
+        """Whether that worker still shows its sign of life."""
+        row = await self.one(_JOURNAL["worker_lives"], {"class": _LOCK_CLASS, "worker": worker})
+        return row is not None and not row["dead"]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction."""
+        async with self.pool.connection() as connection, connection.transaction():
+            yield connection
+
+    async def one(self, statement: bytes, values: Mapping[str, Any] | None = None) -> Row | None:
+        """The first row of a statement of its own."""
+        async with self.pool.connection() as connection:
+            return await fetch_one(connection, statement, values)
+
+    async def all(self, statement: bytes, values: Mapping[str, Any] | None = None) -> Sequence[Row]:
+        """All rows of a statement of its own."""
+        async with self.pool.connection() as connection:
+            return await (await connection.execute(statement, values)).fetchall()
+
+    async def about(self) -> Row:
+        """Version, database, user, and whether logins can be minted."""
+        row = await self.one(_SQL["about"])
+        if row is None:
+            raise DatabaseError("the server says nothing about itself")
+        return row
+
+    async def migrate(
+        self, extra: Sequence[tuple[str, str]] = (), *, then: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Bring the schema up to date, once, whoever else tries at the same time.
+
+        Args:
+            extra: Name and text of a workflow's own migrations, after ours.
+            then: Runs under the same lock, for LangGraph's own tables.
+
+        Raises:
+            DatabaseError: a migration that has run has another text now.
+        """
+        async with await AsyncConnection.connect(
+            self.uri, autocommit=True, row_factory=dict_row
+        ) as connection:
+            await _poll_lock(connection)
+            await connection.execute(_SQL["create_schema"])
+            await connection.execute(_SQL["create_migrations"])
+            await _apply(connection, [*migrations(), *extra])
+            if then is not None:
+                await then()
+            await connection.execute(_SQL["unlock"])
+
+
+async def fetch_one(
+    connection: Connection, statement: bytes, values: Mapping[str, Any] | None = None
+) -> Row | None:
+    """The first row."""
+    return await (await connection.execute(statement, values)).fetchone()
+
+
+async def _poll_lock(connection: Connection) -> None:
+    while True:
+        row = await fetch_one(connection, _SQL["try_lock"])
+        if row is not None and row["locked"]:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _apply(connection: Connection, wanted: Sequence[tuple[str, str]]) -> None:
+    rows = await (await connection.execute(_SQL["migrations"])).fetchall()
+    done = {row["name"]: row["checksum"] for row in rows}
+    for name, text in wanted:
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        if name not in done:
+            async with connection.transaction():
+                # The text comes from our own files; a parameterless execute may hold many statements.
+                await connection.execute(sql.SQL(text))  # pyright: ignore[reportArgumentType]
+                await connection.execute(_SQL["note_migration"], {"name": name, "checksum": checksum})
+        elif done[name] != checksum:
+            raise DatabaseError(f"migration {name} has run with another text: restore it and add a new one")

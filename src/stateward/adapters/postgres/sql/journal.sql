@@ -1,0 +1,73 @@
+-- name: insert_action
+-- Records a judged action; the same action judged again stays as it was judged at first.
+insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
+                              arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons,
+                              status, response)
+values (%(action_id)s, %(thread)s, %(tenant)s, %(turn)s, %(position)s, %(call_id)s, %(edit)s, %(tool)s,
+        %(tool_digest)s, %(arguments)s::jsonb, %(arguments_digest)s, %(effect)s, %(identity)s, %(idempotent)s,
+        %(policy)s, %(policy_digest)s, %(verdict)s, %(reasons)s::jsonb, %(status)s, %(response)s)
+on conflict (action_id) do nothing
+returning action_id;
+
+-- name: turn
+-- The actions of a turn that stand, by position.
+select * from stateward.action
+ where thread_id = %(thread)s and turn = %(turn)s and status <> 'superseded'
+ order by position, edit;
+
+-- name: action
+-- One action.
+select * from stateward.action where action_id = %(action_id)s;
+
+-- name: set_action
+-- Changes an action's status while it waits for people.
+update stateward.action
+   set status = %(status)s, response = %(response)s, approvers = %(approvers)s
+ where action_id = %(action_id)s and status = 'asked'
+returning action_id;
+
+-- name: reserve
+-- Uses up the permit, or says what became of it.
+select * from stateward.reserve(%(action_id)s, %(digest)s, %(worker)s, %(actor)s);
+
+-- name: restart
+-- A new attempt of an effect whose outcome is unknown; 0 when somebody else was faster.
+select stateward.restart_effect(%(action_id)s, %(attempt)s, %(worker)s, %(actor)s) as attempt;
+
+-- name: move_effect
+-- Settles, fails, loses or abandons an open effect; false when this attempt does not own it any more.
+select stateward.move_effect(%(action_id)s, %(attempt)s, %(status)s, %(result)s::jsonb, %(error)s, %(actor)s) as moved;
+
+-- name: effect
+-- What is known of an effect.
+select * from stateward.effect where action_id = %(action_id)s;
+
+-- name: consume_read
+-- A read needs no reservation; its permit stays for the replay of a crashed step.
+update stateward.action set status = 'consumed'
+ where action_id = %(action_id)s and effect = 'read' and status in ('permitted', 'consumed')
+returning action_id;
+
+-- name: usage
+-- How often a tool was reserved or settled within a window, and the sum of one of its arguments.
+select count(*) as calls,
+       coalesce(sum(case when jsonb_typeof(arguments -> %(argument)s) = 'number'
+                           or arguments ->> %(argument)s ~ '^-?[0-9]+(\.[0-9]+)?$'
+                         then (arguments ->> %(argument)s)::numeric end), 0)::float8 as total
+  from stateward.effect
+ where tenant = %(tenant)s and tool = %(tool)s and status in ('reserved', 'settled', 'unknown')
+   and reserved_at > clock_timestamp() - %(window)s::interval and action_id <> %(excluding)s;
+
+-- name: checkpoint_exists
+-- Whether the state that an action follows from is in the database.
+select 1 as found from stateward.checkpoints where thread_id = %(thread)s and checkpoint_id = %(checkpoint)s limit 1;
+
+-- name: worker_lives
+-- Whether the worker still holds its sign of life.
+select not exists (select 1 from pg_locks
+                    where locktype = 'advisory' and classid = %(class)s and objid = %(worker)s and granted
+                      and database = (select oid from pg_database where datname = current_database())) as dead;
+
+-- name: hold_sign_of_life
+-- Held by a worker's own connection until it dies.
+select pg_advisory_lock(%(class)s::int, %(worker)s::int);

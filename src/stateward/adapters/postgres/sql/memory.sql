@@ -1,0 +1,45 @@
+-- name: put_item
+-- Writes an item; a new value counts the version up and starts its retention anew.
+insert into stateward.memory as m (tenant, subject, namespace, key, kind, purpose, value, source, expires_at)
+values (%(tenant)s, %(subject)s, %(namespace)s, %(key)s, %(kind)s, %(purpose)s, %(value)s::jsonb, %(source)s,
+        clock_timestamp() + %(keep)s::interval)
+on conflict (tenant, subject, purpose, namespace, key) do update
+   set value = excluded.value, kind = excluded.kind, source = excluded.source, version = m.version + 1,
+       created_at = case when m.expires_at <= clock_timestamp() then clock_timestamp() else m.created_at end,
+       updated_at = clock_timestamp(), expires_at = excluded.expires_at
+returning version;
+
+-- name: get_item
+-- One item that has not expired; reading changes nothing.
+select * from stateward.memory
+ where tenant = %(tenant)s and subject = %(subject)s and purpose = %(purpose)s
+   and namespace = %(namespace)s and key = %(key)s and expires_at > clock_timestamp();
+
+-- name: delete_item
+-- Removes one item.
+delete from stateward.memory
+ where tenant = %(tenant)s and subject = %(subject)s and purpose = %(purpose)s
+   and namespace = %(namespace)s and key = %(key)s
+returning key;
+
+-- name: search_items
+-- Items below a namespace that have not expired, best match first where words are given, else newest first.
+select *, case when %(query)s::text is null then 0
+               else ts_rank(search, plainto_tsquery('simple', %(query)s)) end as rank
+  from stateward.memory
+ where tenant = %(tenant)s and subject = %(subject)s and purpose = %(purpose)s
+   and namespace[1:cardinality(%(prefix)s::text[])] = %(prefix)s::text[]
+   and (%(query)s::text is null or search @@ plainto_tsquery('simple', %(query)s))
+   and expires_at > clock_timestamp()
+ order by rank desc, updated_at desc, key;
+
+-- name: namespaces
+-- The namespaces that hold something.
+select distinct namespace from stateward.memory
+ where tenant = %(tenant)s and subject = %(subject)s and purpose = %(purpose)s and expires_at > clock_timestamp()
+ order by namespace;
+
+-- name: sweep
+-- Deletes what has expired, in batches.
+delete from stateward.memory
+ where ctid in (select ctid from stateward.memory where expires_at <= clock_timestamp() limit 1000);

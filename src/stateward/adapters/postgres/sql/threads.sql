@@ -1,0 +1,44 @@
+-- name: open_thread
+-- Opens a thread; one that exists stays as it is.
+insert into stateward.thread (thread_id, tenant, principal, roles, requester, purpose, subject, graph, graph_version)
+values (%(thread)s, %(tenant)s, %(principal)s, %(roles)s, %(requester)s, %(purpose)s, %(subject)s, %(graph)s,
+        %(graph_version)s)
+on conflict (thread_id) do nothing
+returning thread_id;
+
+-- name: find_thread
+-- A thread as it was opened.
+select * from stateward.thread where thread_id = %(thread)s;
+
+-- name: list_threads
+-- The threads of a tenant, newest first, optionally about one subject.
+select * from stateward.thread
+ where (%(tenant)s::text is null or tenant = %(tenant)s)
+   and (%(subject)s::text is null or subject = %(subject)s)
+ order by created_at desc;
+
+-- name: mark_thread
+-- Changes the status; nothing comes back when it was so already.
+update stateward.thread set status = %(status)s, updated_at = clock_timestamp()
+ where thread_id = %(thread)s and status <> %(status)s
+returning thread_id;
+
+-- name: count_steps
+-- Adds to the thread's steps and returns their number.
+update stateward.thread set steps = steps + %(steps)s where thread_id = %(thread)s returning steps;
+
+-- name: append
+-- One ledger entry at the end of the thread's chain.
+select stateward.append(%(thread)s, %(kind)s, %(actor)s, %(action)s, %(tool)s, %(detail)s::jsonb) as seq;
+
+-- name: entries
+-- The ledger, in the order of the chains.
+select thread_id, seq, prev, hash, entry from stateward.ledger
+ where %(thread)s::text is null or thread_id = %(thread)s
+ order by thread_id, seq;
+
+-- name: heads
+-- Where each thread's row says that its chain ends.
+select thread_id, head_seq, head_hash from stateward.thread
+ where %(thread)s::text is null or thread_id = %(thread)s
+ order by thread_id;

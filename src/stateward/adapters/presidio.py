@@ -1,0 +1,307 @@
+"""Personal data found by Microsoft Presidio's recognizers, each judged by a rule that spares references.
+
+Presidio, spaCy and tldextract are imported when something is scanned for the first time, and nothing here
+makes a request: suffixes come from the list inside tldextract, and a name model is never downloaded. What is
+used is Presidio's registry and recognizers, not its engine: that one's context enhancer takes quadratic time
+and does nothing without a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from stateward.adapters.presidio_rules import OWN_PATTERNS, RULES, STOCK_RECOGNIZERS
+from stateward.errors import ConfigurationError, RedactionFailed
+from stateward.model.memory import Coverage, Finding
+
+_CHUNK = 4_000
+_MARGIN = 320
+_CACHED_TEXTS = 4_096
+_LOAD_SECONDS = 120.0
+_ACCEPTED_SCORE = 0.6
+_NAMES = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "NRP"})
+_NAME_CANARIES = (
+    "My name is John Smith and I live in London.",
+    "She is an American lawyer who works for Microsoft Corporation in New York.",
+    "Barack Obama met the Germans at Google in Paris, France.",
+)
+
+
+class PresidioRedactor:
+    """A `Redactor` over Presidio: patterns always, names where a model is there.
+
+    Args:
+        ner_model: An installed spaCy model (`en_core_web_lg`) or the path of one. Without it, people and
+            places are not found, and `coverage` says so.
+        language: The language of the model (ISO 639-1). The words that introduce a number are English.
+        timeout_seconds: How long one scan may take before it is refused; less than Presidio's own limit for a
+            pattern (60 s, `REGEX_TIMEOUT_SECONDS`), after which it skips the pattern. Loading has two minutes
+            of its own.
+    """
+
+    def __init__(
+        self, *, ner_model: str | Path | None = None, language: str = "en", timeout_seconds: float = 20.0
+    ) -> None:
+        self._model = ner_model
+        self._language = language
+        self._timeout = timeout_seconds
+        self._opening = threading.Lock()
+        self._engine: _Engine | None = None
+        self._secret = secrets.token_bytes(32)
+        self._known: dict[bytes, list[Finding]] = {}
+
+    def coverage(self, entities: Iterable[str]) -> Coverage:
+        """Which of the entity types are looked for. With a model, the first call loads it.
+
+        Raises:
+            ConfigurationError: the model is not installed.
+            RedactionFailed: Presidio cannot be loaded, or does not find a known sample.
+        """
+        asked = sorted(set(entities))
+        covered = frozenset(RULES) if self._model is None else self._open().covered
+        return Coverage(
+            covered=tuple(e for e in asked if e in covered),
+            uncovered=tuple(e for e in asked if e not in covered),
+            engine=f"presidio-analyzer {version('presidio-analyzer')}, {self._model_name()}",
+        )
+
+    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+        """The findings of each text, by position. What is not covered is not looked for: see `coverage`.
+
+        Raises:
+            RedactionFailed: the scan failed or took too long; nothing may be written then.
+        """
+        try:
+            async with asyncio.timeout(_LOAD_SECONDS):
+                engine = await asyncio.to_thread(self._open)
+            return await self._scan(engine, texts, entities)
+        except RedactionFailed:
+            raise
+        except ConfigurationError as error:
+            raise RedactionFailed(error.message) from error
+        except TimeoutError:
+            raise RedactionFailed(
+                f"looking for personal data took longer than {self._timeout:g} s, or Presidio longer than"
+                f" {_LOAD_SECONDS:g} s to load: keep shorter texts, or raise the limit"
+            ) from None
+        except (Exception, SystemExit) as error:
+            # The text of the error may quote what was scanned, so that only its type is told.
+            raise RedactionFailed(
+                f"Presidio failed with {type(error).__name__}: nothing was written"
+            ) from None
+
+    async def _scan(
+        self, engine: _Engine, texts: Sequence[str], entities: frozenset[str]
+    ) -> list[list[Finding]]:
+        digests = [self._digest(text, entities) for text in texts]
+        missing = {d: text for d, text in zip(digests, texts, strict=True) if d not in self._known}
+        found = {digest: self._known[digest] for digest in digests if digest not in missing}
+        if missing:
+            deadline = time.monotonic() + self._timeout
+            async with asyncio.timeout(self._timeout):
+                fresh = await asyncio.to_thread(_find_all, engine, missing, entities, deadline)
+            # Kept only here: a scan that ran out of time must not be remembered as one that found nothing.
+            self._remember(fresh)
+            found |= fresh
+        return [list(found[digest]) for digest in digests]
+
+    def _digest(self, text: str, entities: frozenset[str]) -> bytes:
+        head = " ".join(sorted(entities))
+        return hashlib.blake2b(
+            f"{head}\n{text}".encode(errors="surrogatepass"), key=self._secret, digest_size=32
+        ).digest()
+
+    def _remember(self, fresh: Mapping[bytes, list[Finding]]) -> None:
+        self._known.update(fresh)
+        for digest in list(self._known)[: max(0, len(self._known) - _CACHED_TEXTS)]:
+            self._known.pop(digest, None)
+
+    def _open(self) -> _Engine:
+        with self._opening:
+            if self._engine is None:
+                self._engine = _open_engine(self._model, self._language, self._timeout)
+            return self._engine
+
+    def _model_name(self) -> str:
+        return "no name model" if self._model is None else f"names by {Path(self._model).name}"
+
+
+class _Hit(Protocol):
+    entity_type: str
+    start: int
+    end: int
+    score: float
+
+
+class _Recognizer(Protocol):
+    def analyze(self, *, text: str, entities: list[str], nlp_artifacts: object) -> list[_Hit] | None: ...
+
+
+class _Registry(Protocol):
+    def get_recognizers(self, *, language: str, entities: list[str]) -> list[_Recognizer]: ...
+
+
+class _Names(Protocol):
+    """Presidio's wrapper of a spaCy pipeline."""
+
+    def load(self) -> None: ...
+    def process_text(self, text: str, language: str) -> object: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Engine:
+    """Presidio's recognizers, loaded and proven."""
+
+    registry: _Registry
+    names: _Names | None
+    language: str
+    covered: frozenset[str]
+
+    def find(self, text: str, entities: frozenset[str], deadline: float) -> list[Finding]:
+        wanted = sorted(entities & self.covered)
+        if not wanted or not text.strip():
+            return []
+        recognizers = self.registry.get_recognizers(language=self.language, entities=wanted)
+        found: set[Finding] = set()
+        for low, high, owned in _chunks(len(text)):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            hits = self._hits(text[low:high], recognizers, wanted)
+            found.update(
+                finding for hit in hits if low + hit.start in owned for finding in _judged(text, low, hit)
+            )
+        return sorted(found, key=lambda f: (f.start, f.end, f.entity))
+
+    def _hits(self, text: str, recognizers: Sequence[_Recognizer], wanted: list[str]) -> Iterator[_Hit]:
+        read = self.names.process_text(text, self.language) if self.names and _NAMES & set(wanted) else None
+        for recognizer in recognizers:
+            for hit in recognizer.analyze(text=text, entities=wanted, nlp_artifacts=read) or ():
+                if hit.entity_type in wanted:
+                    yield hit
+
+
+def _find_all(
+    engine: _Engine, texts: Mapping[bytes, str], entities: frozenset[str], deadline: float
+) -> dict[bytes, list[Finding]]:
+    return {digest: engine.find(text, entities, deadline) for digest, text in texts.items()}
+
+
+def _chunks(length: int) -> Iterator[tuple[int, int, range]]:
+    """Overlapping pieces, each with the starts that it answers for.
+
+    Presidio compares every hit with every other to remove duplicates, which makes one long text quadratic.
+    """
+    low = 0
+    while True:
+        high = min(low + _CHUNK, length)
+        last = high == length
+        yield low, high, range(low + _MARGIN if low else 0, length if last else high - _MARGIN)
+        if last:
+            return
+        low = high - 2 * _MARGIN
+
+
+def _judged(text: str, offset: int, hit: _Hit) -> Iterator[Finding]:
+    rule = RULES.get(hit.entity_type)
+    start, end = offset + hit.start, offset + hit.end
+    for low, high in rule.judge(text, start, end) if rule else [(start, end)]:
+        yield Finding(
+            entity=hit.entity_type, start=low, end=high, score=max(float(hit.score), _ACCEPTED_SCORE)
+        )
+
+
+def _open_engine(model: str | Path | None, language: str, timeout_seconds: float) -> _Engine:
+    try:
+        _check_limit(timeout_seconds)
+        names, labels = (None, frozenset[str]()) if model is None else _load_names(str(model), language)
+        registry = _registry(language, sorted(labels))
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:  # spaCy's command line calls sys.exit where it fails
+        raise RedactionFailed(f"Presidio cannot be loaded ({type(error).__name__}: {error})") from error
+    engine = _Engine(registry=registry, names=names, language=language, covered=frozenset(RULES) | labels)
+    _prove(engine)
+    return engine
+
+
+def _check_limit(timeout_seconds: float) -> None:
+    limit = getattr(import_module("presidio_analyzer.pattern_recognizer"), "REGEX_TIMEOUT_SECONDS", 60)
+    if timeout_seconds >= float(limit):
+        raise ConfigurationError(
+            f"timeout_seconds is {timeout_seconds:g}, but Presidio silently skips a pattern after {limit} s:"
+            " choose a shorter time, or raise REGEX_TIMEOUT_SECONDS"
+        )
+
+
+def _registry(language: str, labels: list[str]) -> _Registry:
+    presidio = cast("Any", import_module("presidio_analyzer"))
+    stock = cast("Any", import_module("presidio_analyzer.predefined_recognizers"))
+    # Presidio writes the text of an IBAN that it cannot check to its log.
+    logging.getLogger("presidio-analyzer").addFilter(_holds_no_text)
+    recognizers = [
+        presidio.PatternRecognizer(
+            supported_entity=entity,
+            supported_language=language,
+            name=f"Stateward {entity}",
+            patterns=[presidio.Pattern(entity, pattern, _ACCEPTED_SCORE)],
+        )
+        for entity, pattern in OWN_PATTERNS.items()
+    ]
+    for name in STOCK_RECOGNIZERS:
+        recognizer = getattr(stock, name)(supported_language=language)
+        # As Presidio's own loader does; made by hand, it misses an IBAN in small letters.
+        recognizer.global_regex_flags = re.DOTALL | re.MULTILINE | re.IGNORECASE
+        recognizers.append(recognizer)
+    if labels:
+        recognizers.append(stock.SpacyRecognizer(supported_language=language, supported_entities=labels))
+    return cast(
+        "_Registry", presidio.RecognizerRegistry(recognizers=recognizers, supported_languages=[language])
+    )
+
+
+def _holds_no_text(record: logging.LogRecord) -> bool:
+    return "validate text" not in str(record.msg)
+
+
+def _load_names(model: str, language: str) -> tuple[_Names, frozenset[str]]:
+    """The model, and which of Presidio's entity types its labels stand for."""
+    spacy = cast("Any", import_module("spacy"))
+    # Presidio would download a model that it does not find, and spaCy's download has no timeout and may exit.
+    if not (spacy.util.is_package(model) or Path(model).exists()):
+        raise ConfigurationError(f"the spaCy model {model!r} is not installed: install it, or give its path")
+    engines = cast("Any", import_module("presidio_analyzer.nlp_engine"))
+    names = engines.SpacyNlpEngine(models=[{"lang_code": language, "model_name": model}])
+    names.load()
+    pipeline = names.nlp[language]
+    meanings = names.ner_model_configuration.model_to_presidio_entity_mapping
+    labels = {
+        meanings.get(label, label)
+        for pipe in pipeline.pipe_names
+        if "doc.ents" in pipeline.get_pipe_meta(pipe).assigns
+        for label in pipeline.pipe_labels.get(pipe, ())
+    }
+    return cast("_Names", names), _NAMES & labels
+
+
+def _prove(engine: _Engine) -> None:
+    """Find a known sample of every entity type: what is claimed and dead would let everything through."""
+    for entity in sorted(engine.covered):
+        samples = (RULES[entity].canary,) if entity in RULES else _NAME_CANARIES
+        try:
+            live = any(engine.find(sample, frozenset({entity}), float("inf")) for sample in samples)
+        except Exception as error:
+            raise RedactionFailed(f"looking for {entity} fails ({type(error).__name__}: {error})") from error
+        if not live:
+            raise RedactionFailed(f"{entity} is not found in a known sample: check Presidio and its model")

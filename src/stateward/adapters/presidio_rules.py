@@ -1,0 +1,302 @@
+"""What counts as personal data: Presidio proposes a stretch of text, a judge says which part of it counts.
+
+Presidio's scores cannot tell a phone number from an order number, or an SSN from a ledger account; the words
+beside them can. Each entity type has a judge and a canary, a text in which it must be found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, cast
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a stretch that Presidio proposes is judged, and a text in which the entity type must be found."""
+
+    judge: Callable[[str, int, int], list[Span]]
+    canary: str
+
+
+def _words(alternatives: str) -> re.Pattern[str]:
+    """Whole words, where `_` and digits end a word as well, so that `phone_1` has the word phone."""
+    return re.compile(rf"(?<![A-Za-z])(?:{alternatives})(?![A-Za-z])", re.IGNORECASE)
+
+
+_ID = (
+    r"(?:inv|invoice|order|ref|reference|id|case|ticket|po|sku|part|item|code|serial|tracking|batch|lot|doc"
+    r"|document|contract|policy|claim|entry|journal|je|gl|ledger|account|acct|cost cent(?:er|re)|segment"
+    r"|project|version|build|release|commit|transaction|txn|trx|payment|shipment|delivery|asset|bill|receipt"
+    r"|quote|rma|job|task|record|row|page|section|session"
+    r"|trace|key|hash|run|period)s?"
+)
+_ID_BEFORE = re.compile(
+    rf"(?:(?<![A-Za-z]){_ID}|(?-i:[a-z]Id))\W*(?:(?:no|nr|num|number|id|is|ref|code)(?![A-Za-z])\W*)?$",
+    re.IGNORECASE,
+)
+_PHONE_BEFORE = re.compile(
+    r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|telefon|cellular|fax|hotline|whats ?app|sms)"
+    r"(?![A-Za-z])[^\n]*$"
+    r"|(?<![A-Za-z])(?:call(?:ed|ing)?|dial|ring|cell|mobile|mob|ph|reach(?:able|ed)?)(?![A-Za-z])"
+    r"(?:\W+(?:me|us|him|her|them|back|at|on|is|no|nr|number|to|via))*\W*$",
+    re.IGNORECASE,
+)
+_CARD_WORDS = _words(
+    r"cards?|visa|master ?card|amex|american express|maestro|discover|diners|jcb|union ?pay|pan|cc"
+)
+_BIRTH_WORDS = _words(r"born|d\.?o\.?b|date of birth|birth ?da(?:te|y)|birth")
+_SSN_WORDS = _words(r"ssns?|social(?: security)?|soc sec")
+_BANK_WORDS = _words(
+    r"bank (?:account|acct|a/c)|(?:checking|savings?|deposit) (?:account|acct)"
+    r"|(?<!gl )(?<!g/l )(?<!ledger )(?<!cost )(?<!customer )(?:account|acct|a/c) ?(?:numbers?|no|nr|#)"
+)
+_PASSPORT_WORDS = _words("passports?")
+_LICENSE_WORDS = _words(r"driver'?s?'? ?licen[cs]e|driving ?licen[cs]e|dl (?:no|number|#)|cdl")
+_ITIN_WORDS = _words(r"itin|individual taxpayer|tax ?payer|tax ?id|tin")
+_NHS_WORDS = _words(r"nhs|national health(?: service)?")
+_REFERENCE_BEFORE = re.compile(
+    r"(?<![A-Za-z])(?:inv|invoice|order|ref|reference|tracking|ticket|case|po|batch|sku|serial)s?\W*"
+    r"(?:(?:no|nr|num|number|id)(?![A-Za-z])\W*)?$",
+    re.IGNORECASE,
+)
+_VERSION_BEFORE = re.compile(r"(?:\bv|version|release|build)\W{0,3}$", re.IGNORECASE)
+
+_SEPARATOR = r"[ \u00a0\u202f.\-\u2010\u2011\u2013/()]"
+_NUMBER = re.compile(r"\d+")
+_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'\]\[{}|\\^`]+", re.IGNORECASE)
+_DATE = re.compile(
+    r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.](?:0?[1-9]|[12]\d|3[01])(?!\d)"
+    r"|(?:0?[1-9]|[12]\d|3[01])[-/.](?:0?[1-9]|[12]\d|3[01])[-/.](?:19|20)\d\d(?!\d)"
+    r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{4}|\d{6})?(?!\d)"
+)
+_MONEY_BEFORE = re.compile(r"(?:[€$£¥]|\b(?:EUR|USD|GBP|CHF|JPY))\s?[-+]?$", re.IGNORECASE)
+_MORE = re.compile(r"\s+\d")
+_MONEY_AFTER = re.compile(r"\s?(?:[€$£¥%]|(?:EUR|USD|GBP|CHF|JPY|units?|pcs|kg|km|ms)\b)", re.IGNORECASE)
+_NORTH_AMERICA = re.compile(
+    rf"(?:1{_SEPARATOR})?\(?[2-9]\d\d\)?{_SEPARATOR}{{0,2}}[2-9]\d\d{_SEPARATOR}\d{{4}}"
+)
+_PRIVATE_DOMAINS = frozenset({"corp", "example", "home", "internal", "invalid", "lan", "local", "test"})
+_CARD_BRANDS = (
+    # ISO/IEC 7812 ranges. These lengths count alone, the others of 12 to 19 digits only beside a card word:
+    # one in ten article numbers would be a card otherwise.
+    (re.compile(r"4"), {16}),
+    (re.compile(r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), {16}),
+    (re.compile(r"3[47]|2131|1800"), {15}),
+    (re.compile(r"30[0-5]|309|3[689]"), {14}),
+    (re.compile(r"35(?:2[89]|[3-8])|6011|64[4-9]|65|62|81"), {16}),
+    (re.compile(r"50|5[6-9]|6"), set[int]()),
+)
+
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+OWN_PATTERNS = {
+    "CREDIT_CARD": (
+        r"(?<!\w)(?<!\d[.,])"
+        r"(?:\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{4}([ -])\d{6}\2\d{4,5})"
+        r"(?!\w|[.,-]\d)"
+    ),
+    "DATE_OF_BIRTH": (
+        r"(?<!\w)(?:(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:(?:19|20)\d\d|\d\d)|(?:19|20)\d{6}"
+        rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH},? (?:19|20)\d\d"
+        rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? (?:19|20)\d\d)(?!\d)"
+    ),
+    "EMAIL_ADDRESS": (
+        # Presidio's own pattern takes the key of `user=jane@example.com` along.
+        r"(?<!\w)\w[\w.!#$%*+~^-]{0,127}(?:'[\w.!#$%*+~^-]{1,63})?@\w+(?:-+\w+)*(?:\.\w+(?:-+\w+)*)+"
+    ),
+    "MAC_ADDRESS": (
+        r"(?<![\w:.-])(?:[0-9A-F]{2}([:-])(?:[0-9A-F]{2}\1){4}[0-9A-F]{2}|[0-9A-F]{4}\.[0-9A-F]{4}\.[0-9A-F]{4})"
+        r"(?![\w:-])"
+    ),
+    "PHONE_NUMBER": rf"(?<![\w#])\(?\+?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,40}}(?!\w)",
+    "URL": _URL.pattern,
+}
+STOCK_RECOGNIZERS = (
+    "CryptoRecognizer",
+    "IbanRecognizer",
+    "IpRecognizer",
+    "NhsRecognizer",
+    "UsBankRecognizer",
+    "UsItinRecognizer",
+    "UsLicenseRecognizer",
+    "UsPassportRecognizer",
+    "UsSsnRecognizer",
+)
+
+
+def _as_found(text: str, start: int, end: int) -> list[Span]:
+    return [(start, end)]
+
+
+def _beside(words: re.Pattern[str], *, digits: int = 0) -> Callable[[str, int, int], list[Span]]:
+    """A judge that wants one of the words near, and a number of so many digits that is not a date."""
+
+    def judge(text: str, start: int, end: int) -> list[Span]:
+        found = text[start:end]
+        wrong = len(_digits(found)) < digits or _DATE.fullmatch(found)
+        return [] if wrong or not _near(words, text, start, end) else [(start, end)]
+
+    return judge
+
+
+def _birth(text: str, start: int, end: int) -> list[Span]:
+    return [(start, end)] if _near(_BIRTH_WORDS, text, start, end) else []
+
+
+def _near(words: re.Pattern[str], text: str, start: int, end: int, *, reach: int = 60) -> bool:
+    """Whether one of the words stands within reach, with no other number between it and the stretch."""
+    left = text[max(0, start - reach) : start]
+    before = [match.end() for match in words.finditer(left)]
+    if before and not _NUMBER.search(left, before[-1]):
+        return True
+    right = text[end : end + reach // 3]
+    after = words.search(right)
+    return after is not None and not _NUMBER.search(right, 0, after.start())
+
+
+def _digits(text: str) -> str:
+    """The digits of any script as ASCII."""
+    return "".join(str(int(c)) for c in text if c.isdecimal())
+
+
+def _attached(text: str, start: int, end: int) -> bool:
+    """Whether the stretch is a part of a longer reference, amount or address."""
+    before, after = text[max(0, start - 2) : start], text[end : end + 2]
+    return bool(re.search(r"[\w#+]$|\w[-./,:_]$", before) or re.match(r"\w|[-./,:_]\w", after))
+
+
+def _email(text: str, start: int, end: int) -> list[Span]:
+    """The address, if its domain can exist: a public one, or one that is set apart for private use."""
+    domain = text[start:end].rpartition("@")[2]
+    known = domain.rpartition(".")[2].lower() in _PRIVATE_DOMAINS or bool(_suffixes()(domain).fqdn)
+    return [(start, end)] if known else []
+
+
+@cache
+def _suffixes() -> Callable[[str], Any]:
+    tldextract = cast("Any", import_module("tldextract"))
+    # Without addresses it takes the list that it ships; by default it fetches one, without a time limit.
+    return cast("Callable[[str], Any]", tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None))
+
+
+def _card(text: str, start: int, end: int) -> list[Span]:
+    found = text[start:end]
+    digits = _digits(found)
+    lengths = next((usual for prefix, usual in _CARD_BRANDS if prefix.match(digits)), None)
+    if lengths is None or not _luhn(digits):
+        return []
+    plain = len(digits) in lengths or found != digits
+    before = text[max(0, start - 40) : start]
+    reference = re.search(r"\w-$", before) or _REFERENCE_BEFORE.search(before)
+    return [(start, end)] if (plain and not reference) or _near(_CARD_WORDS, text, start, end) else []
+
+
+def _luhn(digits: str) -> bool:
+    """The check digit of ISO/IEC 7812-1."""
+    doubled = (sum(divmod(2 * int(d), 10)) for d in digits[-2::-2])
+    return (sum(int(d) for d in digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def _ssn(text: str, start: int, end: int) -> list[Span]:
+    """Anything beside the words; alone only `536-90-4399`, unless a word makes it an order or account."""
+    if _near(_SSN_WORDS, text, start, end):
+        return [(start, end)]
+    written = re.fullmatch(r"[0-8]\d\d-\d\d-\d{4}", text[start:end])
+    free = not _attached(text, start, end) and not _ID_BEFORE.search(text[max(0, start - 40) : start])
+    return [(start, end)] if written and free else []
+
+
+def _ip(text: str, start: int, end: int) -> list[Span]:
+    return [] if _VERSION_BEFORE.search(text[max(0, start - 12) : start]) else [(start, end)]
+
+
+def _url(text: str, start: int, end: int) -> list[Span]:
+    """The whole address, which may be longer than the piece of text in which it was found."""
+    match = _URL.match(text, start)
+    return [(start, start + len(match[0].rstrip(".,;:!?)")))] if match else [(start, end)]
+
+
+def _phones(text: str, start: int, end: int) -> list[Span]:
+    """The phone numbers in a run of digits and separators, the longest first from the left."""
+    before = text[max(0, start - 40) : start].rpartition("\n")[2]
+    introduced = _PHONE_BEFORE.search(before) is not None
+    barred = _ID_BEFORE.search(before) is not None or _MONEY_BEFORE.search(before) is not None
+    groups = [match.span() for match in _NUMBER.finditer(text, start, end)]
+    spans: list[Span] = []
+    first = 0
+    while first < len(groups):
+        opening = _opening(text, groups[first][0], start)
+        unless = barred and first == 0 and text[opening] != "+"
+        ends = () if unless else reversed(range(first, min(first + 7, len(groups))))
+        last = next((i for i in ends if _is_phone(text, opening, groups[i][1], introduced)), None)
+        if last is not None:
+            spans.append((opening, groups[last][1]))
+        first = (first if last is None else last) + 1
+    return spans
+
+
+def _opening(text: str, start: int, limit: int) -> int:
+    while start > limit and text[start - 1] in "+(":
+        start -= 1
+    return start
+
+
+def _is_phone(text: str, start: int, end: int, introduced: bool) -> bool:
+    found = text[start:end]
+    digits = _digits(found)
+    if not 7 <= len(digits) <= 15 or _attached(text, start, end) or _DATE.match(found):
+        return False
+    if _MONEY_AFTER.match(text, end):
+        return False
+    if introduced:
+        return True
+    if found.lstrip("(").startswith("+"):
+        return _dialable(f"+{digits}")
+    return found != digits and not _in_table(text, start, end) and _national(found, digits)
+
+
+def _in_table(text: str, start: int, end: int) -> bool:
+    """Whether the groups, with nothing but spaces between them, go on to the left or to the right."""
+    spaced = re.fullmatch(r"[\d\s]+", text[start:end])
+    return bool(spaced and (re.search(r"\d\s+$", text[max(0, start - 9) : start]) or _MORE.match(text, end)))
+
+
+def _national(found: str, digits: str) -> bool:
+    """Whether a number without a word is written as in North America, Britain or France, or with 00."""
+    if digits.startswith("00"):
+        return _dialable(f"+{digits[2:]}")
+    if digits.startswith("0"):
+        return _dialable(digits, "GB") or _dialable(digits, "FR")
+    return _NORTH_AMERICA.fullmatch(found) is not None and _dialable(digits, "US")
+
+
+def _dialable(number: str, region: str | None = None) -> bool:
+    phonenumbers = cast("Any", import_module("phonenumbers"))
+    try:
+        return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, region)))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+RULES: Mapping[str, Rule] = {
+    "CREDIT_CARD": Rule(_card, "card 4111 1111 1111 1111"),
+    "CRYPTO": Rule(_as_found, "wallet 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
+    "DATE_OF_BIRTH": Rule(_birth, "born 1980-04-05"),
+    "EMAIL_ADDRESS": Rule(_email, "jane.doe@example.com"),
+    "IBAN_CODE": Rule(_as_found, "IBAN DE89 3704 0044 0532 0130 00"),
+    "IP_ADDRESS": Rule(_ip, "from 192.168.10.7"),
+    "MAC_ADDRESS": Rule(_as_found, "device 00:1A:2B:3C:4D:5E"),
+    "PHONE_NUMBER": Rule(_phones, "phone +1 212-555-0187"),
+    "UK_NHS": Rule(_beside(_NHS_WORDS), "NHS number 943 476 5919"),
+    "URL": Rule(_url, "https://example.com/people/7"),
+    "US_BANK_NUMBER": Rule(_beside(_BANK_WORDS), "bank account 945456787654"),
+    "US_DRIVER_LICENSE": Rule(_beside(_LICENSE_WORDS, digits=5), "driver's license H12234567"),
+    "US_ITIN": Rule(_beside(_ITIN_WORDS), "ITIN 911-70-1234"),
+    "US_PASSPORT": Rule(_beside(_PASSPORT_WORDS), "passport 912803456"),
+    "US_SSN": Rule(_ssn, "SSN 536-90-4399"),
+}

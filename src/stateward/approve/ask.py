@@ -1,0 +1,123 @@
+"""Make the question: what is asked, of whom, why, until when, and the digest that binds the answer to it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from stateward.model.approval import Approval, ApprovalKind, DecisionKind
+from stateward.model.thread import ThreadFacts
+from stateward.model.values import digest
+from stateward.model.verdict import Reason, Requirement
+from stateward.ports import ActionRow, Judged
+
+ACTION_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
+OUTCOME_DECISIONS: tuple[DecisionKind, ...] = ("done", "retry", "give_up")
+OUTCOME_STANDS = timedelta(days=30)
+
+
+def action_question(judged: Judged, thread: ThreadFacts) -> Approval:
+    """The question that goes with an `Ask`: every asking rule is in it.
+
+    Raises:
+        ValueError: the verdict is not an `Ask`.
+    """
+    if judged.verdict.kind != "ask":
+        raise ValueError(f"a verdict of {judged.verdict.kind} asks nothing")
+    action = judged.action
+    bound = [action.call.tool, action.call.arguments, action.tool_digest, judged.policy_digest]
+    return _question(
+        thread,
+        kind="action",
+        action=action.id,
+        turn=action.turn,
+        tool=action.call.tool,
+        arguments=action.call.arguments,
+        description=judged.description or _describe(judged),
+        requirements=judged.verdict.requirements,
+        allowed=ACTION_DECISIONS,
+        digest=digest([*bound, thread.thread, thread.principal, thread.tenant]),
+        editor=judged.editor,
+    )
+
+
+def outcome_question(row: ActionRow, thread: ThreadFacts, *, attempt: int, by: Sequence[str]) -> Approval:
+    """After a crash hid the outcome of a write that cannot be repeated: did it happen?"""
+    call = row.action.call
+    reason = Reason(rule=f"act.{call.tool}.unknown_outcome", because="it was cut off while it ran")
+    return _question(
+        thread,
+        kind="outcome",
+        action=row.action.id,
+        turn=row.action.turn,
+        tool=call.tool,
+        arguments=call.arguments,
+        description=(
+            f"`{call.tool}` was started (attempt {attempt}) and cut off before it could say whether it was done. "
+            "Look at the other side, then answer **done** (it happened), **retry** (it did not: run it again) "
+            "or **give up** (leave it)."
+        ),
+        requirements=(Requirement(by=tuple(by), within=OUTCOME_STANDS, reason=reason),),
+        allowed=OUTCOME_DECISIONS,
+        digest=digest([call.tool, call.arguments, row.action.tool_digest, attempt, thread.thread]),
+        salt=str(attempt),
+    )
+
+
+def escalation_question(
+    thread: ThreadFacts, *, action: str, turn: str, why: str, by: Sequence[str], within: timedelta
+) -> Approval:
+    """The workflow cannot go on by itself: a person says how, or ends it."""
+    reason = Reason(rule="escalate", because=why)
+    return _question(
+        thread,
+        kind="escalation",
+        action=action,
+        turn=turn,
+        tool="escalate",
+        arguments={"why": why},
+        description=f"The workflow cannot go on by itself: {why}. Respond with what it should do, or reject to end it.",
+        requirements=(Requirement(by=tuple(by), within=within, reason=reason),),
+        allowed=("respond", "reject"),
+        digest=digest([turn, why, thread.thread]),
+    )
+
+
+def approval_id(*parts: str) -> str:
+    """A short id for people, `A-` and eight letters or digits; the same parts give the same id."""
+    raw = hashlib.sha256("\0".join(parts).encode()).digest()
+    return "A-" + base64.b32encode(raw).decode()[:8]
+
+
+def _question(
+    thread: ThreadFacts,
+    *,
+    kind: ApprovalKind,
+    action: str,
+    requirements: tuple[Requirement, ...],
+    salt: str = "",
+    editor: str | None = None,
+    **fields: object,
+) -> Approval:
+    now = datetime.now(UTC)
+    return Approval(
+        id=approval_id(thread.thread, action, kind, salt),
+        kind=kind,
+        action=action,
+        tenant=thread.tenant,
+        thread=thread.thread,
+        requester=thread.requester,
+        subject=thread.subject,
+        requirements=requirements,
+        requested_at=now,
+        expires_at=now + min(requirement.within for requirement in requirements),
+        editor=editor,
+        **fields,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _describe(judged: Judged) -> str:
+    lines = [f"- {reason.because} (`{reason.rule}`)" for reason in judged.verdict.reasons]
+    return "\n".join([f"`{judged.action.call.tool}` needs an approval:", *lines])

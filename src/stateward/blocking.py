@@ -1,0 +1,184 @@
+"""The one synchronous surface: the async runtime on a loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+
+from stateward.model.approval import Approval, ApprovalStatus, DecisionKind
+from stateward.model.ledger import AuditReport, Entry
+from stateward.model.principal import Principal
+from stateward.model.thread import ThreadRecord
+from stateward.model.values import JsonObject
+from stateward.orchestrate.loops import blocking
+from stateward.orchestrate.saver import StatewardSaver
+from stateward.orchestrate.services import Services
+from stateward.orchestrate.store import StatewardStore
+from stateward.orchestrate.workflow import Graph
+from stateward.runtime import AsyncRuntime
+from stateward.settings import Settings
+
+T = TypeVar("T")
+
+
+class Runtime:
+    """A runtime on one Postgres, for code that is not async, notebooks included.
+
+    Use `Runtime.open(...)`, as a context manager or with `close()`; async code uses
+    `async with Runtime.connect(...)`, which has the same methods to await.
+    """
+
+    connect = AsyncRuntime.connect
+
+    def __init__(
+        self, inner: AsyncRuntime, exits: AbstractAsyncContextManager[AsyncRuntime], thread: _LoopThread
+    ) -> None:
+        self.inner, self._exits, self._thread = inner, exits, thread
+
+    @classmethod
+    def open(
+        cls,
+        url: str | None = None,
+        /,
+        *,
+        settings: Settings | None = None,
+        migrations: Sequence[tuple[str, str]] = (),
+        keep_running: bool = False,
+    ) -> Runtime:
+        """Open a runtime. The arguments and errors are those of `AsyncRuntime.connect`."""
+        thread = _LoopThread()
+        context = AsyncRuntime.connect(
+            url, settings=settings, migrations=migrations, keep_running=keep_running
+        )
+        try:
+            return cls(thread.wait(context.__aenter__()), context, thread)
+        except BaseException:
+            thread.stop()
+            raise
+
+    def close(self) -> None:
+        """Close the connections, and the embedded Postgres where nobody else uses it. Twice does no harm."""
+        if self._thread.running:
+            self._thread.wait(self._exits.__aexit__(None, None, None))
+            self._thread.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def checkpointer(self) -> StatewardSaver:
+        """LangGraph's saver, for `compile(checkpointer=...)`."""
+        return self.inner.checkpointer
+
+    @property
+    def store(self) -> StatewardStore:
+        """Governed memory, for `compile(store=...)`."""
+        return self.inner.store
+
+    @property
+    def services(self) -> Services:
+        """The ports."""
+        return self.inner.services
+
+    def thread(
+        self,
+        id_: str,
+        /,
+        *,
+        principal: Principal,
+        purpose: str,
+        subject: str,
+        requester: str | None = None,
+        graph: str = "",
+    ) -> RunnableConfig:
+        """See `AsyncRuntime.thread`."""
+        opening = self.inner.thread(
+            id_, principal=principal, purpose=purpose, subject=subject, requester=requester, graph=graph
+        )
+        return self._wait(opening)
+
+    def config(self, thread: str) -> RunnableConfig:
+        """See `AsyncRuntime.config`."""
+        return self.inner.config(thread)
+
+    def approvals(
+        self, *, thread: str | None = None, status: ApprovalStatus | None = "pending"
+    ) -> list[Approval]:
+        """See `AsyncRuntime.approvals`."""
+        return self._wait(self.inner.approvals(thread=thread, status=status))
+
+    def approval(self, id_: str, /) -> Approval:
+        """See `AsyncRuntime.approval`."""
+        return self._wait(self.inner.approval(id_))
+
+    def decide(
+        self,
+        approval: Approval | str,
+        decision: DecisionKind,
+        /,
+        *,
+        by: Principal,
+        reason: str = "",
+        arguments: JsonObject | None = None,
+    ) -> Approval:
+        """See `AsyncRuntime.decide`."""
+        return self._wait(self.inner.decide(approval, decision, by=by, reason=reason, arguments=arguments))
+
+    def resume(self, graph: Graph, thread: str) -> dict[str, Any]:
+        """See `AsyncRuntime.resume`."""
+        return self._wait(self.inner.resume(graph, thread))
+
+    def threads(self, *, subject: str | None = None) -> list[ThreadRecord]:
+        """See `AsyncRuntime.threads`."""
+        return self._wait(self.inner.threads(subject=subject))
+
+    def find_thread(self, thread: str) -> ThreadRecord:
+        """See `AsyncRuntime.find_thread`."""
+        return self._wait(self.inner.find_thread(thread))
+
+    def timeline(self, thread: str | None = None) -> list[Entry]:
+        """See `AsyncRuntime.timeline`."""
+        return self._wait(self.inner.timeline(thread))
+
+    def verify_audit(self, thread: str | None = None) -> AuditReport:
+        """See `AsyncRuntime.verify_audit`."""
+        return self._wait(self.inner.verify_audit(thread))
+
+    def apply(self, migrations: Iterable[tuple[str, str]]) -> None:
+        """See `AsyncRuntime.apply`."""
+        self._wait(self.inner.apply(migrations))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return blocking(self._thread.loop, work)
+
+
+class _LoopThread:
+    """An event loop that runs in a daemon thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="stateward", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return blocking(self.loop, work)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()

@@ -1,0 +1,74 @@
+"""What is kept beyond a thread: for whom, why and until when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from stateward.model.values import Json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scope:
+    """On whose behalf memory is read or written. It comes from the thread's row, never from graph state."""
+
+    tenant: str
+    principal: str
+    purpose: str
+    subject: str
+    thread: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryItem:
+    """One kept item.
+
+    Attributes:
+        namespace: LangGraph's namespace; its first label is the kind.
+        key: Unique within tenant, subject and namespace.
+        kind: A kind that the policy declares.
+        subject: Whom or what it is about.
+        purpose: What it may be used for.
+        value: The content after personal data was treated.
+        source: The thread that wrote it.
+        expires_at: When it stops being found; reading never moves it.
+        version: 1 at first, one more at each change.
+    """
+
+    namespace: tuple[str, ...]
+    key: str
+    kind: str
+    subject: str
+    purpose: str
+    value: dict[str, Json]
+    source: str
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A place in a text that holds personal data.
+
+    Attributes:
+        entity: Presidio's entity type, such as `EMAIL_ADDRESS`.
+        start: First character.
+        end: One past the last.
+        score: 0 to 1.
+    """
+
+    entity: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coverage:
+    """What a redactor looks for, and what the policy asks for that it cannot find. Said, never skipped silently."""
+
+    covered: tuple[str, ...]
+    uncovered: tuple[str, ...]
+    engine: str

@@ -1,0 +1,326 @@
+"""The policy document: what a team writes about tools, people, memory and budgets. No I/O, no conditions
+evaluated.
+
+The document checks itself when it is made: shapes, durations and the names that it refers to. `verify.load`
+reads it from YAML and adds file, line and column; `verify.gate` compiles its conditions against the tools'
+argument schemas.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+IdentityKind = Literal["agent", "person", "service", "credential"]
+EffectKind = Literal["read", "write"]
+Treatment = Literal["allow", "redact", "mask", "hash", "refuse"]
+
+PARTIES = ("requester", "subject", "editor")
+"""What a `not:` may name besides identities and roles: the people of the case at hand."""
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"([1-9][0-9]*)([smhdw])")
+
+
+def parse_duration(text: object) -> timedelta:
+    """Read a duration: a whole number and one unit, `90s`, `15m`, `48h`, `7d` or `2w`.
+
+    Raises:
+        ValueError: it is something else, or longer than a timedelta holds.
+    """
+    if isinstance(text, timedelta):
+        return text
+    found = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError("expected a duration such as 90s, 15m, 48h, 7d or 2w")
+    try:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError:
+        raise ValueError("this duration is too long") from None
+
+
+def duration_text(span: timedelta) -> str:
+    """A duration as a policy writes it, in the largest unit that divides it: `48h` reads `2d`."""
+    seconds = int(span.total_seconds())
+    sizes = ((unit, int(timedelta(**{word: 1}).total_seconds())) for unit, word in reversed(_UNITS.items()))
+    return next(f"{seconds // size}{unit}" for unit, size in sizes if seconds % size == 0)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at the nearest known name, `; did you mean 'x'?`, or nothing where none is near."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _condition(value: object) -> object:
+    # YAML reads `when: true` as a boolean, and it is a fine condition.
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _exact(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*", name) is None:
+        raise ValueError("a tool is named exactly: letters, digits and _ . : / - only, no patterns")
+    return name
+
+
+def _entity(name: str) -> str:
+    if name != "default" and re.fullmatch(r"[A-Z][A-Z0-9_]*", name) is None:
+        raise ValueError("expected 'default' or an entity type in capitals, such as EMAIL_ADDRESS")
+    return name
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Sentence = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1)]
+Condition = Annotated[str, BeforeValidator(_condition), StringConstraints(strict=True, min_length=1)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+ToolName = Annotated[str, AfterValidator(_exact)]
+EntityName = Annotated[str, AfterValidator(_entity)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Identity(_Part):
+    """Somebody, or something, that the policy names.
+
+    Attributes:
+        kind: `agent`, `person`, `service`, or `credential` for what a tool logs in with.
+        role: For a credential, the Postgres group role that it is minted in; else a role that its bearers are
+            addressed as.
+    """
+
+    kind: IdentityKind
+    role: Sentence | None = None
+
+    @model_validator(mode="after")
+    def _credential_has_role(self) -> Self:
+        if self.kind == "credential" and self.role is None:
+            raise PydanticCustomError(
+                "policy", "a credential needs `role:`, the Postgres group role that it is minted in"
+            )
+        return self
+
+
+class DenyRule(_Part):
+    """Refuses a call when `when` holds; `because` is the sentence for people and for the model."""
+
+    when: Condition
+    because: Sentence
+
+
+class LimitRule(_Part):
+    """Refuses a call unless `keep` holds; it may read `history`."""
+
+    keep: Condition
+    because: Sentence
+
+
+class AskRule(_Part):
+    """Asks people when `when` holds.
+
+    Attributes:
+        when: The condition, `true` by default: every call is asked about.
+        by: Persons or roles, any of which may decide.
+        of: How many different people have to approve, 1 by default.
+        excluding: `not:` in the file: who may not decide: requester, subject, editor, identities or roles.
+        within: How long the question stands before it lapses into a rejection, 7 days by default.
+        because: The sentence for people; derived from the condition where it is not given.
+    """
+
+    when: Condition = "true"
+    by: Names
+    of: Annotated[StrictInt, Field(ge=1)] = 1
+    excluding: tuple[Name, ...] = Field(default=(), alias="not")
+    within: Duration = timedelta(days=7)
+    because: Sentence | None = None
+
+
+class ToolRule(_Part):
+    """What one tool is, who may use it and under which conditions.
+
+    Attributes:
+        effect: `read` or `write`.
+        destructive: MCP's hint: a write may destroy what was there. True unless said otherwise, as in MCP.
+        idempotent: MCP's hint: running it again with the same key changes nothing more.
+        open_world: MCP's hint: it reaches beyond the team's own systems. True unless said otherwise, as in
+            MCP.
+        identity: The credential that is minted for each call.
+        allowed: `for:` in the file: the agents, or roles, that may call it. There is no default: nobody is
+            meant by silence.
+        deny: Refusals, in order.
+        limit: What has to hold, in order.
+        ask: Questions to people; all that apply are collected into one request.
+    """
+
+    effect: EffectKind
+    destructive: StrictBool = True
+    idempotent: StrictBool = False
+    open_world: StrictBool = True
+    identity: Name | None = None
+    allowed: Names = Field(alias="for")
+    deny: tuple[DenyRule, ...] = ()
+    limit: tuple[LimitRule, ...] = ()
+    ask: tuple[AskRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _reads_destroy_nothing(self) -> Self:
+        if self.effect == "read" and self.destructive and "destructive" in self.model_fields_set:
+            raise PydanticCustomError("policy", "a tool with `effect: read` cannot be destructive")
+        return self
+
+
+class MemoryKind(_Part):
+    """A kind of memory item: the purposes that it may be kept and used for, and how long it is kept."""
+
+    purpose: Names
+    keep: Duration
+
+
+class MemoryPolicy(_Part):
+    """What may be remembered. A kind that is not named here is refused.
+
+    Attributes:
+        kinds: By name.
+        personal_data: Treatment by entity type; `default` is for all others, `redact` where it is not given.
+    """
+
+    kinds: Mapping[Name, MemoryKind] = Field(default_factory=dict)
+    personal_data: Mapping[EntityName, Treatment] = Field(default_factory=dict)
+
+    def treatment(self, entity: str) -> Treatment:
+        """What is done with a finding of this entity type before anything is written."""
+        return self.personal_data.get(entity, self.personal_data.get("default", "redact"))
+
+
+class Budget(_Part):
+    """What stops a run.
+
+    Attributes:
+        steps: The most model turns and actions of one thread, 200 by default.
+    """
+
+    steps: Annotated[StrictInt, Field(ge=1)] = 200
+
+
+class Escalation(_Part):
+    """Who is told when work waits for too long, and after how long."""
+
+    to: Names
+    after: Duration
+
+
+class PolicyDocument(_Part):
+    """A complete policy.
+
+    Attributes:
+        policy: Its name.
+        version: 1 or higher; a change of the rules is a new version.
+        identities: Everybody whom the rules name.
+        tools: By exact name. A tool that is not here is denied.
+        memory: What may be kept; nothing by default.
+        budget: What stops a run.
+        escalate: Whom to tell; nobody by default.
+
+    Raises:
+        ValidationError: a shape is wrong, or a rule names somebody who is not declared.
+    """
+
+    policy: Name
+    version: Annotated[StrictInt, Field(ge=1)]
+    identities: Mapping[Name, Identity] = Field(default_factory=dict)
+    tools: Mapping[ToolName, ToolRule] = Field(default_factory=dict)
+    memory: MemoryPolicy = MemoryPolicy()
+    budget: Budget = Budget()
+    escalate: Escalation | None = None
+
+    @property
+    def label(self) -> str:
+        """`name@version`, as the audit trail has it."""
+        return f"{self.policy}@{self.version}"
+
+    @model_validator(mode="after")
+    def _names_are_declared(self) -> Self:
+        # Each error carries its own place, so that the loader can point at its line.
+        errors = [
+            InitErrorDetails(
+                type=PydanticCustomError("policy", "{text}", {"text": text}), loc=path, input=None
+            )
+            for path, text in _reference_problems(self)
+        ]
+        if errors:
+            raise ValidationError.from_exception_data("PolicyDocument", errors)
+        return self
+
+
+Path = tuple[str | int, ...]
+"""Where a part stands: keys, 0-based indexes, and a last `[key]` for the key itself."""
+
+_Problem = tuple[Path, str]
+
+
+def _reference_problems(document: PolicyDocument) -> Iterator[_Problem]:
+    for name in document.identities:
+        if name in PARTIES:
+            yield (
+                ("identities", name, "[key]"),
+                f"{name!r} is reserved for the {name} of a case; choose another name",
+            )
+    people = _addressable(document, {"person"})
+    everybody = _addressable(document, {"agent", "person", "service"})
+    for name, tool in document.tools.items():
+        yield from _tool_problems(document, ("tools", name), tool, people, everybody)
+    if document.escalate is not None:
+        yield from _unknown(("escalate", "to"), document.escalate.to, people, "a person, or a person's role,")
+
+
+def _tool_problems(
+    document: PolicyDocument, path: Path, tool: ToolRule, people: set[str], everybody: set[str]
+) -> Iterator[_Problem]:
+    credentials = {name for name, identity in document.identities.items() if identity.kind == "credential"}
+    if tool.identity is not None and tool.identity not in credentials:
+        hint = nearest(tool.identity, credentials)
+        yield (*path, "identity"), f"{tool.identity!r} is not a credential under identities{hint}"
+    yield from _unknown(
+        (*path, "for"), tool.allowed, everybody, "an agent, service or person, or a role of one,"
+    )
+    for index, rule in enumerate(tool.ask):
+        yield from _ask_problems((*path, "ask", index), rule, people, everybody)
+
+
+def _ask_problems(path: Path, rule: AskRule, people: set[str], everybody: set[str]) -> Iterator[_Problem]:
+    yield from _unknown((*path, "by"), rule.by, people, "a person, or a person's role,")
+    yield from _unknown(
+        (*path, "not"), rule.excluding, everybody | set(PARTIES), "requester, subject, editor or an identity"
+    )
+    if set(rule.by) <= set(rule.excluding):
+        yield (*path, "not"), "nobody is left to decide: `not` excludes everybody in `by`"
+
+
+def _addressable(document: PolicyDocument, kinds: set[IdentityKind]) -> set[str]:
+    chosen = {name: identity for name, identity in document.identities.items() if identity.kind in kinds}
+    return set(chosen) | {identity.role for identity in chosen.values() if identity.role is not None}
+
+
+def _unknown(path: Path, names: Iterable[str], known: set[str], what: str) -> Iterator[_Problem]:
+    for index, name in enumerate(names):
+        if name not in known:
+            yield (*path, index), f"{name!r} is not {what} under identities{nearest(name, known)}"

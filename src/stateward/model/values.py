@@ -1,0 +1,53 @@
+"""JSON values, their one canonical text, and digests over it: what an approval and a journal row are bound to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import cast
+
+Scalar = None | bool | int | float | str
+Json = Scalar | Sequence["Json"] | Mapping[str, "Json"]
+JsonObject = Mapping[str, Json]
+
+
+def canonical(value: object) -> str:
+    """The one text of a JSON value: sorted keys, no spaces, tuples as lists.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity, which JSON cannot say.
+        TypeError: the value holds something that is not JSON.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+    )
+
+
+def digest(value: object) -> str:
+    """SHA-256 over `canonical(value)`, as 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def plain(value: object) -> Json:
+    """The value as JSON would bring it back: what is judged, shown, stored and run is then the same."""
+    return cast("Json", json.loads(canonical(value)))
+
+
+def plain_object(value: Mapping[str, object]) -> dict[str, Json]:
+    """`plain` for an object, such as a tool's arguments."""
+    return cast("dict[str, Json]", json.loads(canonical(dict(value))))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, object]", value))
+    if isinstance(value, set | frozenset):
+        return sorted(cast("set[str]", value))
+    raise TypeError(f"{type(value).__name__} is not a JSON value")

@@ -1,0 +1,323 @@
+"""Run a workflow: what each drawn node does. State carries the conversation; what may happen stands in the database."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langgraph.config import get_stream_writer
+from langgraph.types import Command
+
+from stateward.approve.ask import escalation_question
+from stateward.errors import ActionRefused, ConfigurationError, ThreadError
+from stateward.model.action import Call
+from stateward.model.effect import Receipt
+from stateward.model.memory import MemoryItem, Scope
+from stateward.model.thread import ThreadFacts
+from stateward.model.values import Json, plain_object
+from stateward.orchestrate.models import planner as planner_of
+from stateward.orchestrate.services import Services, Ward, current_services, current_thread
+from stateward.orchestrate.steps import Turn, message_of, server_principal, settlers
+from stateward.orchestrate.workflow import Done, Parts
+from stateward.remember.write import MemoryRules, write
+
+_ANSWER_TRIES = 3
+Goto = Command[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a team's own function is given: governed ways to act, recall and remember.
+
+    Attributes:
+        thread: Whom the run belongs to.
+        services: The runtime's ports.
+    """
+
+    services: Services
+    ward: Ward
+    thread: ThreadFacts
+    node: str
+    rounds: count[int] = field(default_factory=count)
+    _calls: count[int] = field(default_factory=count)
+
+    async def act(self, tool: str, /, **arguments: Any) -> Json:
+        """A tool call through the same gate as a model's; it may stop the run to ask people.
+
+        Raises:
+            ActionRefused: it was denied or rejected, or it failed.
+        """
+        at = next(self._calls)
+        turn = self.turn(f"step:{self.node}:{at}")
+        await turn.verify([Call(id=f"{self.node}-{at}", tool=tool, arguments=plain_object(arguments))])
+        await turn.approve()
+        done, waiting = await turn.act()
+        while waiting:
+            await turn.approve()
+            done, waiting = await turn.act()
+        row, receipt = done[0]
+        if receipt.status != "settled":
+            raise ActionRefused(receipt.error or f"{tool} did not run ({row.status})")
+        return receipt.result
+
+    async def recall(self, kind: str, /, *, query: str | None = None, limit: int = 100) -> list[MemoryItem]:
+        """What is remembered of this kind, for this thread's subject and purpose."""
+        return await self.services.memory.search(
+            await self._scope(), prefix=(kind,), query=query, limit=limit
+        )
+
+    async def remember(self, kind: str, key: str, /, **value: Any) -> None:
+        """Keep something under the policy; the same key again replaces it with a new version.
+
+        Raises:
+            MemoryRefused: the policy does not let it be kept.
+        """
+        rules = MemoryRules.of(self.ward.document)
+        memory, redactor = self.services.memory, self.services.redactor
+        item = plain_object(value)
+        scope, hash_key = await self._scope(), self.services.hash_key
+        await write(memory, redactor, rules, scope, namespace=(kind,), key=key, value=item, hash_key=hash_key)
+
+    def turn(self, id_: str) -> Turn:
+        """A turn of this step."""
+        return Turn(services=self.services, ward=self.ward, thread=self.thread, id=id_, rounds=self.rounds)
+
+    async def _scope(self) -> Scope:
+        return await self.services.scope(self.thread.thread)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes of one workflow."""
+
+    ward: Ward
+    parts: Parts
+
+    async def retrieve(self, state: Any) -> dict[str, Any]:
+        """Open the thread, and load what the run starts from."""
+        step = await self._step("retrieve", state)
+        update: dict[str, Any] = {"failures": 0, "outcome": ""}
+        for function in self.parts.retrieve:
+            update.update(await function({**state, **update}, step) or {})
+        return update
+
+    async def orchestrate(self, state: Any) -> Goto:
+        """Let the planner say what is next."""
+        step = await self._step("orchestrate")
+        over = await self._over_budget(step)
+        if over:
+            return Command(goto="escalate", update={"outcome": over})
+        said = await self._plan(state["messages"])
+        return Command(goto="verify" if said.tool_calls else "validate", update={"messages": [said]})
+
+    async def verify(self, state: Any) -> Goto:
+        """Judge every call of the turn."""
+        step = await self._step("verify")
+        message = _last(state["messages"])
+        rows = await step.turn(_turn_id(message)).verify(_calls(message))
+        for row in rows:
+            _tell(
+                step="verify",
+                tool=row.action.call.tool,
+                verdict=row.verdict,
+                reasons=[why for _, why in row.reasons],
+            )
+        return Command(goto="approve" if any(row.status == "asked" for row in rows) else "act")
+
+    async def approve(self, state: Any) -> None:
+        """Wait for people."""
+        step = await self._step("approve")
+        await step.turn(_turn_id(_last(state["messages"]))).approve()
+
+    async def act(self, state: Any) -> Goto:
+        """Perform what is permitted, once."""
+        step = await self._step("act")
+        message = _last(state["messages"])
+        performed, waiting = await step.turn(_turn_id(message)).act()
+        if waiting:
+            return Command(goto="approve")
+        for row, receipt in performed:
+            _tell(step="act", tool=row.action.call.tool, status=receipt.status, error=receipt.error)
+        messages = [message_of(row, receipt) for row, receipt in performed]
+        kept = any(row.action.call.tool in self.parts.remember for row, _ in performed)
+        return Command(
+            goto="remember" if kept else "orchestrate", update={"messages": _complete(message, messages)}
+        )
+
+    async def remember(self, state: Any) -> None:
+        """Keep what the team's functions keep of this turn."""
+        step = await self._step("remember")
+        rows = await step.turn(_turn_id(_last(state["messages"]))).rows()
+        for row in rows:
+            function = self.parts.remember.get(row.action.call.tool)
+            receipt = _receipt_of(state["messages"], row.action.call.id)
+            if function is not None and receipt is not None:
+                found = await self.services.journal.receipt(row.action.id)
+                await function(state, step, [Done(row=row, receipt=found or receipt)])
+
+    async def validate(self, state: Any) -> Goto:
+        """Check the answer; what fails goes back to the planner, and to people after some tries."""
+        step = await self._step("validate")
+        for check in self.parts.validate:
+            problem = await check(state, step)
+            if problem:
+                return self._try_again(state, problem)
+        return Command(goto="answer", update={"failures": 0, "outcome": "answered"})
+
+    async def escalate(self, state: Any) -> Goto:
+        """Ask a person how to go on."""
+        step = await self._step("escalate")
+        turn = step.turn(f"escalate:{_turn_id(_last(state['messages']))}")
+        await self._raise_question(step, turn.id, state.get("outcome") or "it needs a decision")
+        await turn.approve()
+        approvals = await self.services.desk.of_turn(step.thread.thread, turn.id)
+        said = approvals[-1].signatures[-1].decision if approvals and approvals[-1].signatures else None
+        if said is None or said.kind != "respond":
+            return Command(goto="answer", update={"outcome": "escalated"})
+        return Command(goto="orchestrate", update={"failures": 0, "messages": [HumanMessage(said.reason)]})
+
+    async def answer(self, state: Any) -> dict[str, Any]:
+        """Let the answer leave."""
+        step = await self._step("answer")
+        update = await self.parts.answer(state, step) if self.parts.answer else None
+        status = "escalated" if state.get("outcome") == "escalated" else "answered"
+        await self.services.threads.mark(step.thread.thread, status, actor=step.thread.principal, detail={})
+        return dict(update or {})
+
+    @property
+    def services(self) -> Services:
+        """The ports of the runtime that this run belongs to."""
+        return current_services()
+
+    @cached_property
+    def model(self) -> Any:
+        """The planner with its tools bound."""
+        model: BaseChatModel = planner_of(self.parts.planner)
+        return model.bind_tools([spec.tool for spec in self.ward.tools.values()])
+
+    async def _step(self, node: str, opening: Any = None) -> Step:
+        services = self.services
+        services.wards.setdefault(self.ward.name, self.ward)
+        facts = await self._facts(services, current_thread(), opening)
+        return Step(services=services, ward=self.ward, thread=facts, node=node)
+
+    async def _facts(self, services: Services, thread: str, opening: Any) -> ThreadFacts:
+        if opening is not None:
+            return (await services.threads.open(await self._opening(services, thread, opening))).facts
+        facts = await services.facts(thread)
+        if (facts.graph, facts.graph_version) != (self.ward.name, self.ward.version):
+            raise ThreadError(
+                f"thread {thread!r} was started on {facts.graph} {facts.graph_version}, this is {self.ward.name} "
+                f"{self.ward.version}: resume it with the version that it was started with"
+            )
+        return facts
+
+    async def _opening(self, services: Services, thread: str, state: Any) -> ThreadFacts:
+        found = await services.threads.find(thread)
+        person = server_principal("default")
+        requester = found.facts.requester if found else (person.id if person else _local_user(services))
+        return ThreadFacts(
+            thread=thread,
+            tenant=found.facts.tenant if found else "default",
+            principal=self.ward.principal,
+            requester=requester,
+            purpose=self.ward.purpose,
+            subject=self.parts.subject(state),
+            graph=self.ward.name,
+            graph_version=self.ward.version,
+        )
+
+    async def _over_budget(self, step: Step) -> str:
+        budget = self.ward.document.budget
+        if budget is None:
+            return ""
+        steps = await self.services.threads.count_steps(step.thread.thread, 1)
+        return f"the budget of {budget.steps} steps is used up" if steps > budget.steps else ""
+
+    async def _plan(self, messages: Sequence[AnyMessage]) -> AIMessage:
+        prompt = [SystemMessage(self.parts.instructions)] if self.parts.instructions else []
+        said = await self.model.ainvoke([*prompt, *messages])
+        if not isinstance(said, AIMessage):
+            raise ConfigurationError(
+                f"the planner answered with a {type(said).__name__}, not with an AIMessage"
+            )
+        # The id names the turn in the database; providers may repeat theirs.
+        return said.model_copy(update={"id": f"turn-{uuid4().hex}"})
+
+    def _try_again(self, state: Any, problem: str) -> Goto:
+        failures = int(state.get("failures") or 0) + 1
+        if failures >= _ANSWER_TRIES:
+            return Command(goto="escalate", update={"failures": failures, "outcome": problem})
+        note = HumanMessage(f"The answer does not hold: {problem}")
+        return Command(goto="orchestrate", update={"failures": failures, "messages": [note]})
+
+    async def _raise_question(self, step: Step, turn: str, why: str) -> None:
+        rule = self.ward.document.escalate
+        if await self.services.desk.of_turn(step.thread.thread, turn):
+            return
+        by = rule.to if rule else settlers(self.ward, "")
+        within = rule.after if rule else timedelta(days=7)
+        question = escalation_question(step.thread, action="", turn=turn, why=why, by=by, within=within)
+        await self.services.desk.ask(question, actor=step.thread.principal)
+
+
+def _local_user(services: Services) -> str:
+    if not services.development:
+        raise ThreadError(
+            "nobody verified started this run: open the thread with runtime.thread(..., requester=...)"
+        )
+    return getpass.getuser()
+
+
+def _last(messages: Sequence[AnyMessage]) -> AnyMessage:
+    return next((message for message in reversed(messages) if isinstance(message, AIMessage)), messages[-1])
+
+
+def _turn_id(message: AnyMessage) -> str:
+    return message.id or "turn"
+
+
+def _calls(message: AnyMessage) -> list[Call]:
+    calls = message.tool_calls if isinstance(message, AIMessage) else []
+    return [
+        Call(id=one["id"] or f"call-{at}", tool=one["name"], arguments=plain_object(one["args"]))
+        for at, one in enumerate(calls)
+    ]
+
+
+def _complete(message: AnyMessage, answers: list[Any]) -> list[Any]:
+    """An answer for every call: one that nobody judged did not run, and the planner is told so."""
+    answered = {one.tool_call_id for one in answers}
+    missing = [call for call in _calls(message) if call.id not in answered]
+    refused = "refused: nobody has judged this call"
+    return [
+        *answers,
+        *(ToolMessage(refused, tool_call_id=one.id, name=one.tool, status="error") for one in missing),
+    ]
+
+
+def _receipt_of(messages: Sequence[AnyMessage], call: str) -> Receipt | None:
+    for message in reversed(messages):
+        if isinstance(message, ToolMessage) and message.tool_call_id == call and message.status != "error":
+            return Receipt(action="", status="settled", result=_value(str(message.text)))
+    return None
+
+
+def _value(text: str) -> Json:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _tell(**what: Any) -> None:
+    get_stream_writer()(what)

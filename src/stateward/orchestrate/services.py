@@ -1,0 +1,136 @@
+"""What the steps work with inside a graph: the ports of one runtime, and the wards of its workflows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_config, get_store
+
+from stateward.errors import ConfigurationError, MemoryRefused, UnknownThread
+from stateward.model.memory import Scope
+from stateward.model.policy import PolicyDocument
+from stateward.model.thread import ThreadFacts
+from stateward.orchestrate.tools import ToolSpec
+from stateward.ports import Credentials, Desk, Journal, Ledger, Memory, Redactor, Threads
+from stateward.verify.gate import Gate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ward:
+    """One workflow under one policy: its gate, its tools, and the identity that acts in it.
+
+    Attributes:
+        name: The workflow's name.
+        version: Digest over its drawn structure.
+        document: The policy.
+        gate: The policy, compiled against the tools.
+        tools: The tools by name.
+        principal: The agent identity that acts.
+        purpose: What its threads are for.
+    """
+
+    name: str
+    version: str
+    document: PolicyDocument
+    gate: Gate
+    tools: Mapping[str, ToolSpec]
+    principal: str
+    purpose: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The ports of one runtime.
+
+    Attributes:
+        loop: The event loop that all of them live on.
+        development: Whether an answer without a verified person counts. Never outside a developer's machine.
+        hash_key: Key of the keyed hashes in memory.
+    """
+
+    threads: Threads
+    journal: Journal
+    desk: Desk
+    ledger: Ledger
+    memory: Memory
+    redactor: Redactor
+    credentials: Credentials
+    loop: asyncio.AbstractEventLoop
+    development: bool
+    hash_key: bytes
+    wards: dict[str, Ward] = field(default_factory=dict[str, Ward])
+    _facts: dict[str, ThreadFacts] = field(default_factory=dict[str, ThreadFacts])
+
+    async def facts(self, thread: str) -> ThreadFacts:
+        """Whom the thread belongs to, from its row; it never changes, so it is read once.
+
+        Raises:
+            UnknownThread: nobody opened it.
+        """
+        if thread not in self._facts:
+            record = await self.threads.find(thread)
+            if record is None:
+                raise UnknownThread(thread)
+            self._facts[thread] = record.facts
+        return self._facts[thread]
+
+    async def scope(self, thread: str) -> Scope:
+        """On whose behalf memory is read and written in this thread."""
+        facts = await self.facts(thread)
+        return Scope(
+            tenant=facts.tenant,
+            principal=facts.principal,
+            purpose=facts.purpose,
+            subject=facts.subject,
+            thread=thread,
+        )
+
+    def ward_of(self, facts: ThreadFacts) -> Ward:
+        """The ward that the thread runs under.
+
+        Raises:
+            MemoryRefused: its workflow is not loaded in this process.
+        """
+        ward = self.wards.get(facts.graph)
+        if ward is None:
+            raise MemoryRefused(
+                f"thread {facts.thread!r} runs under {facts.graph!r}, which is not loaded here"
+            )
+        return ward
+
+
+def current_services() -> Services:
+    """The services behind the store of the graph that is running.
+
+    Raises:
+        ConfigurationError: the graph runs without our store.
+    """
+    try:
+        store = get_store()
+    except (RuntimeError, KeyError):
+        store = None
+    services = getattr(store, "services", None)
+    if not isinstance(services, Services):
+        raise ConfigurationError("this graph runs without Stateward's store: compile it with a runtime")
+    return services
+
+
+def current_thread() -> str:
+    """The id of the thread that is running.
+
+    Raises:
+        ConfigurationError: the run has no thread id.
+    """
+    thread = configurable(get_config()).get("thread_id")
+    if not isinstance(thread, str) or not thread:
+        raise ConfigurationError("the run has no thread_id: pass the config that runtime.thread(...) gives")
+    return thread
+
+
+def configurable(config: RunnableConfig) -> Mapping[str, object]:
+    """The configurable part of a config."""
+    return cast("Mapping[str, object]", config.get("configurable") or {})

@@ -1,0 +1,308 @@
+"""The steps of a turn, for every way in: judge its calls, ask people once, perform what is permitted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, Literal
+
+import asyncio
+
+from langchain_core.messages import ToolMessage
+from langgraph.config import get_config
+from langgraph.runtime import get_runtime
+from langgraph.types import interrupt
+
+from stateward.act.perform import Performer, Waiting
+from stateward.approve.decide import Decided, Refused, decide
+from stateward.errors import NotDurable
+from stateward.model.action import Action, Call, action_id
+from stateward.model.approval import Approval, Decision
+from stateward.model.effect import Effect, Receipt
+from stateward.model.principal import Principal
+from stateward.model.thread import ThreadFacts
+from stateward.model.values import Json
+from stateward.model.verdict import Permit
+from stateward.orchestrate.interrupts import is_look_again, parse, payload
+from stateward.orchestrate.services import Services, Ward, configurable
+from stateward.ports import ActionRow, Judged
+from stateward.verify.conditions import HistoryQuery
+
+_DURABLE_TRIES, _DURABLE_PAUSE = 100, 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One turn of one thread, as the steps see it.
+
+    Attributes:
+        id: Id of the message that makes the calls.
+        rounds: Counts the interrupts of the running task, whose answers are positional.
+    """
+
+    services: Services
+    ward: Ward
+    thread: ThreadFacts
+    id: str
+    rounds: count[int]
+
+    async def verify(self, calls: Sequence[Call]) -> list[ActionRow]:
+        """Judge the calls and record the verdicts; a turn that was judged before keeps them (P6)."""
+        known = {row.action.call.id for row in await self.rows()}
+        judged = [await self._judge(call, at) for at, call in enumerate(calls) if call.id not in known]
+        if judged:
+            await self.services.journal.record(
+                self.thread, judged, actor=f"policy:{self.ward.document.policy}"
+            )
+        return await self.rows()
+
+    async def rows(self) -> list[ActionRow]:
+        """The turn's actions as the database has them."""
+        return await self.services.journal.turn(self.thread.thread, self.id)
+
+    async def approve(self) -> None:
+        """Ask people until every question of the turn is decided; it interrupts the run as long as one is not."""
+        note = ""
+        await self.services.desk.expire()
+        while pending := [one for one in await self._questions() if one.status == "pending"]:
+            await self._mark("waiting")
+            note = await self._ask(pending, note)
+        await self._mark("open")
+
+    async def act(self) -> tuple[list[tuple[ActionRow, Receipt]], list[Approval]]:
+        """Perform what is permitted, in order; what people have to clear up comes back as well."""
+        await self._wait_until_durable()
+        done: list[tuple[ActionRow, Receipt]] = []
+        waiting: list[Approval] = []
+        for row in await self.rows():
+            outcome = await self._perform(row)
+            if isinstance(outcome, Waiting):
+                waiting.append(outcome.approval)
+            else:
+                done.append((row, outcome))
+        return done, waiting
+
+    async def _judge(self, call: Call, position: int, *, edit: int = 0) -> Judged:
+        spec = self.ward.tools.get(call.tool)
+        fitting = _fitted(self.ward, call)
+        action = Action(
+            id=action_id(thread=self.thread.thread, turn=self.id, call=call.id, edit=edit),
+            thread=self.thread.thread,
+            turn=self.id,
+            position=position,
+            call=fitting,
+            tool_digest=spec.digest if spec else "",
+            edit=edit,
+        )
+        history = {
+            query: await self._usage(query, fitting.tool) for query in self.ward.gate.needs(fitting.tool)
+        }
+        return _judged(self.ward, self.thread, action, history)
+
+    async def _usage(self, query: HistoryQuery, tool: str) -> float:
+        calls, total = await self.services.journal.usage(
+            tenant=self.thread.tenant, tool=tool, argument=query.argument, window=query.window
+        )
+        return calls if query.kind == "count" else total
+
+    async def _questions(self) -> list[Approval]:
+        return await self.services.desk.of_turn(self.thread.thread, self.id)
+
+    async def _mark(self, status: Literal["open", "waiting"]) -> None:
+        await self.services.threads.mark(self.thread.thread, status, actor=self.thread.principal, detail={})
+
+    async def _ask(self, pending: Sequence[Approval], note: str) -> str:
+        """Interrupt once; where there is an answer already, take it, and say what was wrong with it."""
+        task, round_ = _task(), next(self.rounds)
+        thread = self.thread.thread
+        shown_ids = await self.services.desk.show(thread, task, round_, [one.id for one in pending])
+        shown = [one for one in await self._questions() if one.id in shown_ids]
+        raw: object = interrupt(payload(shown, note))
+        if not await self.services.desk.take_answer(thread, task, round_) or is_look_again(raw):
+            return note
+        decisions = parse(raw, shown)
+        if decisions is None:
+            return "The last answer was not understood; nothing was decided."
+        return await self._decide(decisions)
+
+    async def _decide(self, decisions: Sequence[tuple[str, Decision]]) -> str:
+        notes: list[str] = []
+        for approval, decision in decisions:
+            who = await self._answering(approval)
+            if who is None:
+                return "Nobody verified gave that answer; decide it with a verified identity."
+            outcome = await take_decision(self.services, approval, decision, by=who)
+            if isinstance(outcome, Refused):
+                notes.append(outcome.why)
+        return "; ".join(notes)
+
+    async def _answering(self, approval: str) -> Principal | None:
+        verified = server_principal(self.thread.tenant)
+        if verified is not None or not self.services.development:
+            return verified
+        found = await self.services.desk.get(approval)
+        by = found.requirements[0].by if found and found.requirements else ()
+        return Principal(by[0], tenant=self.thread.tenant, verified_by="development: nobody") if by else None
+
+    async def _perform(self, row: ActionRow) -> Receipt | Waiting:
+        if row.status not in ("permitted", "consumed"):
+            return Receipt(
+                action=row.action.id, status="abandoned", error=_why_not(row), result=_response(row)
+            )
+        spec = self.ward.tools[row.action.call.tool]
+
+        async def run(effect: Effect) -> Json:
+            return await spec.run(row.action.call, effect)
+
+        return await self._performer().perform(permit_of(row), self.thread, run, spec.traits)
+
+    def _performer(self) -> Performer:
+        return Performer(
+            journal=self.services.journal,
+            desk=self.services.desk,
+            credentials=self.services.credentials,
+            roles=_roles(self.ward),
+            settlers=lambda tool: settlers(self.ward, tool),
+        )
+
+    async def _wait_until_durable(self) -> None:
+        checkpoint = _checkpoint()
+        for _ in range(_DURABLE_TRIES):
+            if checkpoint and await self.services.journal.checkpoint_exists(self.thread.thread, checkpoint):
+                return
+            await asyncio.sleep(_DURABLE_PAUSE)
+        raise NotDurable(
+            "the state that this action follows from is not in the database: compile the graph with the runtime's "
+            "checkpointer and do not run it with durability='exit'"
+        )
+
+
+async def take_decision(
+    services: Services, approval: str, decision: Decision, *, by: Principal
+) -> Decided | Refused:
+    """Take a decision from wherever it comes; edited arguments are judged again from the start (P5)."""
+
+    async def rejudge(
+        thread: ThreadFacts, row: ActionRow, arguments: dict[str, Json], editor: str
+    ) -> Judged | str:
+        ward = services.ward_of(thread)
+        turn = Turn(services=services, ward=ward, thread=thread, id=row.action.turn, rounds=count())
+        call = replace(row.action.call, arguments=arguments)
+        problem = ward.tools[call.tool].problem(arguments)
+        if problem is not None:
+            return f"the edited arguments do not fit {call.tool}: {problem}"
+        judged = await turn._judge(call, row.action.position, edit=row.action.edit + 1)  # pyright: ignore[reportPrivateUsage]
+        return replace(judged, editor=editor, supersedes=row.action.id)
+
+    return await decide(services.desk, approval, decision, by=by, rejudge=rejudge)
+
+
+def permit_of(row: ActionRow) -> Permit:
+    """The permit that an action's row stands for; the journal lets it be used once."""
+    return Permit(
+        action=row.action.id,
+        thread=row.action.thread,
+        call=row.action.call.id,
+        tool=row.action.call.tool,
+        arguments=row.action.call.arguments,
+        effect=row.effect,
+        identity=row.identity,
+        idempotent=row.idempotent,
+        approvers=row.approvers,
+    )
+
+
+def message_of(row: ActionRow, receipt: Receipt) -> ToolMessage:
+    """What the planner is told: the result, or why there is none."""
+    call = row.action.call
+    if receipt.status == "settled":
+        return ToolMessage(content=_content(receipt.result), tool_call_id=call.id, name=call.tool)
+    if row.status == "responded":
+        return ToolMessage(content=_content(receipt.result), tool_call_id=call.id, name=call.tool)
+    return ToolMessage(content=receipt.error, tool_call_id=call.id, name=call.tool, status="error")
+
+
+def server_principal(tenant: str) -> Principal | None:
+    """The person whom LangGraph's server has verified, or None. A client cannot set these keys itself."""
+    user: Any = configurable(get_config()).get("langgraph_auth_user")
+    identity = getattr(user, "identity", None)
+    if not isinstance(identity, str) or not identity:
+        return None
+    roles = [str(one) for one in getattr(user, "permissions", None) or ()]
+    return Principal(identity, roles=roles, tenant=tenant, verified_by="langgraph server")
+
+
+def settlers(ward: Ward, tool: str) -> tuple[str, ...]:
+    """Who is asked what happened: whoever approves the tool, else whoever is escalated to, else any person."""
+    rule = ward.document.tools.get(tool)
+    asking = [name for ask in rule.ask for name in ask.by] if rule else []
+    escalation = ward.document.escalate
+    people = [name for name, identity in ward.document.identities.items() if identity.kind == "person"]
+    return tuple(dict.fromkeys(asking or (escalation.to if escalation else ()) or people))
+
+
+def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: dict[HistoryQuery, float]) -> Judged:
+    ruling = ward.gate.judge(
+        tool=action.call.tool,
+        arguments=action.call.arguments,
+        principal=Principal(thread.principal, roles=thread.roles, kind="agent", tenant=thread.tenant),
+        requester=thread.requester,
+        purpose=thread.purpose,
+        subject=thread.subject,
+        thread=thread.thread,
+        history=history,
+    )
+    return Judged(
+        action=action,
+        verdict=ruling.verdict,
+        policy=ruling.policy,
+        policy_digest=ruling.policy_digest,
+        effect=ruling.effect or "write",
+        identity=ruling.identity,
+        idempotent=ruling.idempotent,
+    )
+
+
+def _fitted(ward: Ward, call: Call) -> Call:
+    spec = ward.tools.get(call.tool)
+    if spec is None:
+        return call
+    try:
+        return replace(call, arguments=spec.normalize(call.arguments))
+    except ValueError:
+        return call  # the gate refuses it and says why
+
+
+def _roles(ward: Ward) -> dict[str, str]:
+    return {name: one.role for name, one in ward.document.identities.items() if one.role}
+
+
+def _why_not(row: ActionRow) -> str:
+    reasons = "; ".join(because for _, because in row.reasons)
+    match row.status:
+        case "denied":
+            return f"denied: {row.response or reasons}"
+        case "rejected":
+            return f"rejected: {row.response}"
+        case _:
+            return f"{row.action.call.tool} did not run ({row.status}): {reasons}"
+
+
+def _response(row: ActionRow) -> Json:
+    return row.response if row.status == "responded" else None
+
+
+def _content(result: Json) -> str:
+    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+
+
+def _task() -> str:
+    info = get_runtime().execution_info
+    return info.task_id if info else ""
+
+
+def _checkpoint() -> str:
+    info = get_runtime().execution_info
+    return info.checkpoint_id if info else ""

@@ -1,0 +1,245 @@
+"""Build a workflow: a StateGraph whose drawn nodes are the six words, around a team's own functions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from langchain_core.messages import AnyMessage
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import BaseTool
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.graph.state import CompiledStateGraph
+from typing_extensions import Annotated, NotRequired, TypedDict
+
+from stateward.errors import ConfigurationError
+from stateward.model.policy import PolicyDocument
+from stateward.model.values import digest
+from stateward.orchestrate.loops import blocking, on_loop
+from stateward.orchestrate.services import Ward, current_services
+from stateward.orchestrate.tools import ToolSpec, specs
+from stateward.ports import ActionRow
+from stateward.model.effect import Receipt
+from stateward.verify.arguments import ToolSchema
+from stateward.verify.gate import Gate
+from stateward.verify.load import PolicySource, read_policy
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+Update = Mapping[str, Any] | None
+
+
+class FlowState(TypedDict):
+    """What every workflow's state has; a team's own state extends it.
+
+    Attributes:
+        messages: The conversation between the planner and its tools.
+        failures: How many times in a row the answer did not pass its checks.
+        outcome: `answered` or `escalated`, at the end.
+    """
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    failures: NotRequired[int]
+    outcome: NotRequired[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Done:
+    """A call that was performed in this turn: its row and its receipt."""
+
+    row: ActionRow
+    receipt: Receipt
+
+
+StepFunction = Callable[[Any, Any], Awaitable[Update]]
+RememberFunction = Callable[[Any, Any, Sequence[Done]], Awaitable[None]]
+CheckFunction = Callable[[Any, Any], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The functions that a team gives to a workflow."""
+
+    retrieve: Sequence[StepFunction]
+    planner: object
+    instructions: str
+    remember: Mapping[str, RememberFunction]
+    validate: Sequence[CheckFunction]
+    answer: StepFunction | None
+    subject: Callable[[Any], str]
+
+
+class Workflow:
+    """A workflow under a policy.
+
+    Args:
+        name: Its name, which threads keep.
+        state: A TypedDict that extends `FlowState`.
+        policy: The policy's file, or a document.
+        principal: The agent identity that acts; the tools' `for:` names it.
+        purpose: What its threads are for. Default: the policy's name.
+        subject: Whom or what a run is about, from its input, such as `lambda state: f"period:{state['period']}"`.
+
+    Example:
+        flow = Workflow("refunds", state=Refund, policy="policy.yaml", principal="support-agent")
+        flow.orchestrate("openai:gpt-5.1", tools=[find_order, refund], instructions="You handle refunds.")
+        graph = flow.compile(runtime)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        state: type,
+        policy: str | Path | PolicyDocument,
+        principal: str,
+        purpose: str = "",
+        subject: Callable[[Any], str] = lambda _: "none",
+    ) -> None:
+        self.name, self.state, self.principal = name, state, principal
+        self.document, self._source = _policy(policy)
+        self.purpose = purpose or self.document.policy
+        self._subject = subject
+        self._retrieve: list[StepFunction] = []
+        self._tools: list[BaseTool] = []
+        self._planner: object = None
+        self._instructions = ""
+        self._remember: dict[str, RememberFunction] = {}
+        self._validate: list[CheckFunction] = []
+        self._answer: StepFunction | None = None
+
+    def retrieve(self, function: StepFunction, /) -> StepFunction:
+        """`async (state, step) -> update`: what the run starts from. `step.act` and `step.recall` are governed."""
+        self._retrieve.append(function)
+        return function
+
+    def orchestrate(self, planner: object, /, *, tools: Sequence[BaseTool], instructions: str = "") -> None:
+        """Who decides what is done next.
+
+        Args:
+            planner: A chat model, its name (`openai:gpt-5.1`), or a playbook.
+            tools: What it may ask for; those that the policy does not name are denied.
+            instructions: The system prompt.
+        """
+        self._planner, self._tools, self._instructions = planner, list(tools), instructions
+
+    def remember(self, function: RememberFunction, /, *, after: Sequence[str]) -> RememberFunction:
+        """`async (state, step, done)`: what is kept after one of these tools was performed."""
+        for name in after:
+            self._remember[name] = function
+        return function
+
+    def validate(self, function: CheckFunction, /) -> CheckFunction:
+        """`async (state, step) -> problem | None`: checks the answer before it leaves."""
+        self._validate.append(function)
+        return function
+
+    def answer(self, function: StepFunction, /) -> StepFunction:
+        """`async (state, step) -> update`: shapes the answer that leaves."""
+        self._answer = function
+        return function
+
+    def compile(self, runtime: Any = None, *, planner: object = None) -> Graph:
+        """The ordinary compiled graph.
+
+        Args:
+            runtime: Gives the checkpointer and the store. None for LangGraph's server, which brings them itself.
+            planner: Another planner than the one that was declared.
+
+        Raises:
+            PolicyError: the policy does not fit the tools.
+            ConfigurationError: no planner was declared.
+        """
+        chosen = planner if planner is not None else self._planner
+        if chosen is None:
+            raise ConfigurationError(f"workflow {self.name!r} has no planner: call flow.orchestrate(...)")
+        from stateward.orchestrate.nodes import Nodes
+
+        parts = Parts(
+            retrieve=tuple(self._retrieve),
+            planner=chosen,
+            instructions=self._instructions,
+            remember=dict(self._remember),
+            validate=tuple(self._validate),
+            answer=self._answer,
+            subject=self._subject,
+        )
+        nodes = Nodes(ward=self.ward(), parts=parts)
+        saver = {} if runtime is None else {"checkpointer": runtime.checkpointer, "store": runtime.store}
+        if runtime is not None:
+            runtime.services.wards[self.name] = nodes.ward
+        return cast("Graph", _graph(self.state, nodes).compile(name=self.name, **saver))
+
+    def ward(self) -> Ward:
+        """The policy, compiled against the tools."""
+        tools = specs(self._tools)
+        return Ward(
+            name=self.name,
+            version=digest([self.name, sorted(EDGES), sorted(tools)])[:12],
+            document=self.document,
+            gate=gate_of(self.document, tools, self._source),
+            tools=tools,
+            principal=self.principal,
+            purpose=self.purpose,
+        )
+
+
+def gate_of(
+    document: PolicyDocument, tools: Mapping[str, ToolSpec], source: PolicySource | None = None
+) -> Gate:
+    """The gate for these tools."""
+    schemas = {name: ToolSchema(name=name, json_schema=spec.schema) for name, spec in tools.items()}
+    return Gate(
+        document, schemas, validate={name: spec.problem for name, spec in tools.items()}, source=source
+    )
+
+
+def _policy(policy: str | Path | PolicyDocument) -> tuple[PolicyDocument, PolicySource | None]:
+    if isinstance(policy, PolicyDocument):
+        return policy, None
+    source = read_policy(Path(policy))
+    return source.document, source
+
+
+# The drawn graph: from each node, where it may go.
+EDGES: dict[str, tuple[str, ...]] = {
+    "retrieve": ("orchestrate",),
+    "orchestrate": ("verify", "validate", "escalate"),
+    "verify": ("approve", "act"),
+    "approve": ("act",),
+    "act": ("approve", "remember", "orchestrate"),
+    "remember": ("orchestrate",),
+    "validate": ("answer", "orchestrate", "escalate"),
+    "escalate": ("orchestrate", "answer"),
+    "answer": (END,),
+}
+
+
+def _graph(state: type, nodes: Any) -> StateGraph[Any, Any, Any, Any]:
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(state)
+    for name, targets in EDGES.items():
+        step = cast("Callable[[Any], Awaitable[Any]]", getattr(nodes, name))
+        if len(targets) == 1:
+            graph.add_node(name, _both(name, step))
+            graph.add_edge(name, targets[0])
+        else:
+            graph.add_node(name, _both(name, step), destinations=targets)
+    graph.add_edge(START, "retrieve")
+    return graph
+
+
+def _both(name: str, step: Callable[[Any], Awaitable[Any]]) -> RunnableLambda[Any, Any]:
+    """One async step for LangGraph's sync and async users alike, run on the runtime's own loop."""
+
+    async def run(state: Any) -> Any:
+        return await step(state)
+
+    def sync(state: Any) -> Any:
+        return blocking(current_services().loop, run(state))
+
+    async def asynchronous(state: Any) -> Any:
+        return await on_loop(current_services().loop, run(state))
+
+    return RunnableLambda(sync, afunc=asynchronous, name=name)

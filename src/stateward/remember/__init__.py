@@ -1,0 +1,1 @@
+"""Remember: what may be kept, for whom, why, until when?"""

@@ -1,0 +1,308 @@
+"""Personal data in what is to be kept: a redactor finds it, the policy says what happens to each kind of it.
+
+The walk sees string values, object keys, and whole numbers whose key says what they are, such as
+`"phone": 2125550187`. Amounts, dates and identifiers stay as they are, and so do the types of everything that
+is not treated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from stateward.errors import MemoryRefused, RedactionFailed
+from stateward.model.memory import Coverage, Finding
+from stateward.model.values import Json
+from stateward.ports import Redactor
+
+Treatment = Literal["allow", "redact", "mask", "hash", "refuse"]
+
+DEFAULT_ENTITIES = frozenset(
+    {
+        "CREDIT_CARD",
+        "CRYPTO",
+        "DATE_OF_BIRTH",
+        "EMAIL_ADDRESS",
+        "IBAN_CODE",
+        "LOCATION",
+        "PERSON",
+        "PHONE_NUMBER",
+        "UK_NHS",
+        "US_BANK_NUMBER",
+        "US_DRIVER_LICENSE",
+        "US_ITIN",
+        "US_PASSPORT",
+        "US_SSN",
+    }
+)
+"""What is looked for unless the policy allows it. Others, such as `URL`, `IP_ADDRESS`, `MAC_ADDRESS`,
+`ORGANIZATION` and `NRP`, are looked for when the policy names them."""
+
+_LOWEST_SCORE = 0.4
+_KEEPS_LAST_FOUR = frozenset({"CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER", "US_SSN"})
+_NUMBER_KEY = re.compile(
+    r"\b(phones?|tel|telephone|mobile|cell|fax|cards?|pan|ssn|social security|iban|account|acct|passport"
+    r"|licen[cs]e|nhs|itin|tax|dob|birth)\b"
+)
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\W]+")
+_PLACEHOLDER = re.compile(r"\[([A-Z][A-Z_]*)(?::[0-9a-f]{12})?\]")
+_CONTEXT_KEYS = 2
+_CONTEXT_KEY_LENGTH = 40
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PersonalDataPolicy:
+    """What happens to personal data before it is kept.
+
+    Attributes:
+        default: The treatment of every entity type that is not named.
+        entities: The treatment of a Presidio entity type, such as `{"CREDIT_CARD": "refuse"}`.
+    """
+
+    default: Treatment = "redact"
+    entities: Mapping[str, Treatment] = field(default_factory=dict[str, Treatment])
+
+    def treatment(self, entity: str) -> Treatment:
+        """What happens to findings of this entity type."""
+        return self.entities.get(entity, self.default)
+
+    def scanned(self) -> frozenset[str]:
+        """The entity types to look for: the default list and those named, without those that are allowed."""
+        return frozenset(e for e in DEFAULT_ENTITIES | set(self.entities) if self.treatment(e) != "allow")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Treated:
+    """A value that may be kept.
+
+    Attributes:
+        counts: How many places were replaced, for each entity type.
+        coverage: What was looked for, and what the policy asks for that could not be.
+    """
+
+    value: dict[str, Json]
+    counts: dict[str, int]
+    coverage: Coverage
+
+
+async def treat(
+    value: Mapping[str, Json], *, policy: PersonalDataPolicy, redactor: Redactor, key: bytes
+) -> Treated:
+    """Treat the personal data in a JSON object as the policy says.
+
+    What was treated once is left alone when it is treated again.
+
+    Args:
+        value: The content to be kept. It is not changed.
+        policy: What happens to which entity type.
+        redactor: What finds personal data.
+        key: The secret of the `hash` treatment: equal values have equal hashes under one key only.
+
+    Raises:
+        MemoryRefused: the value holds data that the policy refuses; names its type and place, never the data.
+        RedactionFailed: personal data could not be looked for.
+    """
+    entities = policy.scanned()
+    leaves = list(_leaves(value))
+    findings = await _scan(leaves, redactor=redactor, entities=entities)
+    writer = _Writer(policy=policy, key=key, results=iter(zip(leaves, findings, strict=True)))
+    treated = writer.mapping(value, "$")
+    return Treated(value=treated, counts=dict(writer.counts), coverage=redactor.coverage(entities))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Leaf:
+    """A text as it stands, and the keys above it, which tell a phone number from an order number."""
+
+    text: str
+    context: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """A stretch of text to be replaced, named after the longest finding in it."""
+
+    start: int
+    end: int
+    entity: str
+    entities: frozenset[str]
+    length: int
+
+
+async def _scan(
+    leaves: Sequence[_Leaf], *, redactor: Redactor, entities: frozenset[str]
+) -> list[list[Finding]]:
+    if not entities or not leaves:
+        return [[] for _ in leaves]
+    try:
+        found = await redactor.scan([leaf.context + leaf.text for leaf in leaves], entities=entities)
+    except MemoryRefused:
+        raise
+    except Exception as error:
+        # The text of a foreign error may quote what was scanned, so that only its type is told.
+        raise RedactionFailed(
+            f"the redactor failed with {type(error).__name__}, so nothing was written: check how it is set up"
+        ) from None
+    if len(found) != len(leaves):
+        raise RedactionFailed(
+            f"the redactor answered {len(found)} of {len(leaves)} texts: nothing was written"
+        )
+    return [_own(leaf, entities, findings) for leaf, findings in zip(leaves, found, strict=True)]
+
+
+def _own(leaf: _Leaf, entities: frozenset[str], findings: Iterable[Finding]) -> list[Finding]:
+    """The findings in the leaf's own text: not in its keys, nor in what an earlier treatment left there."""
+    offset = len(leaf.context)
+    left = [m.span() for m in _PLACEHOLDER.finditer(leaf.text) if m[1] in entities]
+    moved = (
+        Finding(entity=f.entity, start=max(0, f.start - offset), end=f.end - offset, score=f.score)
+        for f in findings
+        if f.end > offset and f.score >= _LOWEST_SCORE and f.entity in entities
+    )
+    return [f for f in moved if not any(start <= f.start and f.end <= end for start, end in left)]
+
+
+def _leaves(value: Json, keys: tuple[str, ...] = ()) -> Iterator[_Leaf]:
+    """Every text to be looked at, in the order in which `_Writer` comes by."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield _Leaf(text=key)
+            yield from _leaves(inner, (*keys, key)[-_CONTEXT_KEYS:])
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for inner in value:
+            yield from _leaves(inner, keys)
+    elif (leaf := _leaf(value, keys)) is not None:
+        yield leaf
+
+
+def _leaf(value: Json, keys: tuple[str, ...]) -> _Leaf | None:
+    context = _context(keys)
+    if isinstance(value, str):
+        return _Leaf(text=value, context=context)
+    if isinstance(value, int) and not isinstance(value, bool) and _NUMBER_KEY.search(context.lower()):
+        return _Leaf(text=str(value), context=context)
+    return None
+
+
+def _context(keys: tuple[str, ...]) -> str:
+    """`("customer", "homePhone")` as `customer home phone: `."""
+    words = " ".join(_WORD_START.sub(" ", key[:_CONTEXT_KEY_LENGTH]).strip() for key in keys)
+    return f"{words}: " if words else ""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Writer:
+    """Builds the value anew, replacing what was found."""
+
+    policy: PersonalDataPolicy
+    key: bytes
+    results: Iterator[tuple[_Leaf, list[Finding]]]
+    counts: Counter[str] = field(default_factory=Counter[str])
+
+    def mapping(self, value: Mapping[str, Json], path: str, keys: tuple[str, ...] = ()) -> dict[str, Json]:
+        written: dict[str, Json] = {}
+        for key, inner in value.items():
+            name = _unused(self._text(f"a key of {path}"), written)
+            written[name] = self._value(inner, _step(path, name), (*keys, key)[-_CONTEXT_KEYS:])
+        return written
+
+    def _value(self, value: Json, path: str, keys: tuple[str, ...]) -> Json:
+        if isinstance(value, Mapping):
+            return self.mapping(value, path, keys)
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return [self._value(inner, f"{path}[{i}]", keys) for i, inner in enumerate(value)]
+        leaf = _leaf(value, keys)
+        if leaf is None:
+            return value
+        text = self._text(path)
+        return value if text == leaf.text else text
+
+    def _text(self, path: str) -> str:
+        leaf, findings = next(self.results)
+        parts: list[str] = []
+        done = 0
+        for place in _places(findings):
+            parts += [leaf.text[done : place.start], self._replacement(leaf.text, place, path)]
+            done = place.end
+        return "".join([*parts, leaf.text[done:]])
+
+    def _replacement(self, text: str, place: _Place, path: str) -> str:
+        for entity in sorted(place.entities):
+            if self.policy.treatment(entity) == "refuse":
+                raise MemoryRefused(
+                    f"{entity} at {path} must not be kept: take it out, or let the policy treat it otherwise"
+                )
+        self.counts[place.entity] += 1
+        found = text[place.start : place.end]
+        match self.policy.treatment(place.entity):
+            case "mask":
+                return _mask(place.entity, found)
+            case "hash":
+                return f"[{place.entity}:{_hash(self.key, place.entity, found)}]"
+            case _:
+                return f"[{place.entity}]"
+
+
+def _places(findings: Iterable[Finding]) -> list[_Place]:
+    """Overlapping findings as one place: no rest of a shorter one may stay readable beside the longest."""
+    places: list[_Place] = []
+    for finding in sorted(findings, key=lambda f: (f.start, -f.end, -f.score)):
+        place = _Place(
+            start=finding.start,
+            end=finding.end,
+            entity=finding.entity,
+            entities=frozenset({finding.entity}),
+            length=finding.end - finding.start,
+        )
+        if places and place.start < places[-1].end:
+            place = _joined(places.pop(), place)
+        places.append(place)
+    return places
+
+
+def _joined(one: _Place, other: _Place) -> _Place:
+    named = other if other.length > one.length else one
+    return _Place(
+        start=one.start,
+        end=max(one.end, other.end),
+        entity=named.entity,
+        entities=one.entities | other.entities,
+        length=named.length,
+    )
+
+
+def _mask(entity: str, text: str) -> str:
+    if entity in _KEEPS_LAST_FOUR:
+        return "*" * (len(text) - 4) + text[-4:] if len(text) > 4 else "*" * len(text)
+    return text[:1] + "*" * (len(text) - 1)
+
+
+def _hash(key: bytes, entity: str, text: str) -> str:
+    """12 hex digits of HMAC-SHA256 (RFC 2104), alike for the spellings of one value."""
+    normal = unicodedata.normalize("NFKC", text).casefold()
+    if entity == "PHONE_NUMBER":
+        normal = "".join(c for c in normal if c.isdecimal())
+    elif entity in _KEEPS_LAST_FOUR:
+        normal = "".join(c for c in normal if c.isalnum())
+    message = f"{entity}:{normal}".encode(errors="surrogatepass")
+    return hmac.new(key, message, hashlib.sha256).hexdigest()[:12]
+
+
+def _unused(key: str, written: Mapping[str, Json]) -> str:
+    """The key, with a number behind it if need be: two keys may look alike once they are treated."""
+    name, count = key, 1
+    while name in written:
+        count += 1
+        name = f"{key} ({count})"
+    return name
+
+
+def _step(path: str, key: str) -> str:
+    return f"{path}.{key}" if key.isidentifier() else f"{path}[{json.dumps(key)}]"

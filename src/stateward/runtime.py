@@ -1,0 +1,274 @@
+"""The composition root: opens the adapters, wires the steps, closes in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command
+
+from stateward.adapters.embedded import EmbeddedServer
+from stateward.adapters.postgres.credentials import PostgresCredentials
+from stateward.adapters.postgres.database import Database
+from stateward.adapters.postgres.desk import PostgresDesk
+from stateward.adapters.postgres.journal import PostgresJournal
+from stateward.adapters.postgres.ledger import PostgresLedger
+from stateward.adapters.postgres.memory import PostgresMemory
+from stateward.adapters.postgres.threads import PostgresThreads
+from stateward.adapters.presidio import PresidioRedactor
+from stateward.approve.decide import Refused
+from stateward.errors import ConfigurationError, DecisionRefused, UnknownApproval, UnknownThread
+from stateward.model.approval import Approval, ApprovalStatus, Decision, DecisionKind
+from stateward.model.ledger import AuditReport, Entry
+from stateward.model.principal import Principal
+from stateward.model.thread import ThreadFacts, ThreadRecord
+from stateward.model.values import JsonObject, plain_object
+from stateward.orchestrate.interrupts import LOOK_AGAIN
+from stateward.orchestrate.saver import StatewardSaver
+from stateward.orchestrate.services import Services
+from stateward.orchestrate.steps import take_decision
+from stateward.orchestrate.store import StatewardStore
+from stateward.orchestrate.workflow import Graph
+from stateward.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncRuntime:
+    """A runtime on one Postgres, for async code.
+
+    Attributes:
+        checkpointer: LangGraph's saver on that Postgres, for `compile(checkpointer=...)`.
+        store: Governed memory as a LangGraph store, for `compile(store=...)`.
+        services: The ports, for code that builds on Stateward.
+        settings: What it was opened with.
+        database: The connection pool.
+    """
+
+    checkpointer: StatewardSaver
+    store: StatewardStore
+    services: Services
+    settings: Settings
+    database: Database
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        migrations: Sequence[tuple[str, str]] = (),
+        keep_running: bool = False,
+    ) -> AsyncIterator[AsyncRuntime]:
+        """Open a runtime for the length of the block.
+
+        Args:
+            url: A libpq connection string; default `DATABASE_URL`, else the embedded Postgres.
+            settings: Instead of the environment's.
+            migrations: Name and SQL of a workflow's own tables, run once after ours.
+            keep_running: Leave the embedded Postgres running at the end.
+
+        Raises:
+            DatabaseError: the server cannot be reached, or its schema is of another version.
+            EmbeddedServerError: the embedded Postgres cannot run here.
+        """
+        chosen = settings or Settings.from_environment()
+        if url:
+            chosen = replace(chosen, database_url=url)
+        async with AsyncExitStack() as stack:
+            uri = chosen.database_url or await _embedded(stack, chosen, keep_running=keep_running)
+            yield await cls._wire(stack, uri, chosen, migrations)
+
+    async def thread(
+        self,
+        id_: str,
+        /,
+        *,
+        principal: Principal,
+        purpose: str,
+        subject: str,
+        requester: str | None = None,
+        graph: str = "",
+    ) -> RunnableConfig:
+        """Open a thread, or find it, and give the config that runs it.
+
+        Args:
+            id_: LangGraph's thread id; a UUID where LangGraph's server is to open it too.
+            principal: The agent identity that acts; the policy's `for:` names it or one of its roles.
+            purpose: What the work is for; memory is read and written for this purpose only.
+            subject: Whom or what it is about, such as `customer:17`.
+            requester: Who asked for it; the principal unless stated.
+            graph: The workflow's name.
+
+        Raises:
+            ThreadMismatch: the thread was opened for someone or something else.
+        """
+        ward = self.services.wards.get(graph)
+        facts = ThreadFacts(
+            thread=id_,
+            tenant=principal.tenant,
+            principal=principal.id,
+            roles=tuple(sorted(principal.roles)),
+            requester=requester or principal.id,
+            purpose=purpose,
+            subject=subject,
+            graph=graph,
+            graph_version=ward.version if ward else "",
+        )
+        await self.services.threads.open(facts)
+        return self.config(id_)
+
+    @staticmethod
+    def config(thread: str) -> RunnableConfig:
+        """The config that runs an opened thread."""
+        return {"configurable": {"thread_id": thread}, "recursion_limit": 1000}
+
+    async def approvals(
+        self, *, thread: str | None = None, status: ApprovalStatus | None = "pending"
+    ) -> list[Approval]:
+        """The questions to people, oldest first; `status=None` for all of them."""
+        await self.services.desk.expire()
+        return await self.services.desk.list(thread=thread, status=status)
+
+    async def approval(self, id_: str, /) -> Approval:
+        """One question.
+
+        Raises:
+            UnknownApproval: there is none of that id.
+        """
+        found = await self.services.desk.get(id_)
+        if found is None:
+            raise UnknownApproval(id_)
+        return found
+
+    async def decide(
+        self,
+        approval: Approval | str,
+        decision: DecisionKind,
+        /,
+        *,
+        by: Principal,
+        reason: str = "",
+        arguments: JsonObject | None = None,
+    ) -> Approval:
+        """Take a decision.
+
+        Args:
+            approval: The question or its id.
+            decision: approve, edit, reject or respond; for an unknown outcome done, retry or give_up.
+            by: The person. Whoever calls this vouches that it is verified.
+            reason: Why, for reject; the answer, for respond.
+            arguments: The complete new arguments, for edit; they are judged again from the start.
+
+        Raises:
+            UnknownApproval: there is none of that id.
+            DecisionRefused: this person may not decide it, or not like this; the message says why.
+        """
+        id_ = approval if isinstance(approval, str) else approval.id
+        said = Decision(
+            kind=decision, reason=reason, arguments=plain_object(arguments) if arguments else None
+        )
+        outcome = await take_decision(self.services, id_, said, by=by)
+        if isinstance(outcome, Refused):
+            raise DecisionRefused(f"{id_}: {outcome.why}")
+        return outcome.approval
+
+    async def resume(self, graph: Graph, thread: str) -> dict[str, Any]:
+        """Go on with a thread that was decided, or that a crash cut off; one that is finished stays as it is.
+
+        Raises:
+            UnknownThread: nobody opened it.
+        """
+        config, given = await self.resumption(graph, thread)
+        snapshot = await graph.aget_state(config)
+        if given is None and not snapshot.tasks:
+            return dict(snapshot.values)
+        return await graph.ainvoke(given, config, durability="sync")
+
+    async def resumption(self, graph: Graph, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:
+        """The config and the input that go on with a thread, for those who stream it."""
+        if await self.services.threads.find(thread) is None:
+            raise UnknownThread(thread)
+        config = self.config(thread)
+        snapshot = await graph.aget_state(config)
+        return config, Command(resume=LOOK_AGAIN) if snapshot.interrupts else None
+
+    async def threads(self, *, subject: str | None = None) -> list[ThreadRecord]:
+        """The threads, newest first."""
+        return await self.services.threads.list(subject=subject)
+
+    async def find_thread(self, thread: str) -> ThreadRecord:
+        """One thread.
+
+        Raises:
+            UnknownThread: nobody opened it.
+        """
+        found = await self.services.threads.find(thread)
+        if found is None:
+            raise UnknownThread(thread)
+        return found
+
+    async def timeline(self, thread: str | None = None) -> list[Entry]:
+        """The ledger of a thread, or of all."""
+        return [entry async for entry in self.services.ledger.entries(thread)]
+
+    async def verify_audit(self, thread: str | None = None) -> AuditReport:
+        """Recompute the chains of the ledger."""
+        return await self.services.ledger.verify(thread)
+
+    async def apply(self, migrations: Iterable[tuple[str, str]]) -> None:
+        """Create a workflow's own tables, once, whoever else tries at the same time."""
+        await self.database.migrate(list(migrations))
+
+    @classmethod
+    async def _wire(
+        cls, stack: AsyncExitStack, uri: str, settings: Settings, extra: Sequence[tuple[str, str]]
+    ) -> AsyncRuntime:
+        database = Database(uri, size=settings.pool_size)
+        await database.open()
+        stack.push_async_callback(database.close)
+        saver = StatewardSaver(database.pool)  # pyright: ignore[reportArgumentType]
+        await database.migrate(extra, then=saver.setup)
+        services = _services(database, settings)
+        await PostgresCredentials(database).sweep()
+        return cls(
+            checkpointer=saver,
+            store=StatewardStore(services),
+            services=services,
+            settings=settings,
+            database=database,
+        )
+
+
+def _services(database: Database, settings: Settings) -> Services:
+    return Services(
+        threads=PostgresThreads(database),
+        journal=PostgresJournal(database),
+        desk=PostgresDesk(database),
+        ledger=PostgresLedger(database),
+        memory=PostgresMemory(database),
+        redactor=PresidioRedactor(ner_model=settings.ner_model or None),
+        credentials=PostgresCredentials(database),
+        loop=asyncio.get_running_loop(),
+        development=settings.development,
+        hash_key=settings.hash_key(),
+    )
+
+
+async def _embedded(stack: AsyncExitStack, settings: Settings, *, keep_running: bool) -> str:
+    server = EmbeddedServer(embedded_root(settings), keep_running=keep_running)
+    uri = await asyncio.to_thread(server.start)
+    stack.push_async_callback(asyncio.to_thread, server.close)
+    return uri
+
+
+def embedded_root(settings: Settings) -> Path:
+    """Where the embedded Postgres of these settings lives; the major version is part of the name."""
+    if not settings.home.is_absolute():
+        raise ConfigurationError(f"STATEWARD_HOME is {str(settings.home)!r}: give an absolute path")
+    return settings.home / "pg18"

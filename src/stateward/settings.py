@@ -1,0 +1,96 @@
+"""The settings of a process, read from the environment in one place."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stateward.errors import ConfigurationError
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What a process may be told from outside.
+
+    Attributes:
+        database_url: `DATABASE_URL`: a libpq connection string. Empty: the embedded Postgres.
+        home: `STATEWARD_HOME`: where the embedded Postgres and the local key live.
+        development: `STATEWARD_DEVELOPMENT`: an answer without a verified person counts, as in Studio on a laptop.
+        ner_model: `STATEWARD_NER_MODEL`: an installed spaCy model, or its path, that finds names and places.
+        pool_size: `STATEWARD_POOL_SIZE`: most connections of one process, 10 unless stated.
+    """
+
+    database_url: str = ""
+    home: Path
+    development: bool = False
+    ner_model: str = ""
+    pool_size: int = 10
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """The settings that the environment gives.
+
+        Raises:
+            ConfigurationError: a value cannot be read; the message names the variable.
+        """
+        given = os.environ if environment is None else environment
+        return cls(
+            database_url=given.get("DATABASE_URL", ""),
+            home=_home(given),
+            development=_flag(given, "STATEWARD_DEVELOPMENT"),
+            ner_model=given.get("STATEWARD_NER_MODEL", ""),
+            pool_size=_number(given, "STATEWARD_POOL_SIZE", 10),
+        )
+
+    def hash_key(self) -> bytes:
+        """The key of keyed hashes, made at first use as a file that only its owner reads.
+
+        Raises:
+            ConfigurationError: the file is not a key.
+        """
+        path = self.home / "hash.key"
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            _create(path, secrets.token_bytes(32))
+        key = path.read_bytes()
+        if len(key) != 32:
+            raise ConfigurationError(f"{path} is not a key of 32 bytes: restore it from a backup")
+        return key
+
+
+def _create(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    try:
+        os.link(part, path)  # whoever is first wins; a link never replaces
+    except FileExistsError:
+        return
+    finally:
+        part.unlink()
+
+
+def _home(given: Mapping[str, str]) -> Path:
+    if given.get("STATEWARD_HOME"):
+        return Path(given["STATEWARD_HOME"])
+    state = given.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "stateward"
+
+
+def _flag(given: Mapping[str, str], name: str) -> bool:
+    value = given.get(name, "").strip().lower()
+    if value not in _TRUE | _FALSE:
+        raise ConfigurationError(f"{name} is {value!r}: write true or false")
+    return value in _TRUE
+
+
+def _number(given: Mapping[str, str], name: str, default: int) -> int:
+    value = given.get(name, str(default))
+    if not value.isdecimal() or int(value) < 2:
+        raise ConfigurationError(f"{name} is {value!r}: write a whole number of at least 2")
+    return int(value)

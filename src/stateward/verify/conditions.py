@@ -1,0 +1,416 @@
+"""Conditions: CEL whose every name is declared from the tool's own argument schema, compiled once.
+
+A condition sees `args.<name>` (nested objects as `args.customer.city`, arrays as lists), `principal.id`,
+`principal.roles`, `requester`, `purpose`, `subject`, `thread`, and `history.sum("amount", "24h")` and
+`history.count("24h")`: what this tool has done, or has reserved, for this tenant within the window. An
+argument that is optional without a default, or nullable, is null where it is missing: write
+`args.note != null && args.note.startsWith("x")`, or `has(args.note) && ...`. A comparison that meets null is
+an error, and an error denies. A default of the tool is filled in. Whole numbers divide to whole numbers, as
+in CEL. Names inside the items of a list (`args.lines.all(l, l.amount > 0)`) are looked up when evaluated.
+
+A compiled condition may be evaluated by one thread at a time; the gate is used from one event loop.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal, cast
+
+from stateward.model.policy import nearest, parse_duration
+from stateward.model.principal import Principal
+from stateward.model.values import JsonObject
+from stateward.verify.arguments import Kind, Shape, default_of, fit, unspeakable
+from stateward.verify.celenv import cel, new_env
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HistoryQuery:
+    """What a condition asks of the journal about its own tool and tenant; fetched before the evaluation.
+
+    Attributes:
+        kind: `sum` of an argument's values, or `count` of calls; settled and reserved calls both count.
+        window: How far back, from now.
+        argument: For a sum, the numeric argument.
+    """
+
+    kind: Literal["sum", "count"]
+    window: timedelta
+    argument: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What a condition is evaluated over. Nothing of it comes from graph state but the arguments."""
+
+    arguments: JsonObject
+    principal: Principal
+    requester: str
+    purpose: str
+    subject: str
+    thread: str
+    history: Mapping[HistoryQuery, float | int] = field(default_factory=dict[HistoryQuery, float | int])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What came out: True or False, or None with the error, which repeats no values."""
+
+    value: bool | None
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flaw:
+    """Why a condition cannot be compiled, and where in its text: 1-based line and column."""
+
+    message: str
+    line: int = 1
+    column: int = 1
+
+
+_Read = Callable[[Facts], object]
+_Steps = tuple[tuple[str, Shape], ...]
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_PATH = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
+_LITERAL = r"\"[^\"\\\n]*\"|'[^'\\\n]*'"
+_TOKEN = re.compile(
+    rf"""
+    (?P<comment>//[^\n]*)
+    |(?P<raw>[bB]?[rR][bB]?(?:\"\"\".*?\"\"\"|'''.*?'''|\"[^\"\n]*\"|'[^'\n]*'))
+    |(?P<string>[bB]?(?:\"\"\"(?:\\.|.)*?\"\"\"|'''(?:\\.|.)*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'))
+    |(?P<number>[0-9][A-Za-z0-9_.]*)
+    |(?P<has>\bhas\s*\(\s*(?P<tested>args(?:\s*\.\s*{_NAME})+)\s*\))
+    |(?P<path>{_PATH})
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_CALLED = re.compile(rf"\s*\(\s*(?:(?P<first>{_LITERAL})\s*(?:,\s*(?P<second>{_LITERAL})\s*)?)?\)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Variable:
+    checked: cel.Type
+    run: cel.Type
+    read: _Read
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Condition:
+    """A compiled condition.
+
+    Attributes:
+        text: As the policy has it.
+        queries: What has to be fetched before.
+    """
+
+    text: str
+    queries: tuple[HistoryQuery, ...]
+    _expression: cel.Expression
+    _reads: Mapping[str, _Read]
+
+    def evaluate(self, facts: Facts) -> Evaluation:
+        """True or False; whatever goes wrong comes back as an error, for the gate to deny."""
+        try:
+            data = {name: _safe(read(facts)) for name, read in self._reads.items()}
+            value = self._expression.eval(data=data).value()
+        except Exception as error:  # noqa: BLE001 - anything that goes wrong here has to deny, not to pass by
+            return Evaluation(value=None, error=self._explained(str(error)))
+        if isinstance(value, bool):
+            return Evaluation(value=value)
+        return Evaluation(value=None, error=self._explained(str(value)))
+
+    def _explained(self, error: str) -> str:
+        if "null_type" in error or "NoneType" in error or error == "None":
+            return "it meets null, because an argument is missing; test it first, such as `args.note != null`"
+        text = re.sub(r"^[A-Z_]+: ", "", error)
+        # CEL quotes the offending value, and reasons are kept in clear.
+        return re.sub(
+            r"'([^']*)'|\"([^\"]*)\"",
+            lambda quoted: quoted[0] if quoted[0][1:-1] in self.text else "a value",
+            text,
+        )
+
+
+class Conditions:
+    """Compiles the conditions of one tool.
+
+    Args:
+        tool: The tool's name, for messages.
+        arguments: The shape of its arguments.
+    """
+
+    def __init__(self, tool: str, arguments: Shape) -> None:
+        self._tool = tool
+        self._arguments = arguments
+        self._variables = {**_FACTS, **dict(_argument_variables(arguments))}
+
+    def compile(self, text: str) -> Condition | Flaw:
+        """Compile a condition, or say what is wrong with it: a name, a type, the syntax, or that it is no
+        condition.
+        """
+        try:
+            rewritten = _Rewriting(self._tool, self._arguments, self._variables, text).done()
+        except _Flawed as flawed:
+            return _flaw_at(text, flawed.offset, flawed.message)
+        names = {name: self._variables[name] for name in rewritten.names} | rewritten.made
+        declared = self._variables | rewritten.made
+        try:
+            checked = new_env({name: each.checked for name, each in declared.items()}).compile(rewritten.text)
+            expression = new_env({name: each.run for name, each in names.items()}).compile(rewritten.text)
+        except RuntimeError as error:
+            return _cel_flaw(str(error), self._variables)
+        returned = checked.return_type().name()
+        if returned != "BOOL":
+            return Flaw(message=f"a condition is true or false, this one is {returned.lower()}")
+        return Condition(
+            text=text,
+            queries=tuple(rewritten.queries),
+            _expression=expression,
+            _reads={name: each.read for name, each in names.items()},
+        )
+
+
+_STRINGS = cel.Type.List(cel.Type.STRING)
+_FACTS: dict[str, _Variable] = {
+    "principal.id": _Variable(
+        checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.principal.id
+    ),
+    "principal.roles": _Variable(
+        checked=_STRINGS, run=_STRINGS, read=lambda facts: sorted(facts.principal.roles)
+    ),
+    "requester": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.requester),
+    "purpose": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.purpose),
+    "subject": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.subject),
+    "thread": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.thread),
+}
+_SCALARS: dict[Kind, tuple[cel.Type, cel.Type]] = {
+    "number": (cel.Type.DOUBLE, cel.Type("google.protobuf.DoubleValue")),
+    "decimal": (cel.Type.DOUBLE, cel.Type("google.protobuf.DoubleValue")),
+    "integer": (cel.Type.INT, cel.Type("google.protobuf.Int64Value")),
+    "boolean": (cel.Type.BOOL, cel.Type("google.protobuf.BoolValue")),
+    "string": (cel.Type.STRING, cel.Type("google.protobuf.StringValue")),
+}
+_PRESENT = "__has."
+
+
+def _safe(value: object) -> object:
+    if (why := unspeakable(value, "a value")) is not None:
+        raise ValueError(why)
+    return value
+
+
+def _argument_variables(
+    shape: Shape, path: _Steps = (), nullable: bool = False
+) -> Iterator[tuple[str, _Variable]]:
+    for name, part in shape.properties.items():
+        if re.fullmatch(_NAME, name) is None:
+            continue
+        inner, absent = (*path, (name, part)), nullable or part.nullable
+        dotted = ".".join(step for step, _ in inner)
+        read = _argument(inner)
+        checked, run = _types(part, absent)
+        yield f"args.{dotted}", _Variable(checked=checked, run=run, read=read)
+        yield f"{_PRESENT}{dotted}", _presence(read)
+        yield from _argument_variables(part, inner, absent)
+
+
+def _presence(read: _Read) -> _Variable:
+    return _Variable(checked=cel.Type.BOOL, run=cel.Type.BOOL, read=lambda facts: read(facts) is not None)
+
+
+def _types(shape: Shape, nullable: bool) -> tuple[cel.Type, cel.Type]:
+    """The type to check with, and the type to run with: CEL checks nullable scalars, but takes no None for
+    them.
+    """
+    if shape.kind in _SCALARS:
+        plain, wrapped = _SCALARS[shape.kind]
+        return (wrapped, cel.Type.DYN) if nullable else (plain, plain)
+    if nullable or shape.kind == "any":
+        return cel.Type.DYN, cel.Type.DYN
+    if shape.kind == "array":
+        checked, run = _types(shape.items or Shape(), (shape.items or Shape()).nullable)
+        return cel.Type.List(checked), cel.Type.List(run)
+    mapped = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+    return mapped, mapped
+
+
+def _argument(path: _Steps) -> _Read:
+    def read(facts: Facts) -> object:
+        value: object = facts.arguments
+        for name, part in path:
+            if value is None:
+                return None
+            value = _item(value, name, part)
+        return fit(path[-1][1], value)
+
+    return read
+
+
+def _item(value: object, name: str, part: Shape) -> object:
+    if not isinstance(value, Mapping):
+        raise ValueError("a value is not an object")
+    return cast("JsonObject", value).get(name, default_of(part))
+
+
+class _Flawed(Exception):
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.message, self.offset = message, offset
+
+
+@dataclass(kw_only=True, slots=True)
+class _Rewritten:
+    """A condition whose history calls and `has` are variables, at the same columns as before."""
+
+    text: str
+    names: set[str] = field(default_factory=set[str])
+    made: dict[str, _Variable] = field(default_factory=dict[str, _Variable])
+    queries: list[HistoryQuery] = field(default_factory=list[HistoryQuery])
+
+
+class _Rewriting:
+    """One pass over a condition's tokens: checks `args` paths, and turns history calls and `has` into
+    variables.
+    """
+
+    def __init__(self, tool: str, arguments: Shape, variables: Mapping[str, _Variable], text: str) -> None:
+        self._tool, self._arguments, self._variables, self._source = tool, arguments, variables, text
+        self._result = _Rewritten(text=text)
+
+    def done(self) -> _Rewritten:
+        for token in _TOKEN.finditer(self._source):
+            if token["has"]:
+                self._has(token)
+            elif token["path"] and not self._source[: token.start()].rstrip().endswith("."):
+                self._path(token)
+        return self._result
+
+    def _has(self, token: re.Match[str]) -> None:
+        self._check(token["tested"], token.start("tested"))
+        name = _PRESENT + _joined(token["tested"]).removeprefix("args.")
+        if name in self._variables:
+            self._replace(token.start(), token.end(), name)
+            self._result.names.add(name)
+        else:
+            self._use(_joined(token["tested"]))
+
+    def _path(self, token: re.Match[str]) -> None:
+        path, called = _joined(token["path"]), self._source[token.end() :].lstrip().startswith("(")
+        if path.split(".")[0] == "history":
+            self._history(path, token)
+            return
+        if path == "args" or path.startswith("args."):
+            self._check(token["path"].rpartition(".")[0] if called else token["path"], token.start())
+        self._use(path)
+
+    def _use(self, path: str) -> None:
+        while path and path not in self._variables:
+            path = path.rpartition(".")[0]
+        if path:
+            self._result.names.add(path)
+
+    def _check(self, path: str, offset: int) -> None:
+        shape, known = self._arguments, "args"
+        steps = list(re.finditer(_NAME, path))
+        if len(steps) < 2:
+            raise _Flawed("`args` is no value by itself; name an argument, such as `args.amount`", offset)
+        for step in steps[1:]:
+            if shape.kind != "object":
+                return
+            part = shape.properties.get(step[0], shape.extra)
+            if part is None:
+                hint = nearest(f"{known}.{step[0]}", [f"{known}.{name}" for name in shape.properties])
+                raise _Flawed(
+                    f"{self._tool} has no argument '{known}.{step[0]}'{hint}", offset + step.start()
+                )
+            shape, known = part, f"{known}.{step[0]}"
+
+    def _history(self, path: str, token: re.Match[str]) -> None:
+        call = _CALLED.match(self._source, token.end())
+        query = self._query(path, call, token.start())
+        name = f"__h{len(self._result.queries)}"
+        self._result.queries.append(query)
+        kind = cel.Type.DOUBLE if query.kind == "sum" else cel.Type.INT
+        self._result.made[name] = _Variable(checked=kind, run=kind, read=_fetched(query))
+        self._replace(token.start(), call.end() if call else token.end(), name)
+
+    def _query(self, path: str, call: re.Match[str] | None, offset: int) -> HistoryQuery:
+        first, second = (call["first"], call["second"]) if call else (None, None)
+        if path == "history.sum" and first and second:
+            return HistoryQuery(
+                kind="sum", window=self._window(second, offset), argument=self._summed(first, offset)
+            )
+        if path == "history.count" and first and not second:
+            return HistoryQuery(kind="count", window=self._window(first, offset))
+        hint = nearest(path, ("history.sum", "history.count"))
+        raise _Flawed(
+            f'history is used as history.sum("amount", "24h") or history.count("24h"){hint}', offset
+        )
+
+    def _window(self, literal: str, offset: int) -> timedelta:
+        try:
+            return parse_duration(literal[1:-1])
+        except ValueError as error:
+            raise _Flawed(f"the window of history: {error}", offset) from None
+
+    def _summed(self, literal: str, offset: int) -> str:
+        name = literal[1:-1]
+        shape = self._arguments.properties.get(name)
+        numeric = [each for each, part in self._arguments.properties.items() if part.numeric]
+        if shape is None:
+            raise _Flawed(f"{self._tool} has no argument {name!r} to add up{nearest(name, numeric)}", offset)
+        if not shape.numeric:
+            raise _Flawed(
+                f"history.sum adds up numbers, and {name!r} is no number{nearest(name, numeric)}", offset
+            )
+        return name
+
+    def _replace(self, start: int, end: int, name: str) -> None:
+        # The replacement is as long as the original, so that CEL's columns are the author's.
+        text = self._result.text
+        self._result.text = text[:start] + name.ljust(end - start) + text[end:]
+
+
+def _joined(path: str) -> str:
+    return "".join(path.split())
+
+
+def _fetched(query: HistoryQuery) -> _Read:
+    def read(facts: Facts) -> object:
+        if query not in facts.history:
+            raise ValueError(f"history.{query.kind} was not fetched")
+        value = facts.history[query]
+        return float(value) if query.kind == "sum" else int(value)
+
+    return read
+
+
+_REPORTED = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+_MISUSED = re.compile(r"found no matching overload for '_?([^']+?)_?' applied to '\((.*)\)'")
+
+
+def _cel_flaw(error: str, variables: Mapping[str, _Variable]) -> Flaw:
+    found = _REPORTED.search(error)
+    if found is None:
+        return Flaw(message=error)
+    message = found[3].removesuffix(" [INVALID_ARGUMENT]").partition(" expecting {")[0]
+    line, column = int(found[1]), int(found[2])
+    if undeclared := _UNDECLARED.match(message):
+        known = {"history", *(name for name in variables if not name.startswith(_PRESENT))}
+        # CEL points at the last dot of a dotted name.
+        column -= len(undeclared[1].rpartition(".")[0])
+        message = f"{undeclared[1]!r} is not known here{nearest(undeclared[1], known)}"
+    elif misused := _MISUSED.match(message):
+        types = re.sub(r"wrapper\((\w+)\)", r"\1 or null", misused[2]).replace(", ", " and ")
+        message = f"{misused[1].lstrip('@')!r} does not work with {types}"
+    return Flaw(message=message, line=line, column=column)
+
+
+def _flaw_at(text: str, offset: int, message: str) -> Flaw:
+    before = text[:offset]
+    return Flaw(message=message, line=before.count("\n") + 1, column=offset - before.rfind("\n"))

@@ -6,13 +6,13 @@ Text in it comes from bank statements and people, so no cell may turn into a for
 import hashlib
 import json
 import os
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from uuid import uuid4
 
 from month_end.matching import KINDS, Match, Reconciliation, Variance
 from month_end.proposals import OpenItem, Proposal, account_name
@@ -425,14 +425,13 @@ def _label(kind: str) -> str:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write beside the file and rename, so that a reader sees the old file or the new one, never a part."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    draft = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with draft.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        draft.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise

@@ -63,7 +63,7 @@ def workbook_bytes(sheets: Iterable[Sheet], *, title: str) -> bytes:
     """
     book = Workbook()
     book.remove(book.worksheets[0])
-    book.properties.title = title
+    book.properties.title = safe_text(title)
     book.properties.creator = "Month-end close"
     for sheet in sheets:
         _fill_sheet(book.create_sheet(sheet.title), sheet)
@@ -131,12 +131,12 @@ def _fill_row(
     worksheet: Worksheet, columns: Sequence[Column], cells: Sequence[Cell], row: int, *, total: bool = False
 ) -> None:
     for place, (column, value) in enumerate(zip(columns, cells, strict=True), start=1):
-        cell = worksheet.cell(row, place, safe_text(value) if isinstance(value, str) else value)
+        cell = worksheet.cell(row, place, safe_text(value) or None if isinstance(value, str) else value)
         cell.alignment = Alignment(vertical="top", wrap_text=column.wrap)
-        if isinstance(value, str):
+        if isinstance(cell.value, str):
             # openpyxl guesses a type from the text, such as an error from "#N/A"; it is always text here.
             cell.data_type = "s"
-        else:
+        elif not isinstance(value, str):
             cell.number_format = _number_format(value)
         if total:
             cell.font = _TOTAL_FONT

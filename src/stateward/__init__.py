@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stateward.adapters.postgres.statements import Statements as Statements
     from stateward.blocking import Runtime as Runtime
     from stateward.errors import ActionRefused as ActionRefused
     from stateward.errors import DecisionRefused as DecisionRefused
@@ -39,6 +40,7 @@ _DOOR = {
     "Principal": "stateward.model.principal",
     "Runtime": "stateward.blocking",
     "Settings": "stateward.settings",
+    "Statements": "stateward.adapters.postgres.statements",
     "StatewardError": "stateward.errors",
     "Step": "stateward.orchestrate.nodes",
     "Workflow": "stateward.orchestrate.workflow",

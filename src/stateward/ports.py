@@ -80,6 +80,14 @@ class Reservation:
     key: str
 
 
+class Schema(Protocol):
+    """Creates tables."""
+
+    async def migrate(self, extra: Sequence[tuple[str, str]] = ()) -> None:
+        """Run a workflow's own migrations that have not run yet: name and SQL each."""
+        ...
+
+
 class Threads(Protocol):
     """Which threads exist and whom they belong to."""
 

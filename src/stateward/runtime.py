@@ -247,6 +247,7 @@ class AsyncRuntime:
 
 def _services(database: Database, settings: Settings) -> Services:
     return Services(
+        schema=database,
         threads=PostgresThreads(database),
         journal=PostgresJournal(database),
         desk=PostgresDesk(database),

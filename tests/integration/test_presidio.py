@@ -100,13 +100,18 @@ PLANTED = [
     ("CREDIT_CARD", "diners 30569309025904", "30569309025904"),
     ("CREDIT_CARD", "the old card 4222222222222 has 13 digits", "4222222222222"),
     ("CREDIT_CARD", "maestro 6759649826438453", "6759649826438453"),
+    ("CREDIT_CARD", "7,4111111111111111,12/27,123", "4111111111111111"),
+    ("CREDIT_CARD", "card_4111111111111111_front.png", "4111111111111111"),
     ("CRYPTO", "send to 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2 today", "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
     ("DATE_OF_BIRTH", "Jane, born on April 5, 1980, hired 2020-01-01", "April 5, 1980"),
     ("DATE_OF_BIRTH", "date of birth: 05.04.1980", "05.04.1980"),
     ("DATE_OF_BIRTH", "DOB 1980-04-05", "1980-04-05"),
+    ("DATE_OF_BIRTH", "**Date of birth:** 4/5/1980", "4/5/1980"),
     ("EMAIL_ADDRESS", "mail Jane.Doe+x@mail.example.co.uk!", "Jane.Doe+x@mail.example.co.uk"),
     ("EMAIL_ADDRESS", "user_mail=jane@corp.com&x=1", "jane@corp.com"),
     ("EMAIL_ADDRESS", "<o'brien@corp.internal>", "o'brien@corp.internal"),
+    ("EMAIL_ADDRESS", "Ask jane@example.com.The rest is in jane@old_notes", "jane@example.com"),
+    ("EMAIL_ADDRESS", "jane@example.com_2024.bak", "jane@example.com"),
     ("IBAN_CODE", "IBAN DE89 3704 0044 0532 0130 00 please", "DE89 3704 0044 0532 0130 00"),
     ("IBAN_CODE", "to gb82west12345698765432", "gb82west12345698765432"),
     ("IP_ADDRESS", "login from 203.0.113.7 failed", "203.0.113.7"),
@@ -120,6 +125,9 @@ PLANTED = [
     ("PHONE_NUMBER", "020 7946 0958", "020 7946 0958"),
     ("PHONE_NUMBER", "mobile 07911 123456", "07911 123456"),
     ("PHONE_NUMBER", "0044 20 7946 0958", "0044 20 7946 0958"),
+    ("PHONE_NUMBER", "7,Jane,212-555-0187,gold", "212-555-0187"),
+    ("PHONE_NUMBER", "tel:+12125550187", "+12125550187"),
+    ("PHONE_NUMBER", '{"phone":"2125550187"}', "2125550187"),
     ("UK_NHS", "NHS number 943 476 5919", "943 476 5919"),
     ("URL", "see https://example.com/people/7?x=1.", "https://example.com/people/7?x=1"),
     ("US_BANK_NUMBER", "my bank account number is 945456787654", "945456787654"),
@@ -127,6 +135,8 @@ PLANTED = [
     ("US_ITIN", "taxpayer 911-70-1234", "911-70-1234"),
     ("US_PASSPORT", "passport no. K12345678", "K12345678"),
     ("US_SSN", "536-90-4399", "536-90-4399"),
+    ("US_SSN", "7,Jane,536-90-4399,gold", "536-90-4399"),
+    ("US_SSN", "| **SSN** | 536904399 |", "536904399"),
     ("US_SSN", "social security number 536904399", "536904399"),
 ]
 
@@ -238,7 +248,7 @@ def test_text_made_to_be_slow_is_answered(redactor: PresidioRedactor, piece: str
 def test_a_scan_that_takes_too_long_is_refused_every_time() -> None:
     hurried = PresidioRedactor(timeout_seconds=0.01)
     for _ in range(2):
-        with pytest.raises(RedactionFailed, match="took longer than 0.01 s"):
+        with pytest.raises(RedactionFailed, match=r"took longer than 0\.01 s"):
             found(hurried, "call 212-555-0187 " * 6_000)
 
 

@@ -33,8 +33,7 @@ _ID = (
     r"(?:inv|invoice|order|ref|reference|id|case|ticket|po|sku|part|item|code|serial|tracking|batch|lot|doc"
     r"|document|contract|policy|claim|entry|journal|je|gl|ledger|account|acct|cost cent(?:er|re)|segment"
     r"|project|version|build|release|commit|transaction|txn|trx|payment|shipment|delivery|asset|bill|receipt"
-    r"|quote|rma|job|task|record|row|page|section|session"
-    r"|trace|key|hash|run|period)s?"
+    r"|quote|rma|job|task|record|row|page|section|session|trace|key|hash|run|period|model|imei)s?"
 )
 _ID_BEFORE = re.compile(
     rf"(?:(?<![A-Za-z]){_ID}|(?-i:[a-z]Id))\W*(?:(?:no|nr|num|number|id|is|ref|code)(?![A-Za-z])\W*)?$",
@@ -43,7 +42,7 @@ _ID_BEFORE = re.compile(
 _PHONE_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|telefon|cellular|fax|hotline|whats ?app|sms)"
     r"(?![A-Za-z])[^\n]*$"
-    r"|(?<![A-Za-z])(?:call(?:ed|ing)?|dial|ring|cell|mobile|mob|ph|reach(?:able|ed)?)(?![A-Za-z])"
+    r"|(?<![A-Za-z])(?:call(?:ed|ing)?|dial|ring|cell|mobile|mob|ph|reach(?:able|ed)?|contact)(?![A-Za-z])"
     r"(?:\W+(?:me|us|him|her|them|back|at|on|is|no|nr|number|to|via))*\W*$",
     re.IGNORECASE,
 )
@@ -69,6 +68,7 @@ _VERSION_BEFORE = re.compile(r"(?:\bv|version|release|build)\W{0,3}$", re.IGNORE
 
 _SEPARATOR = r"[ \u00a0\u202f.\-\u2010\u2011\u2013/()]"
 _NUMBER = re.compile(r"\d+")
+_TREATED = re.compile(r"\[(?:CRYPTO|URL|[A-Z]+(?:_[A-Z]+)+)(?::[0-9a-f]{12})?\]|\*{5,}")
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'\]\[{}|\\^`]+", re.IGNORECASE)
 _DATE = re.compile(
     r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.](?:0?[1-9]|[12]\d|3[01])(?!\d)"
@@ -96,9 +96,9 @@ _CARD_BRANDS = (
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 OWN_PATTERNS = {
     "CREDIT_CARD": (
-        r"(?<!\w)(?<!\d[.,])"
+        r"(?<![^\W_])(?<!\d\.)"
         r"(?:\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{4}([ -])\d{6}\2\d{4,5})"
-        r"(?!\w|[.,-]\d)"
+        r"(?![^\W_]|[.-]\d)"
     ),
     "DATE_OF_BIRTH": (
         r"(?<!\w)(?:(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:(?:19|20)\d\d|\d\d)|(?:19|20)\d{6}"
@@ -107,7 +107,8 @@ OWN_PATTERNS = {
     ),
     "EMAIL_ADDRESS": (
         # Presidio's own pattern takes the key of `user=jane@example.com` along.
-        r"(?<!\w)\w[\w.!#$%*+~^-]{0,127}(?:'[\w.!#$%*+~^-]{1,63})?@\w+(?:-+\w+)*(?:\.\w+(?:-+\w+)*)+"
+        r"(?<!\w)\w[\w.!#$%*+~^-]{0,127}(?:'[\w.!#$%*+~^-]{1,63})?"
+        r"@[^\W_]+(?:-+[^\W_]+)*(?:\.[^\W_]+(?:-+[^\W_]+)*)+"
     ),
     "MAC_ADDRESS": (
         r"(?<![\w:.-])(?:[0-9A-F]{2}([:-])(?:[0-9A-F]{2}\1){4}[0-9A-F]{2}|[0-9A-F]{4}\.[0-9A-F]{4}\.[0-9A-F]{4})"
@@ -149,14 +150,22 @@ def _birth(text: str, start: int, end: int) -> list[Span]:
 
 
 def _near(words: re.Pattern[str], text: str, start: int, end: int, *, reach: int = 60) -> bool:
-    """Whether one of the words stands within reach, with no other number between it and the stretch."""
-    left = text[max(0, start - reach) : start]
-    before = [match.end() for match in words.finditer(left)]
-    if before and not _NUMBER.search(left, before[-1]):
+    """Whether one of the words stands within reach, and no other number between it and the stretch."""
+    left = _before(text, start, reach)
+    found = [match.end() for match in words.finditer(left)]
+    if found and not _NUMBER.search(left, found[-1]):
         return True
-    right = text[end : end + reach // 3]
+    right = _TREATED.sub("0", text[end : end + reach // 2])[: reach // 3]
     after = words.search(right)
     return after is not None and not _NUMBER.search(right, 0, after.start())
+
+
+def _before(text: str, start: int, reach: int) -> str:
+    """What stands before the stretch, with a 0 for each value that an earlier treatment replaced.
+
+    The type in `[PHONE_NUMBER]` would introduce the next number, and no digits of the value would stop it.
+    """
+    return _TREATED.sub("0", text[max(0, start - 2 * reach) : start])[-reach:]
 
 
 def _digits(text: str) -> str:
@@ -167,14 +176,24 @@ def _digits(text: str) -> str:
 def _attached(text: str, start: int, end: int) -> bool:
     """Whether the stretch is a part of a longer reference, amount or address."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    return bool(re.search(r"[\w#+]$|\w[-./,:_]$", before) or re.match(r"\w|[-./,:_]\w", after))
+    return bool(re.search(r"[\w#+]$|\w[-./]$|\d:$", before) or re.match(r"\w|-\w|[.:]\d", after))
 
 
 def _email(text: str, start: int, end: int) -> list[Span]:
-    """The address, if its domain can exist: a public one, or one that is set apart for private use."""
+    """The address up to where its domain can exist, as in `jane@example.com.The next sentence`."""
     domain = text[start:end].rpartition("@")[2]
-    known = domain.rpartition(".")[2].lower() in _PRIVATE_DOMAINS or bool(_suffixes()(domain).fqdn)
-    return [(start, end)] if known else []
+    while "." in domain:
+        if _exists(domain):
+            return [(start, end)]
+        shorter = domain.rpartition(".")[0]
+        end -= len(domain) - len(shorter)
+        domain = shorter
+    return []
+
+
+def _exists(domain: str) -> bool:
+    """Whether it may be registered, or is set apart for private use."""
+    return domain.rpartition(".")[2].lower() in _PRIVATE_DOMAINS or bool(_suffixes()(domain).fqdn)
 
 
 @cache
@@ -192,7 +211,7 @@ def _card(text: str, start: int, end: int) -> list[Span]:
         return []
     plain = len(digits) in lengths or found != digits
     before = text[max(0, start - 40) : start]
-    reference = re.search(r"\w-$", before) or _REFERENCE_BEFORE.search(before)
+    reference = re.search(r"\w-$|_$", before) or _REFERENCE_BEFORE.search(before)
     return [(start, end)] if (plain and not reference) or _near(_CARD_WORDS, text, start, end) else []
 
 
@@ -223,7 +242,7 @@ def _url(text: str, start: int, end: int) -> list[Span]:
 
 def _phones(text: str, start: int, end: int) -> list[Span]:
     """The phone numbers in a run of digits and separators, the longest first from the left."""
-    before = text[max(0, start - 40) : start].rpartition("\n")[2]
+    before = _before(text, start, 40).rpartition("\n")[2]
     introduced = _PHONE_BEFORE.search(before) is not None
     barred = _ID_BEFORE.search(before) is not None or _MONEY_BEFORE.search(before) is not None
     groups = [match.span() for match in _NUMBER.finditer(text, start, end)]
@@ -231,7 +250,7 @@ def _phones(text: str, start: int, end: int) -> list[Span]:
     first = 0
     while first < len(groups):
         opening = _opening(text, groups[first][0], start)
-        unless = barred and first == 0 and text[opening] != "+"
+        unless = barred and first == 0 and "+" not in text[opening : opening + 2]
         ends = () if unless else reversed(range(first, min(first + 7, len(groups))))
         last = next((i for i in ends if _is_phone(text, opening, groups[i][1], introduced)), None)
         if last is not None:

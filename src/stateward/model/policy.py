@@ -1,5 +1,4 @@
-"""The policy document: what a team writes about tools, people, memory and budgets. No I/O, no conditions
-evaluated.
+"""The policy document: what a team writes about tools, people, memory and budgets. No I/O.
 
 The document checks itself when it is made: shapes, durations and the names that it refers to. `verify.load`
 reads it from YAML and adds file, line and column; `verify.gate` compiles its conditions against the tools'

@@ -60,10 +60,10 @@ class Step:
         turn = self.turn(f"step:{self.node}:{at}")
         await turn.verify([Call(id=f"{self.node}-{at}", tool=tool, arguments=plain_object(arguments))])
         await turn.approve()
-        done, waiting = await turn.act()
-        while waiting:
+        done, waits = await turn.act()
+        while waits:
             await turn.approve()
-            done, waiting = await turn.act()
+            done, waits = await turn.act()
         row, receipt = done[0]
         if receipt.status != "settled":
             raise ActionRefused(receipt.error or f"{tool} did not run ({row.status})")
@@ -87,9 +87,16 @@ class Step:
         scope, hash_key = await self._scope(), self.services.hash_key
         await write(memory, redactor, rules, scope, namespace=(kind,), key=key, value=item, hash_key=hash_key)
 
-    def turn(self, id_: str) -> Turn:
-        """A turn of this step."""
-        return Turn(services=self.services, ward=self.ward, thread=self.thread, id=id_, rounds=self.rounds)
+    def turn(self, id_: str, *, planned: bool = False) -> Turn:
+        """A turn of this step; `planned` where a planner makes its calls."""
+        return Turn(
+            services=self.services,
+            ward=self.ward,
+            thread=self.thread,
+            id=id_,
+            rounds=self.rounds,
+            planned=planned,
+        )
 
     async def _scope(self) -> Scope:
         return await self.services.scope(self.thread.thread)
@@ -123,7 +130,7 @@ class Nodes:
         """Judge every call of the turn."""
         step = await self._step("verify")
         message = _last(state["messages"])
-        rows = await step.turn(_turn_id(message)).verify(_calls(message))
+        rows = await step.turn(_turn_id(message), planned=True).verify(_calls(message))
         for row in rows:
             _tell(
                 step="verify",
@@ -131,7 +138,8 @@ class Nodes:
                 verdict=row.verdict,
                 reasons=[why for _, why in row.reasons],
             )
-        return Command(goto="approve" if any(row.status == "asked" for row in rows) else "act")
+        # What the policy allows does not wait for people who are asked about the rest.
+        return Command(goto="approve" if rows and all(row.status == "asked" for row in rows) else "act")
 
     async def approve(self, state: Any) -> None:
         """Wait for people."""
@@ -142,27 +150,27 @@ class Nodes:
         """Perform what is permitted, once."""
         step = await self._step("act")
         message = _last(state["messages"])
-        performed, waiting = await step.turn(_turn_id(message)).act()
-        if waiting:
-            return Command(goto="approve")
+        answered = _answered(state["messages"], message)
+        performed, waits = await step.turn(_turn_id(message)).act(answered)
         for row, receipt in performed:
             _tell(step="act", tool=row.action.call.tool, status=receipt.status, error=receipt.error)
-        messages = [message_of(row, receipt) for row, receipt in performed]
-        kept = any(row.action.call.tool in self.parts.remember for row, _ in performed)
-        return Command(
-            goto="remember" if kept else "orchestrate", update={"messages": _complete(message, messages)}
-        )
+        fresh = [(row, receipt) for row, receipt in performed if row.action.call.id not in answered]
+        messages = [message_of(row, receipt) for row, receipt in fresh]
+        if waits:
+            return Command(goto="approve", update={"messages": messages})
+        kept = any(call.tool in self.parts.remember for call in _calls(message))
+        update = {"messages": _complete(message, messages, answered)}
+        return Command(goto="remember" if kept else "orchestrate", update=update)
 
     async def remember(self, state: Any) -> None:
         """Keep what the team's functions keep of this turn."""
         step = await self._step("remember")
-        rows = await step.turn(_turn_id(_last(state["messages"]))).rows()
-        for row in rows:
+        for row in await step.turn(_turn_id(_last(state["messages"]))).rows():
             function = self.parts.remember.get(row.action.call.tool)
-            receipt = _receipt_of(state["messages"], row.action.call.id)
-            if function is not None and receipt is not None:
+            said = _answer_of(state["messages"], row.action.call.id)
+            if function is not None and said is not None:
                 found = await self.services.journal.receipt(row.action.id)
-                await function(state, step, [Done(row=row, receipt=found or receipt)])
+                await function(state, step, Done(row=row, receipt=found or said))
 
     async def validate(self, state: Any) -> Goto:
         """Check the answer; what fails goes back to the planner, and to people after some tries."""
@@ -202,11 +210,11 @@ class Nodes:
     def model(self) -> Any:
         """The planner with its tools bound."""
         model: BaseChatModel = planner_of(self.parts.planner)
-        return model.bind_tools([spec.tool for spec in self.ward.tools.values()])
+        return model.bind_tools([spec.tool for name, spec in self.ward.tools.items() if name in self.ward.shown])
 
     async def _step(self, node: str, opening: Any = None) -> Step:
         services = self.services
-        services.wards.setdefault(self.ward.name, self.ward)
+        await services.install(self.ward)
         facts = await self._facts(services, current_thread(), opening)
         return Step(services=services, ward=self.ward, thread=facts, node=node)
 
@@ -294,21 +302,27 @@ def _calls(message: AnyMessage) -> list[Call]:
     ]
 
 
-def _complete(message: AnyMessage, answers: list[Any]) -> list[Any]:
+def _answered(messages: Sequence[AnyMessage], message: AnyMessage) -> frozenset[str]:
+    calls = {call.id for call in _calls(message)}
+    after = messages[messages.index(message) :]
+    return frozenset(one.tool_call_id for one in after if isinstance(one, ToolMessage) and one.tool_call_id in calls)
+
+
+def _complete(message: AnyMessage, answers: list[ToolMessage], answered: frozenset[str]) -> list[ToolMessage]:
     """An answer for every call: one that nobody judged did not run, and the planner is told so."""
-    answered = {one.tool_call_id for one in answers}
-    missing = [call for call in _calls(message) if call.id not in answered]
+    known = answered | {one.tool_call_id for one in answers}
+    missing = [call for call in _calls(message) if call.id not in known]
     refused = "refused: nobody has judged this call"
-    return [
-        *answers,
-        *(ToolMessage(refused, tool_call_id=one.id, name=one.tool, status="error") for one in missing),
-    ]
+    return [*answers, *(ToolMessage(refused, tool_call_id=one.id, name=one.tool, status="error") for one in missing)]
 
 
-def _receipt_of(messages: Sequence[AnyMessage], call: str) -> Receipt | None:
+def _answer_of(messages: Sequence[AnyMessage], call: str) -> Receipt | None:
     for message in reversed(messages):
-        if isinstance(message, ToolMessage) and message.tool_call_id == call and message.status != "error":
-            return Receipt(action="", status="settled", result=_value(str(message.text)))
+        if isinstance(message, ToolMessage) and message.tool_call_id == call:
+            text = str(message.text)
+            if message.status == "error":
+                return Receipt(action="", status="abandoned", error=text)
+            return Receipt(action="", status="settled", result=_value(text))
     return None
 
 

@@ -15,7 +15,7 @@ from stateward.model.memory import Scope
 from stateward.model.policy import PolicyDocument
 from stateward.model.thread import ThreadFacts
 from stateward.orchestrate.tools import ToolSpec
-from stateward.ports import Credentials, Desk, Journal, Ledger, Memory, Redactor, Threads
+from stateward.ports import Credentials, Desk, Journal, Ledger, Memory, Redactor, Schema, Threads
 from stateward.verify.gate import Gate
 
 
@@ -31,6 +31,8 @@ class Ward:
         tools: The tools by name.
         principal: The agent identity that acts.
         purpose: What its threads are for.
+        shown: The tools that the planner may call; the others are for the workflow's own steps.
+        migrations: The workflow's own tables, by name and SQL.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Ward:
     tools: Mapping[str, ToolSpec]
     principal: str
     purpose: str
+    shown: frozenset[str]
+    migrations: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,7 @@ class Services:
         hash_key: Key of the keyed hashes in memory.
     """
 
+    schema: Schema
     threads: Threads
     journal: Journal
     desk: Desk
@@ -64,6 +69,14 @@ class Services:
     hash_key: bytes
     wards: dict[str, Ward] = field(default_factory=dict[str, Ward])
     _facts: dict[str, ThreadFacts] = field(default_factory=dict[str, ThreadFacts])
+    _installed: set[str] = field(default_factory=set[str])
+
+    async def install(self, ward: Ward) -> None:
+        """Make the ward known to this process, and create its workflow's tables where they are missing."""
+        self.wards.setdefault(ward.name, ward)
+        if ward.migrations and ward.name not in self._installed:
+            await self.schema.migrate(ward.migrations)
+            self._installed.add(ward.name)
 
     async def facts(self, thread: str) -> ThreadFacts:
         """Whom the thread belongs to, from its row; it never changes, so it is read once.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
-
-import asyncio
 
 from langchain_core.messages import ToolMessage
 from langgraph.config import get_config
@@ -24,13 +23,18 @@ from stateward.model.effect import Effect, Receipt
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json
-from stateward.model.verdict import Permit
+from stateward.model.verdict import Deny, Permit, Reason
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
 from stateward.orchestrate.services import Services, Ward, configurable
 from stateward.ports import ActionRow, Judged
 from stateward.verify.conditions import HistoryQuery
 
 _DURABLE_TRIES, _DURABLE_PAUSE = 100, 0.05
+_NOT_FOR_PLANNERS = Reason(rule="orchestrate.tools", because="this tool is for the workflow's own steps")
+
+
+class Skipped:
+    """The conversation has the answer already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,7 @@ class Turn:
     Attributes:
         id: Id of the message that makes the calls.
         rounds: Counts the interrupts of the running task, whose answers are positional.
+        planned: Whether a planner makes the calls, which may only use the tools that it is shown.
     """
 
     services: Services
@@ -47,6 +52,7 @@ class Turn:
     thread: ThreadFacts
     id: str
     rounds: count[int]
+    planned: bool = False
 
     async def verify(self, calls: Sequence[Call]) -> list[ActionRow]:
         """Judge the calls and record the verdicts; a turn that was judged before keeps them (P6)."""
@@ -71,18 +77,22 @@ class Turn:
             note = await self._ask(pending, note)
         await self._mark("open")
 
-    async def act(self) -> tuple[list[tuple[ActionRow, Receipt]], list[Approval]]:
-        """Perform what is permitted, in order; what people have to clear up comes back as well."""
+    async def act(self, answered: frozenset[str] = frozenset()) -> tuple[list[tuple[ActionRow, Receipt]], bool]:
+        """Perform what is permitted, in order, and say whether people have to decide something first.
+
+        Args:
+            answered: Calls whose answers are in the conversation; a read among them is not repeated.
+        """
         await self._wait_until_durable()
         done: list[tuple[ActionRow, Receipt]] = []
-        waiting: list[Approval] = []
+        waits = False
         for row in await self.rows():
-            outcome = await self._perform(row)
-            if isinstance(outcome, Waiting):
-                waiting.append(outcome.approval)
-            else:
+            outcome = None if row.status == "asked" else await self._perform(row, row.action.call.id in answered)
+            if isinstance(outcome, Receipt):
                 done.append((row, outcome))
-        return done, waiting
+            elif not isinstance(outcome, Skipped):
+                waits = True
+        return done, waits
 
     async def _judge(self, call: Call, position: int, *, edit: int = 0) -> Judged:
         spec = self.ward.tools.get(call.tool)
@@ -99,7 +109,10 @@ class Turn:
         history = {
             query: await self._usage(query, fitting.tool) for query in self.ward.gate.needs(fitting.tool)
         }
-        return _judged(self.ward, self.thread, action, history)
+        judged = _judged(self.ward, self.thread, action, history)
+        if self.planned and spec is not None and call.tool not in self.ward.shown:
+            return replace(judged, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
+        return judged
 
     async def _usage(self, query: HistoryQuery, tool: str) -> float:
         calls, total = await self.services.journal.usage(
@@ -146,7 +159,9 @@ class Turn:
         by = found.requirements[0].by if found and found.requirements else ()
         return Principal(by[0], tenant=self.thread.tenant, verified_by="development: nobody") if by else None
 
-    async def _perform(self, row: ActionRow) -> Receipt | Waiting:
+    async def _perform(self, row: ActionRow, answered: bool) -> Receipt | Waiting | Skipped:
+        if answered and (row.effect == "read" or row.status != "consumed"):
+            return Skipped()
         if row.status not in ("permitted", "consumed"):
             return Receipt(
                 action=row.action.id, status="abandoned", error=_why_not(row), result=_response(row)

@@ -54,7 +54,7 @@ class Done:
 
 
 StepFunction = Callable[[Any, Any], Awaitable[Update]]
-RememberFunction = Callable[[Any, Any, Sequence[Done]], Awaitable[None]]
+RememberFunction = Callable[[Any, Any, Done], Awaitable[None]]
 CheckFunction = Callable[[Any, Any], Awaitable[str | None]]
 
 
@@ -81,6 +81,7 @@ class Workflow:
         principal: The agent identity that acts; the tools' `for:` names it.
         purpose: What its threads are for. Default: the policy's name.
         subject: Whom or what a run is about, from its input, such as `lambda state: f"period:{state['period']}"`.
+        migrations: Name and SQL of its own tables, created once at the first run.
 
     Example:
         flow = Workflow("refunds", state=Refund, policy="policy.yaml", principal="support-agent")
@@ -97,22 +98,31 @@ class Workflow:
         principal: str,
         purpose: str = "",
         subject: Callable[[Any], str] = lambda _: "none",
+        migrations: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.name, self.state, self.principal = name, state, principal
         self.document, self._source = _policy(policy)
         self.purpose = purpose or self.document.policy
         self._subject = subject
+        self._migrations = tuple(migrations)
         self._retrieve: list[StepFunction] = []
         self._tools: list[BaseTool] = []
+        self._own_tools: list[BaseTool] = []
         self._planner: object = None
         self._instructions = ""
         self._remember: dict[str, RememberFunction] = {}
         self._validate: list[CheckFunction] = []
         self._answer: StepFunction | None = None
 
-    def retrieve(self, function: StepFunction, /) -> StepFunction:
-        """`async (state, step) -> update`: what the run starts from. `step.act` and `step.recall` are governed."""
+    def retrieve(self, function: StepFunction, /, *, tools: Sequence[BaseTool] = ()) -> StepFunction:
+        """`async (state, step) -> update`: what the run starts from. `step.act` and `step.recall` are governed.
+
+        Args:
+            function: The team's function.
+            tools: Tools for steps only: the planner is not shown them, and may not call them.
+        """
         self._retrieve.append(function)
+        self._own_tools.extend(tools)
         return function
 
     def orchestrate(self, planner: object, /, *, tools: Sequence[BaseTool], instructions: str = "") -> None:
@@ -126,7 +136,7 @@ class Workflow:
         self._planner, self._tools, self._instructions = planner, list(tools), instructions
 
     def remember(self, function: RememberFunction, /, *, after: Sequence[str]) -> RememberFunction:
-        """`async (state, step, done)`: what is kept after one of these tools was performed."""
+        """`async (state, step, done)`: what is kept after a call of these tools, be it done, denied or rejected."""
         for name in after:
             self._remember[name] = function
         return function
@@ -174,7 +184,7 @@ class Workflow:
 
     def ward(self) -> Ward:
         """The policy, compiled against the tools."""
-        tools = specs(self._tools)
+        tools = specs([*self._tools, *self._own_tools])
         return Ward(
             name=self.name,
             version=digest([self.name, sorted(EDGES), sorted(tools)])[:12],
@@ -183,6 +193,8 @@ class Workflow:
             tools=tools,
             principal=self.principal,
             purpose=self.purpose,
+            shown=frozenset(one.name for one in self._tools),
+            migrations=self._migrations,
         )
 
 
@@ -207,7 +219,7 @@ def _policy(policy: str | Path | PolicyDocument) -> tuple[PolicyDocument, Policy
 EDGES: dict[str, tuple[str, ...]] = {
     "retrieve": ("orchestrate",),
     "orchestrate": ("verify", "validate", "escalate"),
-    "verify": ("approve", "act"),
+    "verify": ("act", "approve"),
     "approve": ("act",),
     "act": ("approve", "remember", "orchestrate"),
     "remember": ("orchestrate",),

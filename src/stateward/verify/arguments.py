@@ -1,5 +1,4 @@
-"""What a tool's JSON Schema says of its arguments: their shapes, whether a call fits, and the values that
-conditions see.
+"""A tool's arguments by its JSON Schema: their shape, whether a call fits, and what conditions see of it.
 
 A small part of JSON Schema (2020-12), the part that pydantic and MCP servers write for arguments. What it
 cannot read is `any`, which a condition may use without type checks at load; evaluation then refuses what does
@@ -52,7 +51,8 @@ class Shape:
     """What one value looks like.
 
     Attributes:
-        kind: JSON's types; `decimal` is a number that may also come as a string (pydantic's `Decimal`).
+        kind: JSON's types; `decimal` is a number or a string, which is how pydantic describes a `Decimal`. A
+            condition sees it as a number, and cannot be evaluated where the string is none.
         nullable: It may be null, or be left out without a default; a condition then sees null.
         required: It has to be there.
         default: What the tool takes where it is left out.
@@ -93,9 +93,7 @@ def shape_of(schema: JsonObject) -> Shape:
 
 
 class _Reader:
-    """Reads one schema. It knows the definitions, and which of them it is inside of, because they may be
-    recursive.
-    """
+    """Reads one schema; knows the definitions that it is inside of, because they may be recursive."""
 
     def __init__(self, root: JsonObject) -> None:
         self._root = root
@@ -129,7 +127,7 @@ class _Reader:
         kinds = {shape.kind for shape in shapes}
         if len(shapes) == 1:
             shape = shapes[0]
-        elif kinds == {"number", "string"} and any("pattern" in _object(option) for option in solid):
+        elif kinds == {"number", "string"}:
             shape = Shape(kind="decimal")
         elif kinds == {"number", "integer"}:
             shape = Shape(kind="number")
@@ -202,8 +200,7 @@ def problem(shape: Shape, arguments: JsonObject) -> str | None:
 
 
 def unspeakable(value: object, where: str = "the call") -> str | None:
-    """Why a value cannot be judged whatever the schema says: NaN, an infinity, or text that CEL and Postgres
-    cut or refuse.
+    """Why a value cannot be judged, whatever its schema: not finite, or text that CEL or Postgres would cut.
 
     CEL's runtime reads a string up to its first NUL, so that "EUR\\0..." would equal "EUR".
     """
@@ -263,16 +260,7 @@ def _is(kind: Kind, value: object) -> bool:
         return kind == "boolean"
     if kind == "integer" and isinstance(value, float):
         return value.is_integer()
-    if kind == "decimal" and isinstance(value, str):
-        return _finite(value)
     return isinstance(value, _TYPES.get(kind, (object,)))
-
-
-def _finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _article(kind: Kind) -> str:
@@ -282,8 +270,7 @@ def _article(kind: Kind) -> str:
 
 
 def fit(shape: Shape, value: object) -> object:
-    """The value as a condition sees it: numbers as floats where the schema says number, integral floats as
-    ints.
+    """The value as a condition sees it: a number as a float, an integer as an int, defaults filled in.
 
     Raises:
         ValueError: it is not of the shape's kind.
@@ -294,13 +281,20 @@ def fit(shape: Shape, value: object) -> object:
     if not _is(shape.kind, value):
         raise ValueError(f"a value is not {_article(shape.kind)}")
     if shape.kind in ("number", "decimal"):
-        return float(cast("float | str", value))
+        return _number(cast("float | str", value))
     if shape.kind == "integer":
         return int(cast("float", value))
     if shape.kind == "array" and shape.items is not None:
         items = shape.items
         return [fit(items, item) for item in cast("Sequence[object]", value)]
     return _fit_object(shape, cast("JsonObject", value)) if shape.kind == "object" else value
+
+
+def _number(value: float | str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError("a value is not a number") from None
 
 
 def _fit_object(shape: Shape, value: JsonObject) -> dict[str, object]:

@@ -149,9 +149,7 @@ class Conditions:
         self._variables = {**_FACTS, **dict(_argument_variables(arguments))}
 
     def compile(self, text: str) -> Condition | Flaw:
-        """Compile a condition, or say what is wrong with it: a name, a type, the syntax, or that it is no
-        condition.
-        """
+        """Compile a condition, or say what is wrong with it: a name, a type, the syntax, no yes or no."""
         try:
             rewritten = _Rewriting(self._tool, self._arguments, self._variables, text).done()
         except _Flawed as flawed:
@@ -223,9 +221,7 @@ def _presence(read: _Read) -> _Variable:
 
 
 def _types(shape: Shape, nullable: bool) -> tuple[cel.Type, cel.Type]:
-    """The type to check with, and the type to run with: CEL checks nullable scalars, but takes no None for
-    them.
-    """
+    """The types to check and to run with: CEL checks nullable scalars, but takes no None for them."""
     if shape.kind in _SCALARS:
         plain, wrapped = _SCALARS[shape.kind]
         return (wrapped, cel.Type.DYN) if nullable else (plain, plain)
@@ -273,9 +269,7 @@ class _Rewritten:
 
 
 class _Rewriting:
-    """One pass over a condition's tokens: checks `args` paths, and turns history calls and `has` into
-    variables.
-    """
+    """One pass over a condition: checks `args` paths, turns history calls and `has` into variables."""
 
     def __init__(self, tool: str, arguments: Shape, variables: Mapping[str, _Variable], text: str) -> None:
         self._tool, self._arguments, self._variables, self._source = tool, arguments, variables, text

@@ -106,9 +106,7 @@ class Gate:
         fail(compiler.problems, file=source.file if source else "<policy>")
 
     def needs(self, tool: str) -> tuple[HistoryQuery, ...]:
-        """What to fetch from the journal before judging this tool, each query once; nothing for a tool that
-        is not named.
-        """
+        """What to fetch from the journal before judging this tool, each query once."""
         compiled = self._tools.get(tool)
         return compiled.queries if compiled else ()
 

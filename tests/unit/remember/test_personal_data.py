@@ -1,4 +1,4 @@
-"""Personal data is treated as the policy says, in every place of a JSON value, and nothing else is touched."""
+"""Personal data is treated as the policy says, wherever it stands in a JSON value, and nothing else is."""
 
 from __future__ import annotations
 

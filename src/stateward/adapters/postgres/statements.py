@@ -11,15 +11,20 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 class Statements:
-    """The statements of one file, as attributes-by-key.
+    """The named statements of one `.sql` file; a workflow keeps its own in the same form.
+
+    Above each statement stands a line `-- name: post_entry`, and below that a sentence of what it is for.
+
+    Args:
+        path: The file.
 
     Raises:
-        KeyError: there is no statement of that name.
+        KeyError: at a look-up, there is no statement of that name.
     """
 
-    def __init__(self, file: str) -> None:
-        self.file = file
-        parts = _NAME.split((_HERE / "sql" / f"{file}.sql").read_text(encoding="utf-8"))
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        parts = _NAME.split(path.read_text(encoding="utf-8"))
         self._texts = {name: _body(text) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
     def __getitem__(self, name: str) -> bytes:
@@ -33,7 +38,7 @@ class Statements:
 @cache
 def statements(file: str) -> Statements:
     """The statements of `sql/<file>.sql`."""
-    return Statements(file)
+    return Statements(_HERE / "sql" / f"{file}.sql")
 
 
 def migrations() -> list[tuple[str, str]]:

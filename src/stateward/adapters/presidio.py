@@ -96,7 +96,7 @@ class PresidioRedactor:
                 f"looking for personal data took longer than {self._timeout:g} s, or Presidio longer than"
                 f" {_LOAD_SECONDS:g} s to load: keep shorter texts, or raise the limit"
             ) from None
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - fails closed
             # The text of the error may quote what was scanned, so that only its type is told.
             raise RedactionFailed(
                 f"Presidio failed with {type(error).__name__}: nothing was written"

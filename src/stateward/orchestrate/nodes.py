@@ -20,6 +20,7 @@ from langgraph.types import Command
 from stateward.approve.ask import escalation_question
 from stateward.errors import ActionRefused, ConfigurationError, ThreadError
 from stateward.model.action import Call
+from stateward.model.approval import Signature
 from stateward.model.effect import Receipt
 from stateward.model.memory import MemoryItem, Scope
 from stateward.model.thread import ThreadFacts
@@ -86,6 +87,14 @@ class Step:
         item = plain_object(value)
         scope, hash_key = await self._scope(), self.services.hash_key
         await write(memory, redactor, rules, scope, namespace=(kind,), key=key, value=item, hash_key=hash_key)
+
+    async def decision(self, done: Done, /) -> Signature | None:
+        """Who decided last about a call, and what; None where nobody was asked or has decided."""
+        approvals = await self.services.desk.of_turn(self.thread.thread, done.row.action.turn)
+        signed = [
+            one.signatures[-1] for one in approvals if one.action == done.row.action.id and one.signatures
+        ]
+        return signed[-1] if signed else None
 
     def turn(self, id_: str, *, planned: bool = False) -> Turn:
         """A turn of this step; `planned` where a planner makes its calls."""
@@ -210,7 +219,9 @@ class Nodes:
     def model(self) -> Any:
         """The planner with its tools bound."""
         model: BaseChatModel = planner_of(self.parts.planner)
-        return model.bind_tools([spec.tool for name, spec in self.ward.tools.items() if name in self.ward.shown])
+        return model.bind_tools(
+            [spec.tool for name, spec in self.ward.tools.items() if name in self.ward.shown]
+        )
 
     async def _step(self, node: str, opening: Any = None) -> Step:
         services = self.services
@@ -305,7 +316,9 @@ def _calls(message: AnyMessage) -> list[Call]:
 def _answered(messages: Sequence[AnyMessage], message: AnyMessage) -> frozenset[str]:
     calls = {call.id for call in _calls(message)}
     after = messages[messages.index(message) :]
-    return frozenset(one.tool_call_id for one in after if isinstance(one, ToolMessage) and one.tool_call_id in calls)
+    return frozenset(
+        one.tool_call_id for one in after if isinstance(one, ToolMessage) and one.tool_call_id in calls
+    )
 
 
 def _complete(message: AnyMessage, answers: list[ToolMessage], answered: frozenset[str]) -> list[ToolMessage]:
@@ -313,7 +326,10 @@ def _complete(message: AnyMessage, answers: list[ToolMessage], answered: frozens
     known = answered | {one.tool_call_id for one in answers}
     missing = [call for call in _calls(message) if call.id not in known]
     refused = "refused: nobody has judged this call"
-    return [*answers, *(ToolMessage(refused, tool_call_id=one.id, name=one.tool, status="error") for one in missing)]
+    return [
+        *answers,
+        *(ToolMessage(refused, tool_call_id=one.id, name=one.tool, status="error") for one in missing),
+    ]
 
 
 def _answer_of(messages: Sequence[AnyMessage], call: str) -> Receipt | None:

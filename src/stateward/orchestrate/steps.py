@@ -77,7 +77,9 @@ class Turn:
             note = await self._ask(pending, note)
         await self._mark("open")
 
-    async def act(self, answered: frozenset[str] = frozenset()) -> tuple[list[tuple[ActionRow, Receipt]], bool]:
+    async def act(
+        self, answered: frozenset[str] = frozenset()
+    ) -> tuple[list[tuple[ActionRow, Receipt]], bool]:
         """Perform what is permitted, in order, and say whether people have to decide something first.
 
         Args:
@@ -87,7 +89,9 @@ class Turn:
         done: list[tuple[ActionRow, Receipt]] = []
         waits = False
         for row in await self.rows():
-            outcome = None if row.status == "asked" else await self._perform(row, row.action.call.id in answered)
+            outcome = (
+                None if row.status == "asked" else await self._perform(row, row.action.call.id in answered)
+            )
             if isinstance(outcome, Receipt):
                 done.append((row, outcome))
             elif not isinstance(outcome, Skipped):

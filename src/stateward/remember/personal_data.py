@@ -145,7 +145,7 @@ async def _scan(
         found = await redactor.scan([leaf.context + leaf.text for leaf in leaves], entities=entities)
     except MemoryRefused:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - fails closed
         # The text of a foreign error may quote what was scanned, so that only its type is told.
         raise RedactionFailed(
             f"the redactor failed with {type(error).__name__}, so nothing was written: check how it is set up"

@@ -1,18 +1,25 @@
 """A pack is mailed to all recipients or none, under its given id, and a failure says whether to retry."""
 
 import socket
+import ssl
 from asyncio import WriteTransport
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from month_end.mail import MailError, send_pack
 from month_end.pack import PackFiles
@@ -245,4 +252,97 @@ def test_a_body_with_lone_dots_and_long_lines_arrives_whole(send: Send, mailbox:
     send(body=body)
     text = mailbox.message().get_body()
     assert text is not None
-    assert text.get_content() == body
+    assert text.get_content().splitlines() == body.splitlines()
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    public, private = folder / "certificate.pem", folder / "key.pem"
+    public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return public, private
+
+
+@dataclass
+class Doorkeeper:
+    """Lets one account in, and remembers the passwords it saw."""
+
+    seen: list[bytes] = field(default_factory=list[bytes])
+
+    def __call__(
+        self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, login: object
+    ) -> AuthResult:
+        assert isinstance(login, LoginPassword)
+        self.seen.append(login.password)
+        return AuthResult(success=login == LoginPassword(b"close", b"secret-words"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecureServer:
+    """A server that asks for encryption and a login."""
+
+    port: int
+    certificate: Path
+    doorkeeper: Doorkeeper
+
+
+@pytest.fixture
+def secure(mailbox: Mailbox, tmp_path: Path) -> Iterator[SecureServer]:
+    certificate, key = make_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    doorkeeper = Doorkeeper()
+    controller = Controller(
+        mailbox,
+        hostname="127.0.0.1",
+        port=free_port(),
+        tls_context=context,
+        require_starttls=True,
+        auth_required=True,
+        authenticator=doorkeeper,
+    )
+    controller.start()
+    yield SecureServer(port=controller.port, certificate=certificate, doorkeeper=doorkeeper)
+    controller.stop()
+
+
+def test_it_logs_in_over_an_encrypted_connection(
+    send: Send, secure: SecureServer, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(secure.certificate))
+    send(port=secure.port, starttls=True, username="close", password="secret-words")
+    assert secure.doorkeeper.seen == [b"secret-words"]
+    assert mailbox.message()["Message-ID"] == MESSAGE_ID
+
+
+def test_a_wrong_password_is_a_refusal_that_does_not_repeat_it(
+    send: Send, secure: SecureServer, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(secure.certificate))
+    refusal = refused(send, port=secure.port, starttls=True, username="close", password="other-words")
+    assert "535" in str(refusal)
+    assert "other-words" not in str(refusal)
+    assert not mailbox.taken
+
+
+def test_a_certificate_nobody_vouches_for_gets_neither_password_nor_mail(
+    send: Send, secure: SecureServer, mailbox: Mailbox
+) -> None:
+    refusal = refused(send, port=secure.port, starttls=True, username="close", password="secret-words")
+    assert "certificate" in str(refusal).lower()
+    assert not refusal.may_have_been_sent
+    assert not secure.doorkeeper.seen
+    assert not mailbox.taken

@@ -157,6 +157,7 @@ def test_no_text_breaks_the_files(tmp_path: Path, text: str) -> None:
     files = build_pack(with_text(text), tmp_path)
     (shown,) = {row[4] for row in cells_of(files.workbook, "Variances")[1:] if row[0] != "Total"}
     assert (shown or "") == safe_text(text)
+    assert opened(files.workbook)["Variances"]["E2"].data_type != "e"
     plain = build_pack(with_text("plain"), tmp_path / "plain").markdown
     lines = files.markdown.read_text(encoding="utf-8").splitlines()
     assert len(lines) == len(plain.read_text(encoding="utf-8").splitlines())

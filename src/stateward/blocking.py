@@ -35,6 +35,8 @@ class Runtime:
     """
 
     connect = AsyncRuntime.connect
+    middleware = staticmethod(AsyncRuntime.middleware)
+    config = staticmethod(AsyncRuntime.config)
 
     def __init__(
         self, inner: AsyncRuntime, exits: AbstractAsyncContextManager[AsyncRuntime], thread: _LoopThread
@@ -107,10 +109,6 @@ class Runtime:
             id_, principal=principal, purpose=purpose, subject=subject, requester=requester, graph=graph
         )
         return self._wait(opening)
-
-    def config(self, thread: str) -> RunnableConfig:
-        """See `AsyncRuntime.config`."""
-        return self.inner.config(thread)
 
     def approvals(
         self, *, thread: str | None = None, status: ApprovalStatus | None = "pending"

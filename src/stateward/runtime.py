@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
 from langgraph.types import Command
 
 from stateward.adapters.embedded import EmbeddedServer
@@ -25,6 +26,7 @@ from stateward.approve.decide import Refused
 from stateward.errors import ConfigurationError, DecisionRefused, UnknownApproval, UnknownThread
 from stateward.model.approval import Approval, ApprovalStatus, Decision, DecisionKind
 from stateward.model.ledger import AuditReport, Entry
+from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts, ThreadRecord
 from stateward.model.values import JsonObject, plain_object
@@ -127,6 +129,26 @@ class AsyncRuntime:
     def config(thread: str) -> RunnableConfig:
         """The config that runs an opened thread."""
         return {"configurable": {"thread_id": thread}, "recursion_limit": 1000}
+
+    @staticmethod
+    def middleware(
+        *, policy: str | Path | PolicyDocument, tools: Sequence[BaseTool], principal: str, purpose: str = ""
+    ) -> Any:
+        """The wards as a middleware for LangChain's `create_agent`.
+
+        Args:
+            policy: The policy's file, or a document.
+            tools: The agent's tools.
+            principal: The agent identity that acts. Open threads for it with `graph=principal`.
+            purpose: What the threads are for. Default: the policy's name.
+
+        Raises:
+            MissingExtra: LangChain is not installed.
+            PolicyError: the policy does not fit the tools.
+        """
+        from stateward.orchestrate.middleware import WardMiddleware
+
+        return WardMiddleware(policy=policy, tools=tools, principal=principal, purpose=purpose)
 
     async def approvals(
         self, *, thread: str | None = None, status: ApprovalStatus | None = "pending"

@@ -265,11 +265,11 @@ def _rate(part: int, whole: int) -> float:
 
 
 def _span(chain: Sequence[Entry], now: datetime) -> tuple[float, float]:
-    """Seconds that a thread waited for people, and seconds that it was under way otherwise."""
-    end = chain[-1].at if any(entry.kind in _FINISHED for entry in chain) else now
-    waiting = _waiting(chain, max(end, chain[-1].at))
-    elapsed = (chain[-1].at - chain[0].at).total_seconds()
-    return waiting.total_seconds(), max(0.0, elapsed - _waiting(chain, chain[-1].at).total_seconds())
+    """Seconds that questions stood open, and seconds that the thread was under way rather than stopped."""
+    finished = any(entry.kind in _FINISHED for entry in chain)
+    elapsed = chain[-1].at - chain[0].at
+    waited = _waiting(chain, chain[-1].at if finished else max(now, chain[-1].at))
+    return waited.total_seconds(), (elapsed - _stopped(chain)).total_seconds()
 
 
 def _waiting(chain: Sequence[Entry], end: datetime) -> timedelta:
@@ -284,6 +284,17 @@ def _waiting(chain: Sequence[Entry], end: datetime) -> timedelta:
             standing.remove(approval)
             total += timedelta() if standing else entry.at - since
     return total + (end - since if standing else timedelta())
+
+
+def _stopped(chain: Sequence[Entry]) -> timedelta:
+    """The time between a stop for people and the resume, the decision's own time and what came after it."""
+    total, since = timedelta(), None
+    for entry in chain:
+        if entry.kind == "thread.waiting":
+            since = entry.at
+        elif since is not None and entry.kind in ("thread.open", *_FINISHED):
+            total, since = total + (entry.at - since), None
+    return total + (chain[-1].at - since if since is not None else timedelta())
 
 
 def _saved(

@@ -98,6 +98,18 @@ class Turn:
                 waits = True
         return done, waits
 
+    async def act_one(self, call: str) -> tuple[ActionRow | None, Receipt] | None:
+        """Perform one call of the turn; None while people have to decide something first.
+
+        LangGraph runs the calls of an agent's turn as tasks of their own, each of which comes by here.
+        """
+        await self._wait_until_durable()
+        row = next((one for one in await self.rows() if one.action.call.id == call), None)
+        if row is None:
+            return None, Receipt(action="", status="abandoned", error="nobody has judged this call")
+        outcome = None if row.status == "asked" else await self._perform(row, answered=False)
+        return (row, outcome) if isinstance(outcome, Receipt) else None
+
     async def _judge(self, call: Call, position: int, *, edit: int = 0) -> Judged:
         spec = self.ward.tools.get(call.tool)
         fitting = _fitted(self.ward, call)

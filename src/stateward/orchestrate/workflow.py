@@ -101,7 +101,7 @@ class Workflow:
         migrations: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.name, self.state, self.principal = name, state, principal
-        self.document, self._source = _policy(policy)
+        self.document, self._source = policy_of(policy)
         self.purpose = purpose or self.document.policy
         self._subject = subject
         self._migrations = tuple(migrations)
@@ -208,7 +208,8 @@ def gate_of(
     )
 
 
-def _policy(policy: str | Path | PolicyDocument) -> tuple[PolicyDocument, PolicySource | None]:
+def policy_of(policy: str | Path | PolicyDocument) -> tuple[PolicyDocument, PolicySource | None]:
+    """The document, and the places in its file where there is one."""
     if isinstance(policy, PolicyDocument):
         return policy, None
     source = read_policy(Path(policy))

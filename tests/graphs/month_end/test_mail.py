@@ -287,7 +287,7 @@ class Doorkeeper:
     ) -> AuthResult:
         assert isinstance(login, LoginPassword)
         self.seen.append(login.password)
-        return AuthResult(success=login == LoginPassword(b"close", b"secret-words"))
+        return AuthResult(success=login == LoginPassword(b"close", b"secret-words"), handled=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,9 +56,7 @@ def read_files(period: str, bank: str, ledger: str, out: str, mail_to: Sequence[
     """
     month = parse_period(period)
     bank_lines, ledger_lines = read_bank_csv(bank, month), read_ledger_csv(ledger, month)
-    content = hashlib.sha256(
-        repr((period, bank_lines, ledger_lines, out, sorted(mail_to))).encode()
-    ).hexdigest()
+    content = hashlib.sha256(repr((period, bank_lines, ledger_lines, out, sorted(mail_to))).encode()).hexdigest()
     return Files(
         import_id=content[:16],
         period=period,
@@ -111,9 +109,7 @@ class Books:
         ledger = await self._all("ledger_lines", {"import_id": import_id})
         return [BankLine(**row) for row in bank], [LedgerLine(**row) for row in ledger]
 
-    async def post(
-        self, proposal: Proposal, *, period: str, key: str, approvers: Sequence[str]
-    ) -> str | None:
+    async def post(self, proposal: Proposal, *, period: str, key: str, approvers: Sequence[str]) -> str | None:
         """Post an entry; None where this variance has one already."""
         values = {
             "entry_id": f"ADJ-{key[-10:].upper()}",
@@ -156,18 +152,14 @@ class Books:
         if row is None:
             raise InputError("period", None, None, period, "a period whose close pack was built")
         sent = await self._one("mailing", {"period": period, "version": row["version"]})
-        files = PackFiles(
-            workbook=Path(row["workbook"]), markdown=Path(row["markdown"]), digest=row["digest"]
-        )
+        files = PackFiles(workbook=Path(row["workbook"]), markdown=Path(row["markdown"]), digest=row["digest"])
         recipients = tuple((await self.current(period))["mail_to"])
         return Mailing(version=row["version"], files=files, recipients=recipients, sent=sent is not None)
 
     async def add_mailing(self, period: str, mailing: Mailing, *, message_id: str) -> None:
         """Keep that a version was sent."""
         values = {"period": period, "version": mailing.version, "message_id": message_id}
-        await self._connection.execute(
-            _SQL["insert_mailing"], values | {"recipients": list(mailing.recipients)}
-        )
+        await self._connection.execute(_SQL["insert_mailing"], values | {"recipients": list(mailing.recipients)})
 
     async def _one(self, name: str, values: Mapping[str, Any]) -> Row | None:
         return await (await self._connection.execute(_SQL[name], values)).fetchone()

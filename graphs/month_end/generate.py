@@ -80,12 +80,8 @@ class _Flow:
     currency: str = "USD"
 
 
-_PAYMENT = _Flow(
-    account="2000", prefix="INV", parties=_SUPPLIERS, words="Supplier invoice", low=40, high=4000, sign=-1
-)
-_RECEIPT = _Flow(
-    account="1100", prefix="RCPT", parties=_CUSTOMERS, words="Customer receipt", low=60, high=6000, sign=1
-)
+_PAYMENT = _Flow(account="2000", prefix="INV", parties=_SUPPLIERS, words="Supplier invoice", low=40, high=4000, sign=-1)
+_RECEIPT = _Flow(account="1100", prefix="RCPT", parties=_CUSTOMERS, words="Customer receipt", low=60, high=6000, sign=1)
 _EURO_PAYMENT = replace(_PAYMENT, prefix="EINV", parties=_EURO_SUPPLIERS, currency="EUR")
 _STERLING_RECEIPT = replace(_RECEIPT, prefix="GRCPT", parties=_STERLING_CUSTOMERS, currency="GBP")
 _CHEQUE = replace(_PAYMENT, prefix="CHQ", words="Cheque", low=90, high=1900)
@@ -126,9 +122,7 @@ def write_sample(directory: str | Path, seed: int = 7, period: str = "2026-10") 
     bank, ledger, planted = sample(seed, parse_period(period))
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    files = SampleFiles(
-        bank=folder / "bank.csv", ledger=folder / "ledger.csv", planted=folder / "planted.json"
-    )
+    files = SampleFiles(bank=folder / "bank.csv", ledger=folder / "ledger.csv", planted=folder / "planted.json")
     _write_csv(files.bank, BANK_COLUMNS, bank)
     _write_csv(files.ledger, LEDGER_COLUMNS, ledger)
     truth = {"seed": seed, "period": period, "variances": [asdict(item) for item in planted]}
@@ -272,9 +266,7 @@ class _Month:
     def _charge(self, description: str, amount: Decimal) -> Deal:
         self._number += 1
         reference = f"BNK-{self._number}"
-        return Deal(
-            amount=amount, account="", counterparty=_BANK, description=description, reference=reference
-        )
+        return Deal(amount=amount, account="", counterparty=_BANK, description=description, reference=reference)
 
     def _fee(self, number: int) -> Deal:
         """Make a bank fee; as on real statements, every third has no reference."""

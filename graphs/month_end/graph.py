@@ -5,23 +5,22 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from langchain_core.messages import AIMessage, HumanMessage
-from typing_extensions import NotRequired
 
 from month_end import tools
 from month_end.books import MIGRATIONS
 from month_end.command import MonthEndCommand
-from month_end.playbook import close_period
 from month_end.generate import write_sample
+from month_end.playbook import close_period
 from stateward import Done, FlowState, Step, Workflow
 
 INSTRUCTIONS = """You close a month: you reconcile the bank statement with the ledger and settle what differs.
-Work in this order, one tool at a time: reconcile, flag_variances, propose_entries; then post every proposed entry exactly
-as it was proposed with post_journal_entry (all of them in one turn); then build_close_pack; then send_close_pack if you are
-asked to send it. A call may be denied or rejected: do not repeat it, and say in your answer what was not done and why.
-Answer with a short summary that names the version of the close pack."""
+Work in this order, one tool at a time: reconcile, flag_variances, propose_entries; then post every proposed entry
+exactly as it was proposed with post_journal_entry, all of them in one turn; then build_close_pack; then
+send_close_pack if you are asked to send it. A call may be denied or rejected: do not repeat it, and say in your
+answer what was not done and why. Answer with a short summary that names the version of the close pack."""
 
 
 class Close(FlowState):
@@ -89,9 +88,9 @@ async def keep_reconciliation(state: Close, step: Step, done: Done) -> None:
 
 async def keep_flags(state: Close, step: Step, done: Done) -> None:
     """Remember which variances were flagged."""
-    result = done.receipt.result
+    result: Any = done.receipt.result
     if isinstance(result, dict):
-        keys = [one["variance"] for one in result["variances"]]  # pyright: ignore[reportArgumentType, reportCallIssue, reportIndexIssue, reportOptionalIterable, reportGeneralTypeIssues]
+        keys = [str(one["variance"]) for one in cast("list[dict[str, Any]]", result["variances"])]
         await step.remember("variance_note", "flagged", status="flagged", at=_now(), variances=keys)
 
 

@@ -90,9 +90,7 @@ def _message(
     files: PackFiles, *, to: Sequence[str], subject: str, body: str, message_id: str, sender: str
 ) -> EmailMessage:
     message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
-    message["Message-ID"] = _shaped(
-        "message_id", message_id, _MESSAGE_ID, "an id such as <pack-1@example.com>"
-    )
+    message["Message-ID"] = _shaped("message_id", message_id, _MESSAGE_ID, "an id such as <pack-1@example.com>")
     message["Date"] = formatdate()
     message["From"] = _shaped("sender", sender, _ADDRESS, "an address such as close@example.com")
     message["To"] = ", ".join(_recipients(to))
@@ -125,9 +123,7 @@ def _shaped(name: str, value: str, shape: re.Pattern[str], expected: str) -> str
 
 def _one_line(subject: str) -> str:
     if not subject.isprintable() or len(subject) > _LONGEST_SUBJECT:
-        raise MailError(
-            f"The subject is refused: expected one line of at most {_LONGEST_SUBJECT} characters."
-        )
+        raise MailError(f"The subject is refused: expected one line of at most {_LONGEST_SUBJECT} characters.")
     return subject
 
 
@@ -172,9 +168,7 @@ def _deliver(server: smtplib.SMTP, message: EmailMessage) -> str:
     except smtplib.SMTPDataError:
         raise
     except (smtplib.SMTPException, OSError) as error:
-        text = (
-            f"The connection broke while the mail was handed over, so it may have been sent: {_said(error)}."
-        )
+        text = f"The connection broke while the mail was handed over, so it may have been sent: {_said(error)}."
         raise MailError(text, may_have_been_sent=True) from error
     _expect(reply, "the content")
     return _text(reply[1])

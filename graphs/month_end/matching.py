@@ -188,9 +188,7 @@ class _Group:
         return _match_of(how, bank=bank, ledger=ledger)
 
 
-def _match(
-    bank: Sequence[BankLine], ledger: Sequence[LedgerLine], tolerance: Tolerance
-) -> tuple[list[Match], _Group]:
+def _match(bank: Sequence[BankLine], ledger: Sequence[LedgerLine], tolerance: Tolerance) -> tuple[list[Match], _Group]:
     matches: list[Match] = []
     loose = _Group()
     for reference, group in _by_reference(bank, ledger).items():
@@ -205,9 +203,7 @@ def _match(
     return matches, loose
 
 
-def _by_reference(
-    bank: Iterable[BankLine], ledger: Iterable[LedgerLine]
-) -> defaultdict[tuple[str, str], _Group]:
+def _by_reference(bank: Iterable[BankLine], ledger: Iterable[LedgerLine]) -> defaultdict[tuple[str, str], _Group]:
     groups: defaultdict[tuple[str, str], _Group] = defaultdict(_Group)
     for line in bank:
         groups[line.currency, _reference(line)].bank.append(line)
@@ -256,9 +252,7 @@ def _take_repeats(group: _Group, matches: Sequence[Match], tolerance: Tolerance)
         return _Group()
     bank = [line for match in matches for line in match.bank_lines]
     ledger = [line for match in matches for line in match.ledger_lines if match.bank_lines]
-    repeats = _Group(
-        bank=_repeats(group.bank, bank, tolerance), ledger=_repeats(group.ledger, ledger, tolerance)
-    )
+    repeats = _Group(bank=_repeats(group.bank, bank, tolerance), ledger=_repeats(group.ledger, ledger, tolerance))
     group.bank = _without(group.bank, repeats.bank)
     group.ledger = _without(group.ledger, repeats.ledger)
     return repeats

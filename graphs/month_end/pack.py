@@ -119,9 +119,7 @@ def build_pack(data: ClosePack, directory: str | Path) -> PackFiles:
     folder.mkdir(parents=True, exist_ok=True)
     digest = pack_digest(data)
     sheets = _sheets(data, digest)
-    files = PackFiles(
-        workbook=folder / f"{data.name}.xlsx", markdown=folder / f"{data.name}.md", digest=digest
-    )
+    files = PackFiles(workbook=folder / f"{data.name}.xlsx", markdown=folder / f"{data.name}.md", digest=digest)
     title = f"{data.company}: close of {data.reconciliation.period.key}, version {data.version}"
     _replace(files.workbook, workbook_bytes(sheets, title=title))
     _replace(files.markdown, markdown_text(sheets, title=title).encode())
@@ -154,9 +152,7 @@ def prove(data: ClosePack) -> tuple[CurrencyProof, ...]:
             ledger=total.ledger,
             posted=_effect((entry.proposal for entry in data.posted), total.currency),
             rejected=_effect((entry.proposal for entry in data.rejected), total.currency),
-            open_items=sum(
-                (item.amount for item in data.open_items if item.currency == total.currency), Decimal(0)
-            ),
+            open_items=sum((item.amount for item in data.open_items if item.currency == total.currency), Decimal(0)),
         )
         for total in data.reconciliation.totals
     )
@@ -223,9 +219,7 @@ def _facts(data: ClosePack, digest: str) -> Table:
         ("Open items", len(data.open_items)),
         ("Content digest", digest),
     )
-    return Table(
-        title="Close pack", columns=(Column(title="Item", width=24), Column(title="Value")), rows=rows
-    )
+    return Table(title="Close pack", columns=(Column(title="Item", width=24), Column(title="Value")), rows=rows)
 
 
 def _proof(data: ClosePack) -> Table:
@@ -273,9 +267,7 @@ def _matches(matches: Sequence[Match]) -> Table:
         Column(title="Difference"),
     )
     rows = tuple(_match_row(match) for match in matches)
-    return Table(
-        columns=columns, rows=rows, totals=_totals(rows, width=len(columns), currency=5, sums=(6, 7, 8))
-    )
+    return Table(columns=columns, rows=rows, totals=_totals(rows, width=len(columns), currency=5, sums=(6, 7, 8)))
 
 
 def _match_row(match: Match) -> tuple[Cell, ...]:

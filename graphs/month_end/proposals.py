@@ -133,9 +133,7 @@ def _proposal(variance: Variance, reconciliation: Reconciliation) -> Proposal:
         credit_account=credit,
         amount=abs(variance.amount),
         currency=variance.currency,
-        date=next(
-            (line.date for line in lines if line.date in reconciliation.period), reconciliation.period.end
-        ),
+        date=next((line.date for line in lines if line.date in reconciliation.period), reconciliation.period.end),
         reference=next((line.reference for line in lines if line.reference), ""),
         memo=_memo(variance),
         reason=f"{variance.explanation} {reason}",
@@ -155,9 +153,7 @@ def _counter(variance: Variance) -> tuple[str, str]:
 
 
 def _counter_of_statement(variance: Variance) -> tuple[str, str]:
-    words = {
-        word.strip(".,:;()").lower() for line in variance.bank_lines for word in line.description.split()
-    }
+    words = {word.strip(".,:;()").lower() for line in variance.bank_lines for word in line.description.split()}
     if words & _FEE_WORDS and variance.amount < 0:
         return _CHARGES, "The bank's own charges are an expense of the month."
     if "interest" in words and variance.amount < 0:

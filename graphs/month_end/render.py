@@ -160,11 +160,7 @@ def _markdown_table(table: Table) -> list[str]:
     if not table.rows:
         return [*title, "None."]
     header = _markdown_row([_escaped(column.title) for column in table.columns])
-    ruler = (
-        "|"
-        + "|".join("---:" if _is_money(table, place) else "---" for place in range(len(table.columns)))
-        + "|"
-    )
+    ruler = "|" + "|".join("---:" if _is_money(table, place) else "---" for place in range(len(table.columns))) + "|"
     rows = [_markdown_row([_markdown_cell(cell) for cell in cells]) for cells in table.rows]
     totals = [_markdown_row([_bold(_markdown_cell(cell)) for cell in cells]) for cells in table.totals]
     return [*title, "\n".join([header, ruler, *rows, *totals])]

@@ -141,9 +141,7 @@ class Books:
         description: str,
         rows: Sequence[tuple[str, Decimal]],
     ) -> int:
-        entry = _Entry(
-            day=day, currency=currency, reference=reference, description=description, rows=tuple(rows)
-        )
+        entry = _Entry(day=day, currency=currency, reference=reference, description=description, rows=tuple(rows))
         self._entries.append(entry)
         return len(self._entries) - 1
 

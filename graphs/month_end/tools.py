@@ -8,12 +8,11 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 from langchain_core.tools import ToolException
 from langgraph.config import get_store
 from pydantic import Field
-from typing_extensions import Annotated
 
 from month_end.books import Books, posted_entry, read_files
 from month_end.mail import MailError, send_pack
@@ -149,9 +148,7 @@ async def post_journal_entry(
         reason="",
     )
     async with effect.transaction() as tx:
-        entry = await Books(tx.connection).post(
-            proposal, period=period, key=effect.key, approvers=effect.approvers
-        )
+        entry = await Books(tx.connection).post(proposal, period=period, key=effect.key, approvers=effect.approvers)
         result = {
             "variance": variance,
             "entry_id": entry,
@@ -174,9 +171,7 @@ async def build_close_pack(period: Month, effect: Effect) -> dict[str, Any]:
         books = Books(tx.connection)
         data, latest = await _pack_data(books, period), await books.pack(period)
         if latest is not None and latest["digest"] == pack_digest(data):
-            result = _pack_result(
-                period, latest["version"], latest["workbook"], latest["markdown"], new=False
-            )
+            result = _pack_result(period, latest["version"], latest["workbook"], latest["markdown"], new=False)
         else:
             data = replace(data, version=latest["version"] + 1 if latest else 1)
             files = await asyncio.to_thread(build_pack, data, (await books.current(period))["out"])
@@ -201,9 +196,7 @@ async def send_close_pack(period: Month, effect: Effect) -> dict[str, Any]:
             raise ToolException("the period was opened without recipients: start the run with --mail-to")
         message_id = f"<{effect.key}@stateward.local>"
         if not mailing.sent:
-            await asyncio.to_thread(
-                _send, mailing.files, mailing.recipients, period, mailing.version, message_id
-            )
+            await asyncio.to_thread(_send, mailing.files, mailing.recipients, period, mailing.version, message_id)
             await books.add_mailing(period, mailing, message_id=message_id)
         result = {
             "period": period,

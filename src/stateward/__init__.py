@@ -48,7 +48,7 @@ _DOOR = {
     "load_policy": "stateward.verify.load",
     "tool": "stateward.orchestrate.tools",
 }
-__all__ = sorted([*_DOOR, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_DOOR, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
@@ -60,4 +60,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

@@ -55,9 +55,7 @@ class Runtime:
     ) -> Runtime:
         """Open a runtime. The arguments and errors are those of `AsyncRuntime.connect`."""
         thread = _LoopThread()
-        context = AsyncRuntime.connect(
-            url, settings=settings, migrations=migrations, keep_running=keep_running
-        )
+        context = AsyncRuntime.connect(url, settings=settings, migrations=migrations, keep_running=keep_running)
         try:
             return cls(thread.wait(context.__aenter__()), context, thread)
         except BaseException:
@@ -110,9 +108,7 @@ class Runtime:
         )
         return self._wait(opening)
 
-    def approvals(
-        self, *, thread: str | None = None, status: ApprovalStatus | None = "pending"
-    ) -> list[Approval]:
+    def approvals(self, *, thread: str | None = None, status: ApprovalStatus | None = "pending") -> list[Approval]:
         """See `AsyncRuntime.approvals`."""
         return self._wait(self.inner.approvals(thread=thread, status=status))
 

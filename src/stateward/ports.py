@@ -29,9 +29,9 @@ class Judged:
         effect: `read` or `write`.
         identity: The credential that the policy names for the tool.
         idempotent: Whether the policy says that a repetition is harmless.
-        facts: Numbers among the arguments, which limits add up later.
         description: What people are shown if they are asked.
-        allowed: The decisions that they may take.
+        supersedes: The action that an edit replaces.
+        editor: Who edited the arguments.
     """
 
     action: Action
@@ -99,12 +99,21 @@ class Threads(Protocol):
         """
         ...
 
-    async def find(self, thread: str) -> ThreadRecord | None: ...
-    async def list(self, *, tenant: str | None = None, subject: str | None = None) -> list[ThreadRecord]: ...
-    async def mark(
-        self, thread: str, status: ThreadStatus, *, actor: str, detail: Mapping[str, Json]
-    ) -> None: ...
-    async def count_steps(self, thread: str, steps: int) -> int: ...
+    async def find(self, thread: str) -> ThreadRecord | None:
+        """The thread, or None where nobody opened it."""
+        ...
+
+    async def list(self, *, tenant: str | None = None, subject: str | None = None) -> list[ThreadRecord]:
+        """The threads, newest first; of one tenant and about one subject where given."""
+        ...
+
+    async def mark(self, thread: str, status: ThreadStatus, *, actor: str, detail: Mapping[str, Json]) -> None:
+        """Change the status and note it; a status that it has already leaves no entry."""
+        ...
+
+    async def count_steps(self, thread: str, steps: int) -> int:
+        """Add to the steps that the thread has taken; returns their number."""
+        ...
 
 
 class Journal(Protocol):
@@ -118,12 +127,30 @@ class Journal(Protocol):
         """The actions of a turn that are not superseded, by position."""
         ...
 
-    async def reserve(self, permit: Permit, *, actor: str) -> Reservation: ...
-    async def restart(self, permit: Permit, *, attempt: int, actor: str) -> Reservation: ...
-    async def settle(self, permit: Permit, *, attempt: int, result: Json, actor: str) -> Receipt: ...
-    async def fail(self, permit: Permit, *, attempt: int, error: str, actor: str) -> Receipt: ...
-    async def abandon(self, permit: Permit, *, attempt: int, error: str, actor: str) -> Receipt: ...
-    def let_go(self, action: str) -> None: ...
+    async def reserve(self, permit: Permit, *, actor: str) -> Reservation:
+        """Use up the permit in one statement, or find what became of the effect."""
+        ...
+
+    async def restart(self, permit: Permit, *, attempt: int, actor: str) -> Reservation:
+        """A new attempt of an effect of unknown outcome; `busy` where another worker was first."""
+        ...
+
+    async def settle(self, permit: Permit, *, attempt: int, result: Json, actor: str) -> Receipt:
+        """It is done. Where it was settled before, or another attempt owns it, nothing changes."""
+        ...
+
+    async def fail(self, permit: Permit, *, attempt: int, error: str, actor: str) -> Receipt:
+        """It certainly did not happen."""
+        ...
+
+    async def abandon(self, permit: Permit, *, attempt: int, error: str, actor: str) -> Receipt:
+        """A person gave it up."""
+        ...
+
+    def let_go(self, action: str) -> None:
+        """This process does not run the effect any more."""
+        ...
+
     async def lose(self, permit: Permit, *, attempt: int, thread: ThreadFacts, by: Sequence[str]) -> Approval:
         """Mark the outcome as unknown and ask people what happened."""
         ...
@@ -132,8 +159,14 @@ class Journal(Protocol):
         """Audit a read that happened."""
         ...
 
-    async def receipt(self, action: str) -> Receipt | None: ...
-    async def checkpoint_exists(self, thread: str, checkpoint: str) -> bool: ...
+    async def receipt(self, action: str) -> Receipt | None:
+        """What is known of an effect, or None where it was never reserved."""
+        ...
+
+    async def checkpoint_exists(self, thread: str, checkpoint: str) -> bool:
+        """Whether the state that an action follows from is durable."""
+        ...
+
     async def usage(
         self, *, tenant: str, tool: str, argument: str | None, window: timedelta, excluding: str = ""
     ) -> tuple[int, float]:
@@ -144,21 +177,36 @@ class Journal(Protocol):
 class Desk(Protocol):
     """Questions to people."""
 
-    async def get(self, approval: str) -> Approval | None: ...
+    async def get(self, approval: str) -> Approval | None:
+        """One approval with its signatures, or None."""
+        ...
+
     async def list(
         self,
         *,
         tenant: str | None = None,
         thread: str | None = None,
         status: ApprovalStatus | None = "pending",
-    ) -> list[Approval]: ...
-    async def of_turn(self, thread: str, turn: str) -> list[Approval]: ...
+    ) -> list[Approval]:
+        """The inbox, oldest first; every status where it is None."""
+        ...
+
+    async def of_turn(self, thread: str, turn: str) -> list[Approval]:
+        """All questions of a turn, decided or not, oldest first."""
+        ...
+
     def deciding(self, approval: str) -> AbstractAsyncContextManager[DeskCase]:
         """The approval under lock, in one transaction with whatever the decision changes."""
         ...
 
-    async def expire(self, *, now: datetime | None = None) -> list[str]: ...
-    async def ask(self, question: Approval, *, actor: str) -> None: ...
+    async def expire(self, *, now: datetime | None = None) -> list[str]:
+        """Turn overdue questions into rejections; returns their ids."""
+        ...
+
+    async def ask(self, question: Approval, *, actor: str) -> None:
+        """Ask a question that belongs to no action, such as an escalation."""
+        ...
+
     async def show(self, thread: str, task: str, round_: int, approvals: Sequence[str]) -> tuple[str, ...]:
         """Note what one interrupt shows; a replay gets what was shown at first."""
         ...
@@ -172,14 +220,34 @@ class DeskCase(Protocol):
     """One approval while it is decided."""
 
     @property
-    def approval(self) -> Approval: ...
+    def approval(self) -> Approval:
+        """The approval as it was when it was locked."""
+        ...
+
     @property
-    def thread(self) -> ThreadFacts: ...
-    async def action(self) -> ActionRow: ...
-    async def sign(self, principal: Principal, decision: Decision) -> None: ...
-    async def refuse(self, principal: Principal, decision: Decision, why: str) -> None: ...
-    async def close(self, status: ApprovalStatus, *, principal: Principal, decision: Decision) -> None: ...
-    async def replace(self, judged: Judged, *, principal: Principal) -> None: ...
+    def thread(self) -> ThreadFacts:
+        """The thread that waits for it."""
+        ...
+
+    async def action(self) -> ActionRow:
+        """The action that it is about."""
+        ...
+
+    async def sign(self, principal: Principal, decision: Decision) -> None:
+        """Keep the decision with its author."""
+        ...
+
+    async def refuse(self, principal: Principal, decision: Decision, why: str) -> None:
+        """Keep in the ledger that the decision was refused."""
+        ...
+
+    async def close(self, status: ApprovalStatus, *, principal: Principal, decision: Decision) -> None:
+        """The decision is taken: the question closes, and its action becomes what it says."""
+        ...
+
+    async def replace(self, judged: Judged, *, principal: Principal) -> None:
+        """An edit: the action is superseded by one with new arguments and a verdict of its own."""
+        ...
 
 
 class Ledger(Protocol):
@@ -194,9 +262,17 @@ class Ledger(Protocol):
         detail: Mapping[str, Json],
         action: str | None = None,
         tool: str | None = None,
-    ) -> int: ...
-    def entries(self, thread: str | None = None) -> AsyncIterator[Entry]: ...
-    async def verify(self, thread: str | None = None) -> AuditReport: ...
+    ) -> int:
+        """One entry in a transaction of its own; returns its position."""
+        ...
+
+    def entries(self, thread: str | None = None) -> AsyncIterator[Entry]:
+        """The entries of one thread, or of all, in the order of the chains."""
+        ...
+
+    async def verify(self, thread: str | None = None) -> AuditReport:
+        """Recompute the chains."""
+        ...
 
 
 class Memory(Protocol):
@@ -211,9 +287,18 @@ class Memory(Protocol):
         kind: str,
         value: Mapping[str, Json],
         keep: timedelta,
-    ) -> int: ...
-    async def get(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> MemoryItem | None: ...
-    async def delete(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> bool: ...
+    ) -> int:
+        """Write an item with its ledger entry; returns its version."""
+        ...
+
+    async def get(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> MemoryItem | None:
+        """One item of this scope that has not expired, or None; reading changes nothing."""
+        ...
+
+    async def delete(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> bool:
+        """Remove an item; whether there was one."""
+        ...
+
     async def search(
         self,
         scope: Scope,
@@ -223,15 +308,26 @@ class Memory(Protocol):
         filter_: Mapping[str, object] | None = None,
         limit: int = 10,
         offset: int = 0,
-    ) -> list[MemoryItem]: ...
-    async def namespaces(self, scope: Scope) -> list[tuple[str, ...]]: ...
-    async def sweep(self) -> int: ...
+    ) -> list[MemoryItem]:
+        """Items below a namespace, best match first where words are given, else newest first."""
+        ...
+
+    async def namespaces(self, scope: Scope) -> list[tuple[str, ...]]:
+        """The namespaces of this scope that hold something."""
+        ...
+
+    async def sweep(self) -> int:
+        """Delete what has expired; returns how many items."""
+        ...
 
 
 class Redactor(Protocol):
     """Finds personal data."""
 
-    def coverage(self, entities: Iterable[str]) -> Coverage: ...
+    def coverage(self, entities: Iterable[str]) -> Coverage:
+        """Which of these entity types are looked for, and which cannot be found."""
+        ...
+
     async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
         """The findings of each text.
 
@@ -244,7 +340,12 @@ class Redactor(Protocol):
 class Credentials(Protocol):
     """Mints what a tool authenticates with, for one call, after the gate."""
 
-    def lend(self, permit: Permit, *, role: str, attempt: int) -> AbstractAsyncContextManager[Credential]: ...
+    def lend(self, permit: Permit, *, role: str, attempt: int) -> AbstractAsyncContextManager[Credential]:
+        """A login in the group `role`, for as long as the block lasts."""
+        ...
+
     def transaction(
         self, permit: Permit, credential: Credential, *, attempt: int
-    ) -> AbstractAsyncContextManager[Transaction]: ...
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """A connection as the lent login, in a transaction that settles the effect of a write."""
+        ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,7 +66,7 @@ class AsyncRuntime:
         settings: Settings | None = None,
         migrations: Sequence[tuple[str, str]] = (),
         keep_running: bool = False,
-    ) -> AsyncIterator[AsyncRuntime]:
+    ) -> AsyncGenerator[AsyncRuntime]:
         """Open a runtime for the length of the block.
 
         Args:
@@ -192,9 +192,7 @@ class AsyncRuntime:
             DecisionRefused: this person may not decide it, or not like this; the message says why.
         """
         id_ = approval if isinstance(approval, str) else approval.id
-        said = Decision(
-            kind=decision, reason=reason, arguments=plain_object(arguments) if arguments else None
-        )
+        said = Decision(kind=decision, reason=reason, arguments=plain_object(arguments) if arguments else None)
         outcome = await take_decision(self.services, id_, said, by=by)
         if isinstance(outcome, Refused):
             raise DecisionRefused(f"{id_}: {outcome.why}")
@@ -210,7 +208,7 @@ class AsyncRuntime:
         snapshot = await graph.aget_state(config)
         if given is None and not snapshot.tasks:
             return dict(snapshot.values)
-        return await graph.ainvoke(given, config, durability="sync")
+        return await graph.ainvoke(given, config, durability="sync")  # pyright: ignore[reportUnknownMemberType]
 
     async def resumption(self, graph: Graph, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:
         """The config and the input that go on with a thread, for those who stream it."""

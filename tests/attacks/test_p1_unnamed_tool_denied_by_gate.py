@@ -81,10 +81,7 @@ def verdict(gate: Gate, tool: str, arguments: Arguments) -> Verdict:
 
 
 def drawn_rules(rng: random.Random, most: int = 4) -> Rules:
-    return [
-        (rng.choice(("deny", "limit", "ask")), rng.choice(list(CONDITIONS)))
-        for _ in range(rng.randint(0, most))
-    ]
+    return [(rng.choice(("deny", "limit", "ask")), rng.choice(list(CONDITIONS))) for _ in range(rng.randint(0, most))]
 
 
 def drawn_arguments(rng: random.Random) -> Arguments:
@@ -140,9 +137,7 @@ def test_adding_a_rule_never_loosens_the_verdict(base: Rules, step: str) -> None
 @pytest.mark.parametrize("seed", range(8))
 def test_the_order_of_rules_changes_no_verdict(seed: int) -> None:
     rng = random.Random(seed)
-    rules = [
-        (rng.choice(("deny", "limit", "ask")), condition) for condition in rng.sample(list(CONDITIONS), 3)
-    ]
+    rules = [(rng.choice(("deny", "limit", "ask")), condition) for condition in rng.sample(list(CONDITIONS), 3)]
     gates = [gate_of({"pay": list(order)}) for order in permutations(rules)]
     for _ in range(5):
         arguments = drawn_arguments(rng)

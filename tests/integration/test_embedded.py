@@ -66,9 +66,7 @@ def client() -> Iterator[StartClient]:
     """Start other processes that use a server until they are told to end; none outlives the test."""
     started: list[Client] = []
 
-    def start(
-        root: Path, *, python: str = sys.executable, prefix: tuple[str, ...] = (), **env: str
-    ) -> Client:
+    def start(root: Path, *, python: str = sys.executable, prefix: tuple[str, ...] = (), **env: str) -> Client:
         command = [*prefix, python, "-c", CLIENT, str(root)]
         process = subprocess.Popen(
             command, text=True, cwd="/", env=os.environ | env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -195,9 +193,7 @@ def test_only_its_user_can_reach_data_socket_and_locks(root: Path) -> None:
             assert stat.S_IMODE(path.lstat().st_mode) & 0o077 == 0, path
 
 
-def test_three_cold_at_once_share_one_server_and_the_last_out_stops_it(
-    tmp_path: Path, client: StartClient
-) -> None:
+def test_three_cold_at_once_share_one_server_and_the_last_out_stops_it(tmp_path: Path, client: StartClient) -> None:
     root = tmp_path / "pg"
     clients = [client(root) for _ in range(3)]
     uris = {said(process) for process in clients}
@@ -223,13 +219,8 @@ def test_after_a_killed_client_the_next_clean_exit_stops_the_server(root: Path, 
 
 
 def test_a_forgotten_close_is_made_up_for_at_exit(root: Path) -> None:
-    forgetful = (
-        CLIENT.split("try:", maxsplit=1)[0]
-        + "print(EmbeddedServer(Path(sys.argv[1]), durable=False).start())"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", forgetful, str(root)], check=True, capture_output=True, text=True
-    )
+    forgetful = CLIENT.split("try:", maxsplit=1)[0] + "print(EmbeddedServer(Path(sys.argv[1]), durable=False).start())"
+    ended = subprocess.run([sys.executable, "-c", forgetful, str(root)], check=True, capture_output=True, text=True)
     assert ended.stdout.startswith("postgresql://")
     assert ended.stderr == ""
     assert not running(root)
@@ -309,9 +300,7 @@ def test_a_role_other_than_postgres_needs_its_password(root: Path) -> None:
         uri = server.status().uri or ""
         with psycopg.connect(uri) as connection:
             connection.execute("CREATE ROLE minted LOGIN PASSWORD 'right'")
-            stored = connection.execute(
-                "SELECT rolpassword FROM pg_authid WHERE rolname = 'minted'"
-            ).fetchone()
+            stored = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = 'minted'").fetchone()
         assert stored is not None
         assert stored[0].startswith("SCRAM-SHA-256$")
         for wrong in ("minted", "minted:wrong", "minted:"):
@@ -432,9 +421,7 @@ class TestAsRoot:
 
     def test_an_ordinary_user_has_a_server_beside_that_of_root(self, root: Path, client: StartClient) -> None:
         nobody = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
-        path = os.pathsep.join(
-            [str(SOURCES), *(entry for entry in sys.path if entry.endswith("site-packages"))]
-        )
+        path = os.pathsep.join([str(SOURCES), *(entry for entry in sys.path if entry.endswith("site-packages"))])
         env = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         python = python_for(nobody, env)
         home = Path(tempfile.mkdtemp(dir="/tmp"))
@@ -464,11 +451,6 @@ def python_for(prefix: tuple[str, ...], env: dict[str, str]) -> str:
     for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         command = [*prefix, python, "-c", "import stateward.adapters.embedded"]
         with contextlib.suppress(OSError):
-            if (
-                subprocess.run(
-                    command, cwd="/", env=os.environ | env, capture_output=True, check=False
-                ).returncode
-                == 0
-            ):
+            if subprocess.run(command, cwd="/", env=os.environ | env, capture_output=True, check=False).returncode == 0:
                 return python
     pytest.skip("no Python here that an ordinary user may run with these packages")

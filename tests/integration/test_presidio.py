@@ -227,9 +227,7 @@ def test_a_long_text_is_searched_to_its_end_and_across_every_seam(redactor: Pres
     text = "".join(pieces)
     assert len(text) > 100_000
     hits = found(redactor, text, *DEFAULT_ENTITIES)
-    assert [value for entity, value in hits if entity == "EMAIL_ADDRESS"] == [
-        f"p{i}@example.com" for i in range(400)
-    ]
+    assert [value for entity, value in hits if entity == "EMAIL_ADDRESS"] == [f"p{i}@example.com" for i in range(400)]
     assert sum(entity == "CREDIT_CARD" for entity, _ in hits) == 400
     assert len(hits) == 800
 
@@ -350,9 +348,7 @@ print(sorted(heavy | {"presidio_analyzer", "spacy"} & set(sys.modules)))
 
 
 def _child(script: str) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False
-    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.strip()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -59,9 +59,7 @@ class Performer:
     roles: Mapping[str, str]
     settlers: Callable[[str], tuple[str, ...]]
 
-    async def perform(
-        self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits
-    ) -> Receipt | Waiting:
+    async def perform(self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits) -> Receipt | Waiting:
         """Do it, or find out what became of it.
 
         Args:
@@ -117,9 +115,7 @@ class Performer:
     ) -> Receipt | Waiting:
         harmless = traits.transactional or traits.idempotent or permit.idempotent
         if harmless or isinstance(error, NothingDone | ConfigurationError):
-            return await self.journal.fail(
-                permit, attempt=attempt, error=_said(error), actor=thread.principal
-            )
+            return await self.journal.fail(permit, attempt=attempt, error=_said(error), actor=thread.principal)
         return await self._ask(permit, thread, attempt=attempt)
 
     async def _find_out(
@@ -129,9 +125,7 @@ class Performer:
         if traits.probe is not None:
             result = await traits.probe(permit.arguments, found.key)
             if result is not None:
-                return await self.journal.settle(
-                    permit, attempt=attempt, result=result, actor=thread.principal
-                )
+                return await self.journal.settle(permit, attempt=attempt, result=result, actor=thread.principal)
             return await self._again(permit, thread, run, traits, attempt=attempt)
         if traits.transactional or traits.idempotent or permit.idempotent:
             return await self._again(permit, thread, run, traits, attempt=attempt)
@@ -155,9 +149,7 @@ class Performer:
             case "edited":
                 return await self._again(permit, thread, run, traits, attempt=attempt)
             case _:
-                return await self.journal.abandon(
-                    permit, attempt=attempt, error=f"given up by {person}", actor=person
-                )
+                return await self.journal.abandon(permit, attempt=attempt, error=f"given up by {person}", actor=person)
 
     async def _again(
         self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits, *, attempt: int
@@ -176,7 +168,7 @@ class Performer:
         return Waiting(approval=approval)
 
     @asynccontextmanager
-    async def _effect(self, permit: Permit, *, attempt: int) -> AsyncIterator[Effect]:
+    async def _effect(self, permit: Permit, *, attempt: int) -> AsyncGenerator[Effect]:
         async with AsyncExitStack() as stack:
             credential = await self._lend(stack, permit, attempt=attempt)
             yield Effect(
@@ -194,9 +186,7 @@ class Performer:
             return None
         role = self.roles.get(permit.identity)
         if role is None:
-            raise ConfigurationError(
-                f"the policy's identity {permit.identity!r} has no role to mint a credential for"
-            )
+            raise ConfigurationError(f"the policy's identity {permit.identity!r} has no role to mint a credential for")
         return await stack.enter_async_context(self.credentials.lend(permit, role=role, attempt=attempt))
 
     def _open(

@@ -287,9 +287,7 @@ class _Cluster:
         while not self._ready():
             waited = time.monotonic() - began
             if waited > _START_SECONDS:
-                raise EmbeddedServerError(
-                    f"PostgreSQL is not ready after {_START_SECONDS} s.{self._log_tail()}"
-                )
+                raise EmbeddedServerError(f"PostgreSQL is not ready after {_START_SECONDS} s.{self._log_tail()}")
             if not self.listening() and not (self._maybe_alive() and waited < _GRACE_SECONDS):
                 self._launch(tools, sockets, retry=crashed and waited < _CRASH_SECONDS)
             time.sleep(0.05)
@@ -460,9 +458,7 @@ class _Tools:
             return
         if self.prefix and said.startswith("setpriv:"):
             raise _root_refused(said)
-        raise EmbeddedServerError(
-            f"{program} of the embedded PostgreSQL failed ({ended.returncode}): {said[-2000:]}"
-        )
+        raise EmbeddedServerError(f"{program} of the embedded PostgreSQL failed ({ended.returncode}): {said[-2000:]}")
 
 
 def _find_tools() -> _Tools:
@@ -514,9 +510,7 @@ def _bin_dir() -> Path:
 def _version() -> str | None:
     try:
         command = [str(_bin_dir() / "postgres"), "--version"]
-        said = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
-        ).stdout
+        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
     except (EmbeddedServerError, OSError, subprocess.SubprocessError):
         return None
     return said.split()[-1]
@@ -533,9 +527,7 @@ def _socket_dir(root: Path) -> Path:
 
 
 def _fits(directory: Path) -> bool:
-    return len(os.fsencode(directory)) <= _SOCKET_DIR_BYTES and not _AWKWARD_IN_SOCKET_DIR.search(
-        str(directory)
-    )
+    return len(os.fsencode(directory)) <= _SOCKET_DIR_BYTES and not _AWKWARD_IN_SOCKET_DIR.search(str(directory))
 
 
 def _private_dir(directory: Path, *, owner: tuple[int, int] | None = None) -> None:
@@ -546,8 +538,7 @@ def _private_dir(directory: Path, *, owner: tuple[int, int] | None = None) -> No
     owners = {os.geteuid(), owner[0]} if owner else {os.geteuid()}
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
         raise EmbeddedServerError(
-            f"{directory} is not a directory of this user. "
-            f"Remove it, or set STATEWARD_HOME to another. {_OTHERWISE}"
+            f"{directory} is not a directory of this user. Remove it, or set STATEWARD_HOME to another. {_OTHERWISE}"
         )
     if found.st_mode & 0o077:
         _close_to_others(directory)

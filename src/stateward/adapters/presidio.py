@@ -96,15 +96,11 @@ class PresidioRedactor:
                 f"looking for personal data took longer than {self._timeout:g} s, or Presidio longer than"
                 f" {_LOAD_SECONDS:g} s to load: keep shorter texts, or raise the limit"
             ) from None
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - fails closed
+        except (Exception, SystemExit) as error:
             # The text of the error may quote what was scanned, so that only its type is told.
-            raise RedactionFailed(
-                f"Presidio failed with {type(error).__name__}: nothing was written"
-            ) from None
+            raise RedactionFailed(f"Presidio failed with {type(error).__name__}: nothing was written") from None
 
-    async def _scan(
-        self, engine: _Engine, texts: Sequence[str], entities: frozenset[str]
-    ) -> list[list[Finding]]:
+    async def _scan(self, engine: _Engine, texts: Sequence[str], entities: frozenset[str]) -> list[list[Finding]]:
         digests = [self._digest(text, entities) for text in texts]
         missing = {d: text for d, text in zip(digests, texts, strict=True) if d not in self._known}
         found = {digest: self._known[digest] for digest in digests if digest not in missing}
@@ -179,9 +175,7 @@ class _Engine:
             if time.monotonic() > deadline:
                 raise TimeoutError
             hits = self._hits(text[low:high], recognizers, wanted)
-            found.update(
-                finding for hit in hits if low + hit.start in owned for finding in _judged(text, low, hit)
-            )
+            found.update(finding for hit in hits if low + hit.start in owned for finding in _judged(text, low, hit))
         return sorted(found, key=lambda f: (f.start, f.end, f.entity))
 
     def _hits(self, text: str, recognizers: Sequence[_Recognizer], wanted: list[str]) -> Iterator[_Hit]:
@@ -217,9 +211,7 @@ def _judged(text: str, offset: int, hit: _Hit) -> Iterator[Finding]:
     rule = RULES.get(hit.entity_type)
     start, end = offset + hit.start, offset + hit.end
     for low, high in rule.judge(text, start, end) if rule else [(start, end)]:
-        yield Finding(
-            entity=hit.entity_type, start=low, end=high, score=max(float(hit.score), _ACCEPTED_SCORE)
-        )
+        yield Finding(entity=hit.entity_type, start=low, end=high, score=max(float(hit.score), _ACCEPTED_SCORE))
 
 
 def _open_engine(model: str | Path | None, language: str, timeout_seconds: float) -> _Engine:
@@ -266,9 +258,7 @@ def _registry(language: str, labels: list[str]) -> _Registry:
         recognizers.append(recognizer)
     if labels:
         recognizers.append(stock.SpacyRecognizer(supported_language=language, supported_entities=labels))
-    return cast(
-        "_Registry", presidio.RecognizerRegistry(recognizers=recognizers, supported_languages=[language])
-    )
+    return cast("_Registry", presidio.RecognizerRegistry(recognizers=recognizers, supported_languages=[language]))
 
 
 def _holds_no_text(record: logging.LogRecord) -> bool:

@@ -46,9 +46,7 @@ _PHONE_BEFORE = re.compile(
     r"(?:\W+(?:me|us|him|her|them|back|at|on|is|no|nr|number|to|via))*\W*$",
     re.IGNORECASE,
 )
-_CARD_WORDS = _words(
-    r"cards?|visa|master ?card|amex|american express|maestro|discover|diners|jcb|union ?pay|pan|cc"
-)
+_CARD_WORDS = _words(r"cards?|visa|master ?card|amex|american express|maestro|discover|diners|jcb|union ?pay|pan|cc")
 _BIRTH_WORDS = _words(r"born|d\.?o\.?b|date of birth|birth ?da(?:te|y)|birth")
 _SSN_WORDS = _words(r"ssns?|social(?: security)?|soc sec")
 _BANK_WORDS = _words(
@@ -78,9 +76,7 @@ _DATE = re.compile(
 _MONEY_BEFORE = re.compile(r"(?:[€$£¥]|\b(?:EUR|USD|GBP|CHF|JPY))\s?[-+]?$", re.IGNORECASE)
 _MORE = re.compile(r"\s+\d")
 _MONEY_AFTER = re.compile(r"\s?(?:[€$£¥%]|(?:EUR|USD|GBP|CHF|JPY|units?|pcs|kg|km|ms)\b)", re.IGNORECASE)
-_NORTH_AMERICA = re.compile(
-    rf"(?:1{_SEPARATOR})?\(?[2-9]\d\d\)?{_SEPARATOR}{{0,2}}[2-9]\d\d{_SEPARATOR}\d{{4}}"
-)
+_NORTH_AMERICA = re.compile(rf"(?:1{_SEPARATOR})?\(?[2-9]\d\d\)?{_SEPARATOR}{{0,2}}[2-9]\d\d{_SEPARATOR}\d{{4}}")
 _PRIVATE_DOMAINS = frozenset({"corp", "example", "home", "internal", "invalid", "lan", "local", "test"})
 _CARD_BRANDS = (
     # ISO/IEC 7812 ranges. These lengths count alone, the others of 12 to 19 digits only beside a card word:

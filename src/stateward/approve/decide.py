@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from stateward.approve.rules import outcome, refusal
 from stateward.model.approval import Approval, Decision
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json
-from stateward.approve.rules import outcome, refusal
 from stateward.ports import ActionRow, Desk, DeskCase, Judged
 
 Rejudge = Callable[[ThreadFacts, ActionRow, dict[str, Json], str], Awaitable[Judged | str]]

@@ -65,13 +65,9 @@ def _check_links(thread: str, chain: list[RawEntry]) -> Iterable[Break]:
         if seq != expected:
             yield Break(thread=thread, seq=expected, problem="missing", detail=f"entry {expected} is missing")
         if _names_other_place(text, thread, seq):
-            yield Break(
-                thread=thread, seq=seq, problem="reordered", detail=f"entry {seq} tells of another place"
-            )
+            yield Break(thread=thread, seq=seq, problem="reordered", detail=f"entry {seq} tells of another place")
         if entry_hash(stored_prev, text) != stored_hash or (seq == expected and stored_prev != prev):
-            yield Break(
-                thread=thread, seq=seq, problem="edited", detail=f"entry {seq} does not match its hash"
-            )
+            yield Break(thread=thread, seq=seq, problem="edited", detail=f"entry {seq} does not match its hash")
         expected, prev = seq + 1, stored_hash
 
 

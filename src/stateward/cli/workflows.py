@@ -76,12 +76,12 @@ class CommandLine(Protocol):
 
     It may have an attribute `baseline_minutes: float` too: the manual work that one completed run replaces, which
     `stateward metrics` holds the runs against.
-
-    Attributes:
-        options: The options of `stateward run NAME`.
     """
 
-    options: Sequence[Option]
+    @property
+    def options(self) -> Sequence[Option]:
+        """The options of `stateward run NAME`."""
+        ...
 
     def prepare(self, options: dict[str, Any]) -> Start:
         """Check the options and the files behind them, and say what the run starts from; writes nothing.
@@ -137,9 +137,7 @@ class PlainCommandLine:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.options: Sequence[Option] = (
-            Option(name="request", help="What it is asked to do.", required=True),
-        )
+        self.options: Sequence[Option] = (Option(name="request", help="What it is asked to do.", required=True),)
 
     def prepare(self, options: dict[str, Any]) -> Start:
         """The request as a message."""

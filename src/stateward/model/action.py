@@ -8,9 +8,7 @@ from typing import Literal
 
 from stateward.model.values import Json, canonical
 
-ActionStatus = Literal[
-    "denied", "asked", "permitted", "rejected", "responded", "superseded", "consumed", "abandoned"
-]
+ActionStatus = Literal["denied", "asked", "permitted", "rejected", "responded", "superseded", "consumed", "abandoned"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -47,7 +47,9 @@ class Transaction(Protocol):
 class OpensTransaction(Protocol):
     """Opens the transaction of one call."""
 
-    def __call__(self) -> AbstractAsyncContextManager[Transaction]: ...
+    def __call__(self) -> AbstractAsyncContextManager[Transaction]:
+        """Open it."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +78,7 @@ class Effect:
 
         Example:
             async with effect.transaction() as tx:
-                await tx.connection.execute("insert into books.entry (key, amount) values (%s, %s)", (effect.key, amount))
+                await tx.connection.execute("insert into books.entry (key) values (%s)", (effect.key,))
                 tx.settle({"posted": str(amount)})
 
         Raises:

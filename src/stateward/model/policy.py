@@ -260,9 +260,7 @@ class PolicyDocument(_Part):
     def _names_are_declared(self) -> Self:
         # Each error carries its own place, so that the loader can point at its line.
         errors = [
-            InitErrorDetails(
-                type=PydanticCustomError("policy", "{text}", {"text": text}), loc=path, input=None
-            )
+            InitErrorDetails(type=PydanticCustomError("policy", "{text}", {"text": text}), loc=path, input=None)
             for path, text in _reference_problems(self)
         ]
         if errors:
@@ -298,9 +296,7 @@ def _tool_problems(
     if tool.identity is not None and tool.identity not in credentials:
         hint = nearest(tool.identity, credentials)
         yield (*path, "identity"), f"{tool.identity!r} is not a credential under identities{hint}"
-    yield from _unknown(
-        (*path, "for"), tool.allowed, everybody, "an agent, service or person, or a role of one,"
-    )
+    yield from _unknown((*path, "for"), tool.allowed, everybody, "an agent, service or person, or a role of one,")
     for index, rule in enumerate(tool.ask):
         yield from _ask_problems((*path, "ask", index), rule, people, everybody)
 

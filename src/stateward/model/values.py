@@ -21,9 +21,7 @@ def canonical(value: object) -> str:
         ValueError: the value holds NaN or an infinity, which JSON cannot say.
         TypeError: the value holds something that is not JSON.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
-    )
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain)
 
 
 def digest(value: object) -> str:

@@ -67,7 +67,7 @@ def _request(approval: Approval, note: str) -> dict[str, Any]:
 def _listed(raw: object) -> list[object] | None:
     if isinstance(raw, Mapping):
         found = cast("Mapping[str, object]", raw)
-        raw = found["decisions"] if "decisions" in found else [found]
+        raw = found.get("decisions", [found])
     return cast("list[object]", raw) if isinstance(raw, list) else None
 
 

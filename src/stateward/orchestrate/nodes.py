@@ -72,9 +72,7 @@ class Step:
 
     async def recall(self, kind: str, /, *, query: str | None = None, limit: int = 100) -> list[MemoryItem]:
         """What is remembered of this kind, for this thread's subject and purpose."""
-        return await self.services.memory.search(
-            await self._scope(), prefix=(kind,), query=query, limit=limit
-        )
+        return await self.services.memory.search(await self._scope(), prefix=(kind,), query=query, limit=limit)
 
     async def remember(self, kind: str, key: str, /, **value: Any) -> None:
         """Keep something under the policy; the same key again replaces it with a new version.
@@ -91,9 +89,7 @@ class Step:
     async def decision(self, done: Done, /) -> Signature | None:
         """Who decided last about a call, and what; None where nobody was asked or has decided."""
         approvals = await self.services.desk.of_turn(self.thread.thread, done.row.action.turn)
-        signed = [
-            one.signatures[-1] for one in approvals if one.action == done.row.action.id and one.signatures
-        ]
+        signed = [one.signatures[-1] for one in approvals if one.action == done.row.action.id and one.signatures]
         return signed[-1] if signed else None
 
     def turn(self, id_: str, *, planned: bool = False) -> Turn:
@@ -219,9 +215,7 @@ class Nodes:
     def model(self) -> Any:
         """The planner with its tools bound."""
         model: BaseChatModel = planner_of(self.parts.planner)
-        return model.bind_tools(
-            [spec.tool for name, spec in self.ward.tools.items() if name in self.ward.shown]
-        )
+        return model.bind_tools([spec.tool for name, spec in self.ward.tools.items() if name in self.ward.shown])
 
     async def _step(self, node: str, opening: Any = None) -> Step:
         services = self.services
@@ -257,8 +251,6 @@ class Nodes:
 
     async def _over_budget(self, step: Step) -> str:
         budget = self.ward.document.budget
-        if budget is None:
-            return ""
         steps = await self.services.threads.count_steps(step.thread.thread, 1)
         return f"the budget of {budget.steps} steps is used up" if steps > budget.steps else ""
 
@@ -266,9 +258,7 @@ class Nodes:
         prompt = [SystemMessage(self.parts.instructions)] if self.parts.instructions else []
         said = await self.model.ainvoke([*prompt, *messages])
         if not isinstance(said, AIMessage):
-            raise ConfigurationError(
-                f"the planner answered with a {type(said).__name__}, not with an AIMessage"
-            )
+            raise ConfigurationError(f"the planner answered with a {type(said).__name__}, not with an AIMessage")
         # The id names the turn in the database; providers may repeat theirs.
         return said.model_copy(update={"id": f"turn-{uuid4().hex}"})
 
@@ -291,9 +281,7 @@ class Nodes:
 
 def _local_user(services: Services) -> str:
     if not services.development:
-        raise ThreadError(
-            "nobody verified started this run: open the thread with runtime.thread(..., requester=...)"
-        )
+        raise ThreadError("nobody verified started this run: open the thread with runtime.thread(..., requester=...)")
     return getpass.getuser()
 
 
@@ -316,9 +304,7 @@ def _calls(message: AnyMessage) -> list[Call]:
 def _answered(messages: Sequence[AnyMessage], message: AnyMessage) -> frozenset[str]:
     calls = {call.id for call in _calls(message)}
     after = messages[messages.index(message) :]
-    return frozenset(
-        one.tool_call_id for one in after if isinstance(one, ToolMessage) and one.tool_call_id in calls
-    )
+    return frozenset(one.tool_call_id for one in after if isinstance(one, ToolMessage) and one.tool_call_id in calls)
 
 
 def _complete(message: AnyMessage, answers: list[ToolMessage], answered: frozenset[str]) -> list[ToolMessage]:

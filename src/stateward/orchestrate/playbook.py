@@ -88,9 +88,7 @@ def next_message(playbook: Playbook, messages: Sequence[BaseMessage]) -> AIMessa
     """What the playbook says to this conversation."""
     start = max((at for at, message in enumerate(messages) if isinstance(message, HumanMessage)), default=-1)
     request = str(messages[start].text) if start >= 0 else ""
-    results = {
-        message.tool_call_id: message for message in messages[start + 1 :] if isinstance(message, ToolMessage)
-    }
+    results = {message.tool_call_id: message for message in messages[start + 1 :] if isinstance(message, ToolMessage)}
     seed = digest([start, request])[:8]
     generator = playbook(request)
     yielded, turn = _advance(generator, None), 0

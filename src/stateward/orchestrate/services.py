@@ -110,9 +110,7 @@ class Services:
         """
         ward = self.wards.get(facts.graph)
         if ward is None:
-            raise MemoryRefused(
-                f"thread {facts.thread!r} runs under {facts.graph!r}, which is not loaded here"
-            )
+            raise MemoryRefused(f"thread {facts.thread!r} runs under {facts.graph!r}, which is not loaded here")
         return ward
 
 

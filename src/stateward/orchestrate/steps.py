@@ -59,9 +59,7 @@ class Turn:
         known = {row.action.call.id for row in await self.rows()}
         judged = [await self._judge(call, at) for at, call in enumerate(calls) if call.id not in known]
         if judged:
-            await self.services.journal.record(
-                self.thread, judged, actor=f"policy:{self.ward.document.policy}"
-            )
+            await self.services.journal.record(self.thread, judged, actor=f"policy:{self.ward.document.policy}")
         return await self.rows()
 
     async def rows(self) -> list[ActionRow]:
@@ -77,9 +75,7 @@ class Turn:
             note = await self._ask(pending, note)
         await self._mark("open")
 
-    async def act(
-        self, answered: frozenset[str] = frozenset()
-    ) -> tuple[list[tuple[ActionRow, Receipt]], bool]:
+    async def act(self, answered: frozenset[str] = frozenset()) -> tuple[list[tuple[ActionRow, Receipt]], bool]:
         """Perform what is permitted, in order, and say whether people have to decide something first.
 
         Args:
@@ -89,9 +85,7 @@ class Turn:
         done: list[tuple[ActionRow, Receipt]] = []
         waits = False
         for row in await self.rows():
-            outcome = (
-                None if row.status == "asked" else await self._perform(row, row.action.call.id in answered)
-            )
+            outcome = None if row.status == "asked" else await self._perform(row, row.action.call.id in answered)
             if isinstance(outcome, Receipt):
                 done.append((row, outcome))
             elif not isinstance(outcome, Skipped):
@@ -122,9 +116,7 @@ class Turn:
             tool_digest=spec.digest if spec else "",
             edit=edit,
         )
-        history = {
-            query: await self._usage(query, fitting.tool) for query in self.ward.gate.needs(fitting.tool)
-        }
+        history = {query: await self._usage(query, fitting.tool) for query in self.ward.gate.needs(fitting.tool)}
         judged = _judged(self.ward, self.thread, action, history)
         if self.planned and spec is not None and call.tool not in self.ward.shown:
             return replace(judged, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
@@ -179,9 +171,7 @@ class Turn:
         if answered and (row.effect == "read" or row.status != "consumed"):
             return Skipped()
         if row.status not in ("permitted", "consumed"):
-            return Receipt(
-                action=row.action.id, status="abandoned", error=_why_not(row), result=_response(row)
-            )
+            return Receipt(action=row.action.id, status="abandoned", error=_why_not(row), result=_response(row))
         spec = self.ward.tools[row.action.call.tool]
 
         async def run(effect: Effect) -> Json:
@@ -210,14 +200,10 @@ class Turn:
         )
 
 
-async def take_decision(
-    services: Services, approval: str, decision: Decision, *, by: Principal
-) -> Decided | Refused:
+async def take_decision(services: Services, approval: str, decision: Decision, *, by: Principal) -> Decided | Refused:
     """Take a decision from wherever it comes; edited arguments are judged again from the start (P5)."""
 
-    async def rejudge(
-        thread: ThreadFacts, row: ActionRow, arguments: dict[str, Json], editor: str
-    ) -> Judged | str:
+    async def rejudge(thread: ThreadFacts, row: ActionRow, arguments: dict[str, Json], editor: str) -> Judged | str:
         ward = services.ward_of(thread)
         turn = Turn(services=services, ward=ward, thread=thread, id=row.action.turn, rounds=count())
         call = replace(row.action.call, arguments=arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 from langgraph.config import get_config
 from langgraph.store.base import (
@@ -69,7 +69,7 @@ class StatewardStore(BaseStore):
             case PutOp():
                 return await self._put(op, scope)
             case _:
-                return await self._namespaces(cast("ListNamespacesOp", op), scope)
+                return await self._namespaces(op, scope)
 
     async def _get(self, op: GetOp, scope: Scope | None) -> Item | None:
         if scope is None:

@@ -86,9 +86,7 @@ class ToolSpec:
         if unknown:
             raise ValueError(f"{self.name} has no argument {', '.join(unknown)}")
         try:
-            return plain_object(
-                model.model_validate(dict(arguments)).model_dump(mode="json", exclude_unset=True)
-            )
+            return plain_object(model.model_validate(dict(arguments)).model_dump(mode="json", exclude_unset=True))
         except ValidationError as error:
             raise ValueError("; ".join(_problem(one) for one in error.errors())) from error
 
@@ -135,12 +133,8 @@ def _build(function: AnyFunction, traits: Traits) -> BaseTool:
             # Pydantic must not try to validate it, and no schema shows it.
             hints[name] = Annotated[Any, InjectedToolArg, Effect]
     function.__annotations__ = hints
-    kinds: dict[str, Any] = (
-        {"coroutine": function} if inspect.iscoroutinefunction(function) else {"func": function}
-    )
-    return StructuredTool.from_function(
-        **kinds, metadata={_TRAITS: traits}, parse_docstring=_has_arguments(function)
-    )
+    kinds: dict[str, Any] = {"coroutine": function} if inspect.iscoroutinefunction(function) else {"func": function}
+    return StructuredTool.from_function(**kinds, metadata={_TRAITS: traits}, parse_docstring=_has_arguments(function))
 
 
 def _has_arguments(function: AnyFunction) -> bool:
@@ -152,9 +146,7 @@ def _effect_parameters(one: BaseTool) -> list[str]:
     if function is None:
         return []
     hints = cast("Mapping[str, Any]", function.__annotations__)
-    return [
-        name for name, hint in hints.items() if hint is Effect or Effect in getattr(hint, "__metadata__", ())
-    ]
+    return [name for name, hint in hints.items() if hint is Effect or Effect in getattr(hint, "__metadata__", ())]
 
 
 def _traits(one: BaseTool) -> Traits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, NotRequired, cast
 
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableLambda
@@ -13,16 +13,16 @@ from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
-from typing_extensions import Annotated, NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from stateward.errors import ConfigurationError
+from stateward.model.effect import Receipt
 from stateward.model.policy import PolicyDocument
 from stateward.model.values import digest
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.services import Ward, current_services
 from stateward.orchestrate.tools import ToolSpec, specs
 from stateward.ports import ActionRow
-from stateward.model.effect import Receipt
 from stateward.verify.arguments import ToolSchema
 from stateward.verify.gate import Gate
 from stateward.verify.load import PolicySource, read_policy
@@ -177,10 +177,12 @@ class Workflow:
             subject=self._subject,
         )
         nodes = Nodes(ward=self.ward(), parts=parts)
-        saver = {} if runtime is None else {"checkpointer": runtime.checkpointer, "store": runtime.store}
+        saver: dict[str, Any] = (
+            {} if runtime is None else {"checkpointer": runtime.checkpointer, "store": runtime.store}
+        )
         if runtime is not None:
             runtime.services.wards[self.name] = nodes.ward
-        return cast("Graph", _graph(self.state, nodes).compile(name=self.name, **saver))
+        return _graph(self.state, nodes).compile(name=self.name, **saver)  # pyright: ignore[reportUnknownMemberType]
 
     def ward(self) -> Ward:
         """The policy, compiled against the tools."""
@@ -198,14 +200,10 @@ class Workflow:
         )
 
 
-def gate_of(
-    document: PolicyDocument, tools: Mapping[str, ToolSpec], source: PolicySource | None = None
-) -> Gate:
+def gate_of(document: PolicyDocument, tools: Mapping[str, ToolSpec], source: PolicySource | None = None) -> Gate:
     """The gate for these tools."""
     schemas = {name: ToolSchema(name=name, json_schema=spec.schema) for name, spec in tools.items()}
-    return Gate(
-        document, schemas, validate={name: spec.problem for name, spec in tools.items()}, source=source
-    )
+    return Gate(document, schemas, validate={name: spec.problem for name, spec in tools.items()}, source=source)
 
 
 def policy_of(policy: str | Path | PolicyDocument) -> tuple[PolicyDocument, PolicySource | None]:
@@ -235,10 +233,10 @@ def _graph(state: type, nodes: Any) -> StateGraph[Any, Any, Any, Any]:
     for name, targets in EDGES.items():
         step = cast("Callable[[Any], Awaitable[Any]]", getattr(nodes, name))
         if len(targets) == 1:
-            graph.add_node(name, _both(name, step))
+            graph.add_node(name, _both(name, step))  # pyright: ignore[reportUnknownMemberType]
             graph.add_edge(name, targets[0])
         else:
-            graph.add_node(name, _both(name, step), destinations=targets)
+            graph.add_node(name, _both(name, step), destinations=targets)  # pyright: ignore[reportUnknownMemberType]
     graph.add_edge(START, "retrieve")
     return graph
 

@@ -31,9 +31,7 @@ def _fulfils(found: object, condition: object) -> bool:
     if isinstance(condition, Mapping) and any(
         str(key).startswith("$") for key in cast("Mapping[str, object]", condition)
     ):
-        return all(
-            _compare(found, name, bound) for name, bound in cast("Mapping[str, object]", condition).items()
-        )
+        return all(_compare(found, name, bound) for name, bound in cast("Mapping[str, object]", condition).items())
     return found == condition
 
 

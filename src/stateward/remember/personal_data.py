@@ -92,9 +92,7 @@ class Treated:
     coverage: Coverage
 
 
-async def treat(
-    value: Mapping[str, Json], *, policy: PersonalDataPolicy, redactor: Redactor, key: bytes
-) -> Treated:
+async def treat(value: Mapping[str, Json], *, policy: PersonalDataPolicy, redactor: Redactor, key: bytes) -> Treated:
     """Treat the personal data in a JSON object as the policy says.
 
     What was treated once is left alone when it is treated again.
@@ -136,24 +134,20 @@ class _Place:
     length: int
 
 
-async def _scan(
-    leaves: Sequence[_Leaf], *, redactor: Redactor, entities: frozenset[str]
-) -> list[list[Finding]]:
+async def _scan(leaves: Sequence[_Leaf], *, redactor: Redactor, entities: frozenset[str]) -> list[list[Finding]]:
     if not entities or not leaves:
         return [[] for _ in leaves]
     try:
         found = await redactor.scan([leaf.context + leaf.text for leaf in leaves], entities=entities)
     except MemoryRefused:
         raise
-    except Exception as error:  # noqa: BLE001 - fails closed
+    except Exception as error:
         # The text of a foreign error may quote what was scanned, so that only its type is told.
         raise RedactionFailed(
             f"the redactor failed with {type(error).__name__}, so nothing was written: check how it is set up"
         ) from None
     if len(found) != len(leaves):
-        raise RedactionFailed(
-            f"the redactor answered {len(found)} of {len(leaves)} texts: nothing was written"
-        )
+        raise RedactionFailed(f"the redactor answered {len(found)} of {len(leaves)} texts: nothing was written")
     return [_own(leaf, entities, findings) for leaf, findings in zip(leaves, found, strict=True)]
 
 

@@ -35,8 +35,7 @@ class MemoryRules:
         """The rules of a policy document."""
         memory = document.memory
         kinds = {
-            name: KindRule(purposes=frozenset(kind.purpose), keep=kind.keep)
-            for name, kind in memory.kinds.items()
+            name: KindRule(purposes=frozenset(kind.purpose), keep=kind.keep) for name, kind in memory.kinds.items()
         }
         return cls(kinds=kinds, personal_data=personal_data_policy(document))
 
@@ -71,9 +70,7 @@ async def write(
     """
     kind = namespace[0] if namespace else ""
     rule = _rule(rules, kind, scope.purpose)
-    named = await treat(
-        {"key": key, "value": value}, policy=rules.personal_data, redactor=redactor, key=hash_key
-    )
+    named = await treat({"key": key, "value": value}, policy=rules.personal_data, redactor=redactor, key=hash_key)
     if named.value["key"] != key:
         raise MemoryRefused(f"the key of a {kind!r} item holds personal data: use an id of your own")
     treated = named.value["value"]
@@ -86,9 +83,7 @@ def _rule(rules: MemoryRules, kind: str, purpose: str) -> KindRule:
     if rule is None:
         near = difflib.get_close_matches(kind, rules.kinds, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise MemoryRefused(
-            f"the policy declares no memory kind {kind!r} (the first label of the namespace){hint}"
-        )
+        raise MemoryRefused(f"the policy declares no memory kind {kind!r} (the first label of the namespace){hint}")
     if purpose not in rule.purposes:
         raise MemoryRefused(f"memory of kind {kind!r} is not kept for the purpose {purpose!r}")
     return rule

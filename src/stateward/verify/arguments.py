@@ -162,9 +162,7 @@ class _Reader:
 
     def _extra(self, part: JsonObject) -> Shape | None:
         patterns = list(_object(part.get("patternProperties")).values())
-        extra = (
-            patterns[0] if len(patterns) == 1 else part.get("additionalProperties", "properties" not in part)
-        )
+        extra = patterns[0] if len(patterns) == 1 else part.get("additionalProperties", "properties" not in part)
         if extra is False:
             return None
         return Shape() if extra is True else self.read(extra)
@@ -227,9 +225,7 @@ def _misfits(shape: Shape, value: object, where: str) -> Iterator[str]:
         return
     if shape.kind != "any" and not _is(shape.kind, value):
         yield f"{where} has to be {_article(shape.kind)}"
-    elif shape.choices and not any(
-        value == choice and type(value) is type(choice) for choice in shape.choices
-    ):
+    elif shape.choices and not any(value == choice and type(value) is type(choice) for choice in shape.choices):
         yield f"{where} is none of the allowed values"
     elif isinstance(value, Mapping):
         yield from _object_misfits(shape, cast("JsonObject", value), where)

@@ -117,7 +117,7 @@ class Condition:
         try:
             data = {name: _safe(read(facts)) for name, read in self._reads.items()}
             value = self._expression.eval(data=data).value()
-        except Exception as error:  # noqa: BLE001 - anything that goes wrong here has to deny, not to pass by
+        except Exception as error:
             return Evaluation(value=None, error=self._explained(str(error)))
         if isinstance(value, bool):
             return Evaluation(value=value)
@@ -174,12 +174,8 @@ class Conditions:
 
 _STRINGS = cel.Type.List(cel.Type.STRING)
 _FACTS: dict[str, _Variable] = {
-    "principal.id": _Variable(
-        checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.principal.id
-    ),
-    "principal.roles": _Variable(
-        checked=_STRINGS, run=_STRINGS, read=lambda facts: sorted(facts.principal.roles)
-    ),
+    "principal.id": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.principal.id),
+    "principal.roles": _Variable(checked=_STRINGS, run=_STRINGS, read=lambda facts: sorted(facts.principal.roles)),
     "requester": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.requester),
     "purpose": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.purpose),
     "subject": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.subject),
@@ -201,9 +197,7 @@ def _safe(value: object) -> object:
     return value
 
 
-def _argument_variables(
-    shape: Shape, path: _Steps = (), nullable: bool = False
-) -> Iterator[tuple[str, _Variable]]:
+def _argument_variables(shape: Shape, path: _Steps = (), nullable: bool = False) -> Iterator[tuple[str, _Variable]]:
     for name, part in shape.properties.items():
         if re.fullmatch(_NAME, name) is None:
             continue
@@ -318,9 +312,7 @@ class _Rewriting:
             part = shape.properties.get(step[0], shape.extra)
             if part is None:
                 hint = nearest(f"{known}.{step[0]}", [f"{known}.{name}" for name in shape.properties])
-                raise _Flawed(
-                    f"{self._tool} has no argument '{known}.{step[0]}'{hint}", offset + step.start()
-                )
+                raise _Flawed(f"{self._tool} has no argument '{known}.{step[0]}'{hint}", offset + step.start())
             shape, known = part, f"{known}.{step[0]}"
 
     def _history(self, path: str, token: re.Match[str]) -> None:
@@ -335,15 +327,11 @@ class _Rewriting:
     def _query(self, path: str, call: re.Match[str] | None, offset: int) -> HistoryQuery:
         first, second = (call["first"], call["second"]) if call else (None, None)
         if path == "history.sum" and first and second:
-            return HistoryQuery(
-                kind="sum", window=self._window(second, offset), argument=self._summed(first, offset)
-            )
+            return HistoryQuery(kind="sum", window=self._window(second, offset), argument=self._summed(first, offset))
         if path == "history.count" and first and not second:
             return HistoryQuery(kind="count", window=self._window(first, offset))
         hint = nearest(path, ("history.sum", "history.count"))
-        raise _Flawed(
-            f'history is used as history.sum("amount", "24h") or history.count("24h"){hint}', offset
-        )
+        raise _Flawed(f'history is used as history.sum("amount", "24h") or history.count("24h"){hint}', offset)
 
     def _window(self, literal: str, offset: int) -> timedelta:
         try:
@@ -358,9 +346,7 @@ class _Rewriting:
         if shape is None:
             raise _Flawed(f"{self._tool} has no argument {name!r} to add up{nearest(name, numeric)}", offset)
         if not shape.numeric:
-            raise _Flawed(
-                f"history.sum adds up numbers, and {name!r} is no number{nearest(name, numeric)}", offset
-            )
+            raise _Flawed(f"history.sum adds up numbers, and {name!r} is no number{nearest(name, numeric)}", offset)
         return name
 
     def _replace(self, start: int, end: int, name: str) -> None:

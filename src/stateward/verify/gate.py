@@ -100,9 +100,7 @@ class Gate:
         self._label = document.label
         self._digest = policy_digest(document)
         compiler = _Compiler(schemas, validate or {}, source)
-        self._tools = {
-            name: tool for name, rule in document.tools.items() if (tool := compiler.tool(name, rule))
-        }
+        self._tools = {name: tool for name, rule in document.tools.items() if (tool := compiler.tool(name, rule))}
         fail(compiler.problems, file=source.file if source else "<policy>")
 
     def needs(self, tool: str) -> tuple[HistoryQuery, ...]:
@@ -201,9 +199,7 @@ class _Tool:
 
 def _results(tool: str, compiled: _Tool | None, facts: Facts) -> Iterator[RuleResult]:
     if compiled is None:
-        yield RuleResult(
-            step="named", rule="tools", outcome="deny", because="the policy does not name this tool"
-        )
+        yield RuleResult(step="named", rule="tools", outcome="deny", because="the policy does not name this tool")
         return
     place = f"tools.{tool}"
     yield RuleResult(step="named", rule=place, outcome="pass", because="the policy names it")
@@ -230,9 +226,7 @@ def _verdict(trace: Sequence[RuleResult]) -> Verdict:
 
 def _identity(place: str, rule: ToolRule, principal: Principal) -> RuleResult:
     if principal.names & set(rule.allowed):
-        return RuleResult(
-            step="identity", rule=f"{place}.for", outcome="pass", because=f"{principal.id} may call it"
-        )
+        return RuleResult(step="identity", rule=f"{place}.for", outcome="pass", because=f"{principal.id} may call it")
     because = f"this tool is for {_listed(rule.allowed)}, not for {principal.id}"
     return RuleResult(step="identity", rule=f"{place}.for", outcome="deny", because=because)
 
@@ -240,7 +234,7 @@ def _identity(place: str, rule: ToolRule, principal: Principal) -> RuleResult:
 def _arguments(place: str, validate: Validator, arguments: JsonObject) -> RuleResult:
     try:
         wrong = unspeakable(arguments) or validate(arguments)
-    except Exception as error:  # noqa: BLE001 - a validator that fails has not said yes
+    except Exception as error:
         wrong = f"the arguments could not be checked ({type(error).__name__})"
     if wrong is None:
         return RuleResult(step="arguments", rule=place, outcome="pass", because="they fit the tool's schema")
@@ -283,9 +277,7 @@ class _Compiler:
     def tool(self, name: str, rule: ToolRule) -> _Tool | None:
         schema = self._schemas.get(name)
         if schema is None:
-            self._problem(
-                ("tools", name), f"there is no tool {name!r}{nearest(name, self._schemas)}", key=True
-            )
+            self._problem(("tools", name), f"there is no tool {name!r}{nearest(name, self._schemas)}", key=True)
             return None
         shape = shape_of(schema.json_schema)
         rules = tuple(self._rules(name, rule, Conditions(name, shape)))
@@ -322,9 +314,7 @@ class _Compiler:
             return None
         return compiled
 
-    def _problem(
-        self, path: Path, message: str, *, key: bool = False, line: int = 1, column: int = 1
-    ) -> None:
+    def _problem(self, path: Path, message: str, *, key: bool = False, line: int = 1, column: int = 1) -> None:
         if self._source is None:
             self.problems.append(Problem(line=0, column=0, message=f"{_dotted(path)}: {message}"))
             return
@@ -338,9 +328,7 @@ def _schema_validator(shape: Shape) -> Validator:
 
 def _asking(tool: str, name: str, rule: AskRule, condition: Condition) -> _Compiled:
     because = rule.because or (
-        f"every call of {tool} is approved"
-        if rule.when == "true"
-        else f"{tool} is approved where {rule.when}"
+        f"every call of {tool} is approved" if rule.when == "true" else f"{tool} is approved where {rule.when}"
     )
     requirement = Requirement(
         by=rule.by,
@@ -349,9 +337,7 @@ def _asking(tool: str, name: str, rule: AskRule, condition: Condition) -> _Compi
         within=rule.within,
         reason=Reason(rule=name, because=because),
     )
-    return _Compiled(
-        step="ask", name=name, condition=condition, refuses=None, because=because, requirement=requirement
-    )
+    return _Compiled(step="ask", name=name, condition=condition, refuses=None, because=because, requirement=requirement)
 
 
 def _dotted(path: Path) -> str:

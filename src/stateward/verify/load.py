@@ -235,9 +235,7 @@ def _yaml_error(error: yaml.MarkedYAMLError, file: str) -> PolicyError:
     message = error.problem or "this is not YAML"
     if re.search(r"expected (',' or|<block end>)|mapping values", message):
         message += _QUOTE_IT
-    return PolicyError(
-        message, file=file, line=mark.line + 1 if mark else 0, column=mark.column + 1 if mark else 0
-    )
+    return PolicyError(message, file=file, line=mark.line + 1 if mark else 0, column=mark.column + 1 if mark else 0)
 
 
 def _explained(error: ErrorDetails, places: dict[Path, Place]) -> Problem:

@@ -75,9 +75,7 @@ def test_the_command_line_writes_the_same_files(tmp_path: Path, capsys: pytest.C
     assert "ledger.csv" in capsys.readouterr().out
 
 
-def test_the_command_line_refuses_a_malformed_period(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_refuses_a_malformed_period(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--period", "2026-13", "--out", str(tmp_path)]) == 2
     assert "2026-13" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

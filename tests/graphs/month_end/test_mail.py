@@ -181,9 +181,7 @@ def test_an_absent_server_is_named(send: Send) -> None:
     assert not refusal.may_have_been_sent
 
 
-@pytest.mark.parametrize(
-    "changes", [{"port": 70000}, {"host": "no\nhost"}, {"host": "a" * 300}, {"host": "x..y"}]
-)
+@pytest.mark.parametrize("changes", [{"port": 70000}, {"host": "no\nhost"}, {"host": "a" * 300}, {"host": "x..y"}])
 def test_an_impossible_server_is_a_mail_error(send: Send, changes: dict[str, Any]) -> None:
     assert not refused(send, **changes).may_have_been_sent
 
@@ -217,25 +215,19 @@ def test_a_silent_server_times_out(send: Send) -> None:
         ("message_id", ""),
     ],
 )
-def test_a_header_that_is_more_than_it_says_is_refused(
-    send: Send, mailbox: Mailbox, name: str, value: object
-) -> None:
+def test_a_header_that_is_more_than_it_says_is_refused(send: Send, mailbox: Mailbox, name: str, value: object) -> None:
     refusal = refused(send, **{name: value})
     assert name in str(refusal)
     assert not mailbox.taken
 
 
-def test_a_missing_file_is_refused_before_anything_is_sent(
-    send: Send, mailbox: Mailbox, files: PackFiles
-) -> None:
+def test_a_missing_file_is_refused_before_anything_is_sent(send: Send, mailbox: Mailbox, files: PackFiles) -> None:
     files.workbook.unlink()
     assert files.workbook.name in str(refused(send))
     assert not mailbox.taken
 
 
-def test_a_server_without_encryption_is_refused_when_encryption_is_asked_for(
-    send: Send, mailbox: Mailbox
-) -> None:
+def test_a_server_without_encryption_is_refused_when_encryption_is_asked_for(send: Send, mailbox: Mailbox) -> None:
     assert "STARTTLS" in str(refused(send, starttls=True))
     assert not mailbox.taken
 

@@ -84,9 +84,7 @@ def assert_each_line_has_one_place(
     result: Reconciliation, bank_lines: Sequence[BankLine], ledger: Sequence[LedgerLine]
 ) -> None:
     alone = ("missing_in_ledger", "missing_in_bank", "duplicate_in_ledger", "duplicate_in_bank")
-    places = Counter(
-        line.line for match in result.matches for line in (*match.bank_lines, *match.ledger_lines)
-    )
+    places = Counter(line.line for match in result.matches for line in (*match.bank_lines, *match.ledger_lines))
     for variance in result.variances:
         if variance.kind in alone:
             places.update(line.line for line in (*variance.bank_lines, *variance.ledger_entries))
@@ -165,12 +163,8 @@ def test_the_sample_takes_far_less_than_a_second() -> None:
 @pytest.mark.parametrize("reference", ["", "SAME"])
 def test_lines_that_all_look_alike_stay_fast(reference: str) -> None:
     bank_lines = [bank(f"B{n:05d}", "10.00", n % 28 + 1, reference=reference) for n in range(3000)]
-    ledger = [
-        line for n in range(2000) for line in entry(f"L{n:05d}", "10.00", n % 28 + 1, reference=reference)
-    ]
-    ledger += [
-        line for n in range(1000) for line in entry(f"M{n:05d}", "-10.00", n % 28 + 1, reference=reference)
-    ]
+    ledger = [line for n in range(2000) for line in entry(f"L{n:05d}", "10.00", n % 28 + 1, reference=reference)]
+    ledger += [line for n in range(1000) for line in entry(f"M{n:05d}", "-10.00", n % 28 + 1, reference=reference)]
     started = time.process_time()
     result = reconcile(bank_lines, ledger, OCTOBER)
     assert time.process_time() - started < 2
@@ -249,9 +243,7 @@ def test_a_reversed_entry_is_no_variance_but_money_that_came_back_is() -> None:
     assert len(reconcile(returned, [], OCTOBER).variances) == 2
 
 
-@pytest.mark.parametrize(
-    ("cleared", "kinds"), [(date(2026, 11, 7), "timing"), (date(2026, 11, 8), "missing_in_bank")]
-)
+@pytest.mark.parametrize(("cleared", "kinds"), [(date(2026, 11, 7), "timing"), (date(2026, 11, 8), "missing_in_bank")])
 def test_an_item_may_clear_within_the_window_after_the_period(cleared: date, kinds: str) -> None:
     lines = [bank("B1", "-5.00", cleared, reference="INV-1"), bank("B2", "1.00")]
     result = reconcile(lines, entry("L1", "-5.00", 31, reference="INV-1") + entry("L2", "1.00"), OCTOBER)

@@ -47,11 +47,7 @@ def sample_pack() -> ClosePack:
             )
             for number, proposal in enumerate(accepted, start=1)
         ),
-        rejected=(
-            RejectedProposal(
-                proposal=last, rejected_by="controller", rejected_at=NOON, reason="Ask treasury."
-            ),
-        ),
+        rejected=(RejectedProposal(proposal=last, rejected_by="controller", rejected_at=NOON, reason="Ask treasury."),),
         open_items=open_items(result),
     )
 
@@ -167,9 +163,7 @@ def test_markdown_shows_text_as_it_is(tmp_path: Path) -> None:
     text = "a | b\n# c <script>alert(1)</script> [x](http://example.com) ![y](z) `d` *e*"
     shown = build_pack(with_text(text), tmp_path).markdown.read_text(encoding="utf-8")
     assert "<script>" not in shown.replace("\\<", "")
-    assert (
-        "a \\| b \\# c \\<script\\>alert(1)\\</script\\> \\[x\\](http://example.com) \\!\\[y\\](z)" in shown
-    )
+    assert "a \\| b \\# c \\<script\\>alert(1)\\</script\\> \\[x\\](http://example.com) \\!\\[y\\](z)" in shown
 
 
 def test_markdown_holds_the_proof_and_every_variance(tmp_path: Path) -> None:
@@ -285,9 +279,7 @@ def test_building_again_replaces_the_files(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_draft(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = build_pack(small_pack(), tmp_path).workbook.read_bytes()
 
     def full(_: int) -> None:

@@ -101,9 +101,7 @@ def test_an_impossible_amount_is_refused_with_its_place(tmp_path: Path, amount: 
     assert "amount" in refusal.expected or "number" in refusal.expected
 
 
-@pytest.mark.parametrize(
-    "day", ["2026-02-30", "2026-13-01", "10/05/2026", "20261005", "2026-W40-1", "", "٢٠٢٦-10-05"]
-)
+@pytest.mark.parametrize("day", ["2026-02-30", "2026-13-01", "10/05/2026", "20261005", "2026-W40-1", "", "٢٠٢٦-10-05"])
 def test_an_impossible_date_is_refused(tmp_path: Path, day: str) -> None:
     refusal = refusal_of_bank(write(tmp_path, BANK_HEADER, f"B-1,{day},5.00,USD,,,"))
     assert (refusal.line, refusal.column, refusal.value) == (2, "date", day)
@@ -167,9 +165,7 @@ def test_a_row_with_more_or_fewer_cells_is_refused(tmp_path: Path, row: str) -> 
 
 
 def test_an_open_quote_is_refused_where_it_starts(tmp_path: Path) -> None:
-    refusal = refusal_of_bank(
-        write(tmp_path, BANK_HEADER, BANK_ROW, 'B-2,2026-10-05,5.00,USD,,,"open', "more")
-    )
+    refusal = refusal_of_bank(write(tmp_path, BANK_HEADER, BANK_ROW, 'B-2,2026-10-05,5.00,USD,,,"open', "more"))
     assert refusal.line == 3
     assert "quote" in refusal.expected
 

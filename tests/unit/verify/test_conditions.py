@@ -201,9 +201,7 @@ def test_the_tools_own_default_is_what_a_condition_sees() -> None:
         subject="",
         thread="",
     )
-    assert (
-        compiled("args.count == 1 && args.currency == 'EUR' && !args.urgent").evaluate(without).value is True
-    )
+    assert compiled("args.count == 1 && args.currency == 'EUR' && !args.urgent").evaluate(without).value is True
 
 
 @pytest.mark.parametrize(

@@ -222,8 +222,7 @@ def test_every_question_is_collected_and_an_error_after_one_denies() -> None:
 
 def test_the_first_refusal_is_the_reason() -> None:
     gate = gate_of(
-        "    deny:\n      - {when: args.amount > 1, because: first}\n"
-        "      - {when: args.amount > 0, because: second}\n"
+        "    deny:\n      - {when: args.amount > 1, because: first}\n      - {when: args.amount > 0, because: second}\n"
     )
     assert because(judge("post", gate=gate, account="a", amount=2)) == "first"
     assert because(judge("post", gate=gate, account="a", amount=0.5)) == "second"
@@ -232,9 +231,7 @@ def test_the_first_refusal_is_the_reason() -> None:
 def test_a_policy_names_only_tools_that_there_are() -> None:
     schemas = {name: schema for name, schema in SCHEMAS.items() if name != "reconcile"}
     schemas["reconciles"] = ToolSchema(name="reconciles", json_schema=PERIOD)
-    with pytest.raises(
-        PolicyError, match="there is no tool 'reconcile'; did you mean 'reconciles'"
-    ) as caught:
+    with pytest.raises(PolicyError, match="there is no tool 'reconcile'; did you mean 'reconciles'") as caught:
         Gate(SOURCE.document, schemas, source=SOURCE)
     assert MONTH_END.read_text().splitlines()[caught.value.line - 1] == "  reconcile:"
 

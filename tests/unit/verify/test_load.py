@@ -141,18 +141,13 @@ def test_all_errors_are_listed_in_the_order_of_the_file() -> None:
 
 
 def test_a_comma_in_an_unquoted_condition_gets_a_hint() -> None:
-    text = (
-        HEAD
-        + 'tools: {t: {effect: read, for: [bot], limit: [{keep: history.sum("a", "1h") < 5, because: x}]}}'
-    )
+    text = HEAD + 'tools: {t: {effect: read, for: [bot], limit: [{keep: history.sum("a", "1h") < 5, because: x}]}}'
     assert "needs quotes" in str(refused(text))
 
 
 def test_yaml_words_stay_words() -> None:
     text = "policy: p\nversion: 1\nidentities: {no: {kind: agent}, on: {kind: person}}\n"
-    policy = parse_policy(
-        text + "tools: {t: {effect: read, for: [no], ask: [{when: true, by: [on], because: yes}]}}"
-    )
+    policy = parse_policy(text + "tools: {t: {effect: read, for: [no], ask: [{when: true, by: [on], because: yes}]}}")
     assert policy.tools["t"].allowed == ("no",)
     assert (policy.tools["t"].ask[0].when, policy.tools["t"].ask[0].because) == ("true", "yes")
 
@@ -179,11 +174,7 @@ def test_a_file_in_another_encoding_is_a_policy_error(tmp_path: Path) -> None:
 def test_places_point_at_keys_values_and_what_is_around_what_is_absent() -> None:
     source = read_policy(MONTH_END)
     keep = ("tools", "post_journal_entry", "limit", 0, "keep")
-    line = (
-        MONTH_END.read_text()
-        .splitlines()
-        .index('      - keep: history.sum("amount", "24h") + args.amount <= 50000')
-    )
+    line = MONTH_END.read_text().splitlines().index('      - keep: history.sum("amount", "24h") + args.amount <= 50000')
     assert source.where(keep) == (line + 1, 15)
     assert source.where(keep, key=True) == (line + 1, 9)
     assert source.where(keep, column=5) == (line + 1, 19)

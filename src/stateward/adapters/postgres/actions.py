@@ -31,9 +31,7 @@ async def insert_judged(connection: Connection, thread: ThreadFacts, judged: Jud
         "digest": digest(action.call.arguments),
     }
     kind = {"allow": "action.allowed", "deny": "action.denied", "ask": "action.asked"}[judged.verdict.kind]
-    await append(
-        connection, thread.thread, kind, actor=actor, detail=detail, action=action.id, tool=action.call.tool
-    )
+    await append(connection, thread.thread, kind, actor=actor, detail=detail, action=action.id, tool=action.call.tool)
     if judged.verdict.kind == "ask":
         question = action_question(judged, thread)
         await insert_question(connection, question)

@@ -1,9 +1,9 @@
-"""A login for one call: made after the gate, a member of the group that the policy names, dropped when the call ends."""
+"""A login for one call: made after the gate, in the group that the policy names, dropped when the call ends."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -34,7 +34,7 @@ class PostgresCredentials:
         self._db = database
 
     @asynccontextmanager
-    async def lend(self, permit: Permit, *, role: str, attempt: int) -> AsyncIterator[Credential]:
+    async def lend(self, permit: Permit, *, role: str, attempt: int) -> AsyncGenerator[Credential]:
         """A login in the group `role`, for as long as the block lasts.
 
         Raises:
@@ -50,11 +50,9 @@ class PostgresCredentials:
             await self._unmint(user)
 
     @asynccontextmanager
-    async def transaction(
-        self, permit: Permit, credential: Credential, *, attempt: int
-    ) -> AsyncIterator[Transaction]:
+    async def transaction(self, permit: Permit, credential: Credential, *, attempt: int) -> AsyncGenerator[Transaction]:
         """A connection as the lent login; a write settles in it, or is rolled back."""
-        async with await AsyncConnection.connect(credential.secret, row_factory=dict_row) as connection:
+        async with await AsyncConnection[DictRow].connect(credential.secret, row_factory=dict_row) as connection:
             work = _Transaction(connection)
             yield work
             if permit.effect == "write":
@@ -93,9 +91,7 @@ class _Transaction:
     async def commit_settled(self) -> None:
         """Settle on this connection; leaving it commits both."""
         if self._result is None:
-            raise ConfigurationError(
-                "a write left its transaction without tx.settle(result): it was rolled back"
-            )
+            raise ConfigurationError("a write left its transaction without tx.settle(result): it was rolled back")
         await self.connection.execute(_SQL["settle_here"], {"result": Jsonb(self._result[0])})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,6 +40,7 @@ class Database:
             min_size=1,
             max_size=size,
             open=False,
+            connection_class=Connection,
             check=AsyncConnectionPool.check_connection,
             kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c search_path=stateward"},
         )
@@ -54,9 +55,7 @@ class Database:
         try:
             await (await AsyncConnection.connect(self.uri, connect_timeout=10)).close()
         except Error as error:
-            raise DatabaseError(
-                f"Postgres cannot be reached: {str(error).strip()}. Check DATABASE_URL."
-            ) from error
+            raise DatabaseError(f"Postgres cannot be reached: {str(error).strip()}. Check DATABASE_URL.") from error
         await self.pool.open(wait=True)
 
     async def close(self) -> None:
@@ -69,8 +68,8 @@ class Database:
         """Show a sign of life that ends with this process: an advisory lock on a connection of its own."""
         if self._life is not None and not self._life.closed and not self._life.broken:
             return
-        self._life = await AsyncConnection.connect(self.uri, autocommit=True, row_factory=dict_row)
-        await self._life.execute(_JOURNAL["hold_sign_of_life"], {"class": _LOCK_CLASS, "worker": self.worker})
+        life = self._life = await self._connect()
+        await life.execute(_JOURNAL["hold_sign_of_life"], {"class": _LOCK_CLASS, "worker": self.worker})
 
     async def lives(self, worker: int) -> bool:
         """Whether that worker still shows its sign of life."""
@@ -78,7 +77,7 @@ class Database:
         return row is not None and not row["dead"]
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self) -> AsyncGenerator[Connection]:
         """A connection in a transaction."""
         async with self.pool.connection() as connection, connection.transaction():
             yield connection
@@ -112,9 +111,7 @@ class Database:
         Raises:
             DatabaseError: a migration that has run has another text now.
         """
-        async with await AsyncConnection.connect(
-            self.uri, autocommit=True, row_factory=dict_row
-        ) as connection:
+        async with await self._connect() as connection:
             await _poll_lock(connection)
             await connection.execute(_SQL["create_schema"])
             await connection.execute(_SQL["create_migrations"])
@@ -123,10 +120,11 @@ class Database:
                 await then()
             await connection.execute(_SQL["unlock"])
 
+    async def _connect(self) -> Connection:
+        return await AsyncConnection[DictRow].connect(self.uri, autocommit=True, row_factory=dict_row)
 
-async def fetch_one(
-    connection: Connection, statement: bytes, values: Mapping[str, Any] | None = None
-) -> Row | None:
+
+async def fetch_one(connection: Connection, statement: bytes, values: Mapping[str, Any] | None = None) -> Row | None:
     """The first row."""
     return await (await connection.execute(statement, values)).fetchone()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -58,7 +58,7 @@ class PostgresDesk:
         return await self._list(thread=thread, turn=turn)
 
     @asynccontextmanager
-    async def deciding(self, approval: str) -> AsyncIterator[PostgresCase]:
+    async def deciding(self, approval: str) -> AsyncGenerator[PostgresCase]:
         """The approval under lock.
 
         Raises:
@@ -82,9 +82,7 @@ class PostgresDesk:
                 "kind": question.kind,
                 "digest": question.digest,
             }
-            await append(
-                connection, question.thread, "approval.asked", actor=actor, detail=detail, tool=question.tool
-            )
+            await append(connection, question.thread, "approval.asked", actor=actor, detail=detail, tool=question.tool)
 
     async def expire(self, *, now: datetime | None = None) -> list[str]:
         """Turn overdue questions into rejections; a question that somebody decides meanwhile stays decided."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
 from stateward.adapters.postgres.actions import action_row, insert_judged
+from stateward.adapters.postgres.database import Database, Row, fetch_one
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.questions import approval_of, insert_question, note_question
 from stateward.adapters.postgres.statements import statements

@@ -51,9 +51,7 @@ class PostgresLedger:
     ) -> int:
         """One entry in a transaction of its own, for a transition that changes no row."""
         async with self._db.transaction() as connection:
-            return await append(
-                connection, thread, kind, actor=actor, detail=detail, action=action, tool=tool
-            )
+            return await append(connection, thread, kind, actor=actor, detail=detail, action=action, tool=tool)
 
     async def entries(self, thread: str | None = None) -> AsyncIterator[Entry]:
         """The entries, in the order of the chains."""

@@ -81,9 +81,7 @@ class PostgresMemory:
 
     async def namespaces(self, scope: Scope) -> list[tuple[str, ...]]:
         """The namespaces that hold something."""
-        return [
-            tuple(row["namespace"]) for row in await self._db.all(_SQL["namespaces"], _place(scope, (), ""))
-        ]
+        return [tuple(row["namespace"]) for row in await self._db.all(_SQL["namespaces"], _place(scope, (), ""))]
 
     async def sweep(self) -> int:
         """Delete what has expired; returns how many items."""

@@ -43,9 +43,7 @@ def statements(file: str) -> Statements:
 
 def migrations() -> list[tuple[str, str]]:
     """Name and text of every migration, in order."""
-    return [
-        (path.stem, path.read_text(encoding="utf-8")) for path in sorted((_HERE / "migrations").glob("*.sql"))
-    ]
+    return [(path.stem, path.read_text(encoding="utf-8")) for path in sorted((_HERE / "migrations").glob("*.sql"))]
 
 
 def _body(text: str) -> str:

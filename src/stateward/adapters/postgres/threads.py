@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
 from stateward.adapters.postgres.ledger import append
@@ -43,9 +44,7 @@ class PostgresThreads:
         rows = await self._db.all(_SQL["list_threads"], {"tenant": tenant, "subject": subject})
         return [thread_record(row) for row in rows]
 
-    async def mark(
-        self, thread: str, status: ThreadStatus, *, actor: str, detail: Mapping[str, Json]
-    ) -> None:
+    async def mark(self, thread: str, status: ThreadStatus, *, actor: str, detail: Mapping[str, Json]) -> None:
         """Change the status; a status that it has already leaves no entry."""
         async with self._db.transaction() as connection:
             if await fetch_one(connection, _SQL["mark_thread"], {"thread": thread, "status": status}):
@@ -62,9 +61,7 @@ class PostgresThreads:
 def thread_record(row: Row) -> ThreadRecord:
     """A row as a noun."""
     return ThreadRecord(
-        facts=ThreadFacts(
-            thread=row["thread_id"], roles=tuple(row["roles"]), **{name: row[name] for name in _FIXED}
-        ),
+        facts=ThreadFacts(thread=row["thread_id"], roles=tuple(row["roles"]), **{name: row[name] for name in _FIXED}),
         status=row["status"],
         steps=row["steps"],
         created_at=row["created_at"],
@@ -77,10 +74,8 @@ async def _note_opening(connection: Connection, facts: ThreadFacts) -> None:
     await append(connection, facts.thread, "thread.opened", actor=facts.requester, detail=detail)
 
 
-def _values(facts: ThreadFacts) -> dict[str, object]:
-    return {"thread": facts.thread, "roles": sorted(facts.roles)} | {
-        name: getattr(facts, name) for name in _FIXED
-    }
+def _values(facts: ThreadFacts) -> dict[str, Any]:
+    return {"thread": facts.thread, "roles": sorted(facts.roles)} | {name: getattr(facts, name) for name in _FIXED}
 
 
 def _refuse_other(was: ThreadFacts, asked: ThreadFacts) -> None:

@@ -1,0 +1,194 @@
+"""The commands that read, and the one that decides: each as people see it, or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from stateward.audit.views import metrics, timeline
+from stateward.blocking import Runtime
+from stateward.cli import shapes
+from stateward.cli.options import parse_arguments, parse_sets
+from stateward.cli.people import person
+from stateward.cli.render import (
+    approval_panel,
+    approvals_table,
+    decision_lines,
+    metrics_table,
+    threads_table,
+    timeline_table,
+)
+from stateward.cli.workflows import Loaded, load_workflow
+from stateward.errors import ConfigurationError, PolicyError, ToolInputError
+from stateward.model.approval import Approval, DecisionKind
+from stateward.model.policy import nearest
+from stateward.model.values import Json
+
+_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond", "done", "retry", "give_up")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """A decision as it was typed.
+
+    Attributes:
+        sets: `name=value` for an edit.
+        arguments: The complete arguments for an edit, as JSON.
+    """
+
+    decision: str
+    by: str
+    reason: str = ""
+    sets: Sequence[str] = ()
+    arguments: str | None = None
+
+
+def inbox(*, thread: str | None, as_json: bool) -> None:
+    """What waits for people."""
+    with _runtime() as runtime:
+        pending = runtime.approvals(thread=thread)
+    if as_json:
+        shapes.emit({"approvals": [shapes.approval_json(one) for one in pending]})
+    elif pending:
+        _print(approvals_table(pending))
+        _hint(f"`stateward show {pending[0].id}` shows exactly what is asked and why")
+    else:
+        _hint("nothing waits for anybody")
+
+
+def show(id_: str, *, as_json: bool) -> None:
+    """One question with its decisions."""
+    with _runtime() as runtime:
+        approval = runtime.approval(id_)
+    if as_json:
+        shapes.emit(shapes.approval_json(approval))
+        return
+    console = Console()
+    console.print(approval_panel(approval), highlight=False)
+    console.print(f"  {approval.status}; can be answered: {', '.join(approval.allowed)}", highlight=False)
+    for line in decision_lines(approval):
+        console.print(f"  {line}", highlight=False, markup=False)
+
+
+def threads(*, as_json: bool) -> None:
+    """All threads, newest first."""
+    with _runtime() as runtime:
+        records = runtime.threads()
+    if as_json:
+        shapes.emit({"threads": [shapes.thread_json(one) for one in records]})
+    elif records:
+        _print(threads_table(records))
+    else:
+        _hint("no thread was opened yet: `stateward demo` opens one")
+
+
+def show_timeline(thread: str, *, everything: bool, as_json: bool) -> None:
+    """What happened in a thread."""
+    with _runtime() as runtime:
+        runtime.find_thread(thread)
+        entries = runtime.timeline(thread)
+    if as_json:
+        shapes.emit({"thread": thread, "entries": [shapes.entry_json(one) for one in entries]})
+    else:
+        _print(timeline_table(timeline(entries, everything=everything)))
+
+
+def show_metrics(thread: str | None, *, as_json: bool) -> None:
+    """How the workflows went."""
+    with _runtime() as runtime:
+        records = [runtime.find_thread(thread)] if thread else runtime.threads()
+        entries = runtime.timeline(thread)
+    measured = metrics(entries, baselines=_baselines({one.facts.graph for one in records}))
+    if as_json:
+        shapes.emit(shapes.metrics_json(measured))
+    else:
+        _print(metrics_table(measured))
+
+
+def decide(id_: str, said: Said, *, workflow: str | None, as_json: bool) -> None:
+    """Take a decision."""
+    kind = _decision(said.decision)
+    with _runtime() as runtime:
+        approval = runtime.approval(id_)
+        arguments = _arguments(kind, said, approval)
+        # An edit is judged again, which takes the workflow's policy; for the rest it only names roles.
+        loaded = _workflow(runtime, approval.thread, workflow, needed=kind == "edit")
+        who = person(said.by, loaded.flow.document if loaded else None)
+        if loaded and kind == "edit":
+            loaded.flow.compile(runtime)
+        taken = runtime.decide(id_, kind, by=who, reason=said.reason, arguments=arguments)
+        left = runtime.approvals(thread=approval.thread)
+    if as_json:
+        shapes.emit(shapes.approval_json(taken))
+        return
+    print(_outcome(taken, said.by))
+    _hint(_next_step(taken, left))
+
+
+def _runtime() -> Runtime:
+    return Runtime.open(keep_running=True)
+
+
+def _decision(text: str) -> DecisionKind:
+    for kind in _DECISIONS:
+        if text.replace("-", "_") == kind:
+            return kind
+    raise ToolInputError(f"{text!r} is no decision{nearest(text, _DECISIONS)}: write {', '.join(_DECISIONS)}")
+
+
+def _arguments(kind: DecisionKind, said: Said, approval: Approval) -> dict[str, Json] | None:
+    if kind != "edit":
+        if said.sets or said.arguments:
+            raise ToolInputError(f"--set and --arguments go with `edit`, not with {kind}")
+        return None
+    if bool(said.sets) == (said.arguments is not None):
+        current = json.dumps(approval.arguments, ensure_ascii=False)
+        raise ToolInputError(f"edit needs --set name=value, or --arguments JSON. The arguments are {current}")
+    if said.arguments is not None:
+        return parse_arguments(said.arguments)
+    return parse_sets(said.sets, approval.arguments)
+
+
+def _workflow(runtime: Runtime, thread: str, given: str | None, *, needed: bool) -> Loaded | None:
+    try:
+        return load_workflow(given or runtime.find_thread(thread).facts.graph)
+    except (ConfigurationError, PolicyError):
+        if needed or given:
+            raise
+        return None
+
+
+def _outcome(approval: Approval, by: str) -> str:
+    status = "signed, and more people have to approve" if approval.status == "pending" else approval.status
+    return f"{approval.id} {status} by {by}" if approval.status != "pending" else f"{approval.id} {status}"
+
+
+def _next_step(approval: Approval, left: Sequence[Approval]) -> str:
+    if left:
+        listed = ", ".join(f"{one.id} ({one.tool})" for one in left)
+        return f"{approval.thread} still waits for {listed}"
+    return f"go on with: stateward resume {approval.thread}"
+
+
+def _baselines(graphs: set[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for graph in graphs:
+        try:
+            baseline = load_workflow(graph).baseline_minutes
+        except ConfigurationError:
+            continue  # a workflow that is not here states none
+        if baseline is not None:
+            found[graph] = baseline
+    return found
+
+
+def _print(what: Any) -> None:
+    Console().print(what, highlight=False)
+
+
+def _hint(text: str) -> None:
+    Console(stderr=True).print(text, style="dim", highlight=False, markup=False, soft_wrap=True)

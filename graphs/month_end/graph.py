@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any, NotRequired, cast
 
 from langchain_core.messages import AIMessage, HumanMessage
 
@@ -67,7 +68,7 @@ flow.orchestrate(
 
 async def load_period(state: Close, step: Step) -> dict[str, Any]:
     """Load the files through the gate, and tell the planner what is known from before."""
-    files = _files(state)
+    files = await asyncio.to_thread(_files, state)
     loaded = await step.act("load_period", period=state["period"], **files)
     known = await step.recall("reconciliation")
     packs = await step.recall("close_pack")

@@ -48,7 +48,7 @@ _DOOR = {
     "load_policy": "stateward.verify.load",
     "tool": "stateward.orchestrate.tools",
 }
-__all__ = [*_DOOR, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_DOOR, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

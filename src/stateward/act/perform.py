@@ -99,22 +99,27 @@ class Performer:
     async def _attempt(
         self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits, found: Reservation
     ) -> Receipt | Waiting:
-        attempt = found.receipt.attempt
+        attempt, started = found.receipt.attempt, False
         try:
             async with self._effect(permit, attempt=attempt) as effect:
+                started = True
                 result = await run(effect)
         except Exception as error:
-            return await self._failed(permit, thread, traits, attempt=attempt, error=error)
+            if started and not isinstance(error, NothingDone):
+                return await self._failed(permit, thread, traits, attempt=attempt, error=error)
+            return await self.journal.fail(permit, attempt=attempt, error=_said(error), actor=thread.principal)
         finally:
             self.journal.let_go(permit.action)
         # Where the tool settled in its own transaction, this finds it settled and changes nothing.
-        return await self.journal.settle(permit, attempt=attempt, result=result, actor=thread.principal)
+        receipt = await self.journal.settle(permit, attempt=attempt, result=result, actor=thread.principal)
+        if receipt.status in ("reserved", "unknown"):
+            raise ThreadError(f"{permit.tool} was taken over by another worker of thread {thread.thread!r}")
+        return receipt
 
     async def _failed(
         self, permit: Permit, thread: ThreadFacts, traits: Traits, *, attempt: int, error: Exception
     ) -> Receipt | Waiting:
-        harmless = traits.transactional or traits.idempotent or permit.idempotent
-        if harmless or isinstance(error, NothingDone | ConfigurationError):
+        if traits.transactional or traits.idempotent or permit.idempotent:
             return await self.journal.fail(permit, attempt=attempt, error=_said(error), actor=thread.principal)
         return await self._ask(permit, thread, attempt=attempt)
 
@@ -126,8 +131,9 @@ class Performer:
             result = await traits.probe(permit.arguments, found.key)
             if result is not None:
                 return await self.journal.settle(permit, attempt=attempt, result=result, actor=thread.principal)
-            return await self._again(permit, thread, run, traits, attempt=attempt)
-        if traits.transactional or traits.idempotent or permit.idempotent:
+        if found.receipt.status == "unknown":  # people were asked already, and what they say counts
+            return await self._believe(permit, thread, run, traits, attempt=attempt)
+        if traits.probe is not None or traits.transactional or traits.idempotent or permit.idempotent:
             return await self._again(permit, thread, run, traits, attempt=attempt)
         return await self._believe(permit, thread, run, traits, attempt=attempt)
 

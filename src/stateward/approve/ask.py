@@ -82,6 +82,7 @@ def escalation_question(
         requirements=(Requirement(by=tuple(by), within=within, reason=reason),),
         allowed=("respond", "reject"),
         digest=digest([turn, why, thread.thread]),
+        salt=turn,
     )
 
 

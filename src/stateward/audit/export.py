@@ -16,8 +16,8 @@ FORMAT = "stateward-ledger/1"
 def export_lines(entries: Sequence[Entry]) -> Iterator[str]:
     """The lines of an export.
 
-    The first line says where every chain ends, so that a file that lost its tail shows it; then one line for each
-    entry with the exact text that was hashed.
+    The first line says where every chain ends, so that a file that lost its tail shows it; then one line for
+    each entry with the exact text that was hashed.
 
     Args:
         entries: By thread and position, as the ledger gives them.
@@ -44,7 +44,9 @@ def verify_export(lines: Iterable[str], *, file: str, thread: str | None = None)
     numbered = ((at, line) for at, line in enumerate(lines, 1) if line.strip())
     rows = [_parsed(file, at, line) for at, line in numbered]
     if not rows or rows[0].get("format") != FORMAT:
-        raise ToolInputError(f"{file}:1: this is no export of the ledger; `stateward audit export` writes one")
+        raise ToolInputError(
+            f"{file}:1: this is no export of the ledger; `stateward audit export` writes one"
+        )
     heads = [_head(file, head) for head in rows[0].get("heads", [])]
     entries = [_entry(file, at, row) for at, row in enumerate(rows[1:], 2)]
     chosen = [entry for entry in entries if thread in (None, entry[0])]

@@ -86,7 +86,7 @@ class Metrics:
         error_rate: `errors` of all calls that were started, 0 to 1.
         rework: Edits by people and calls that were started again.
         rework_rate: `rework` of all actions, 0 to 1.
-        baseline_minutes: Manual work that a completed workflow replaces, as the workflow states; None if unstated.
+        baseline_minutes: Manual work that a completed workflow replaces, as the workflow states it, or None.
         saved_minutes: The baselines of the completed workflows less their own working time.
     """
 
@@ -119,8 +119,8 @@ def timeline(entries: Iterable[Entry], *, everything: bool = False) -> list[Line
 
     Args:
         entries: The ledger of one thread or of several.
-        everything: One line for each entry. Otherwise what a later entry tells as well is left out, and repetitions
-            are told once with their number.
+        everything: One line for each entry. Otherwise what a later entry tells as well is left out, and
+            repetitions are told once with their number.
     """
     ordered = sorted(entries, key=lambda entry: (entry.at, entry.thread, entry.seq))
     if everything:
@@ -358,7 +358,9 @@ _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "action.denied": lambda entry: f"denied {_tool(entry)}{_rules(entry)}",
     "approval.asked": _asked,
     "approval.signed": lambda entry: f"signed {_question(entry)}",
-    "approval.refused": lambda entry: f"was refused on {_question(entry)}: {entry.detail.get('why', 'not allowed')}",
+    "approval.refused": lambda entry: (
+        f"was refused on {_question(entry)}: {entry.detail.get('why', 'not allowed')}"
+    ),
     "approval.approved": lambda entry: f"approved {_question(entry)}",
     "approval.edited": lambda entry: f"edited {_question(entry)}",
     "approval.rejected": lambda entry: f"rejected {_question(entry)}",

@@ -46,7 +46,7 @@ def say(text: str) -> None:
 class Commands(TyperGroup):
     """The commands, with errors as one line. `--debug` lets the traceback through."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
             return super().invoke(ctx)

@@ -1,4 +1,4 @@
-"""Read a workflow's own options, and new values for an approval's arguments, with errors that name the nearest known one."""
+"""Read a workflow's own options, and new values for an approval's arguments; errors name the nearest known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from stateward.errors import ToolInputError
 from stateward.model.policy import nearest
 from stateward.model.values import Json
 
-_SHAPES = {"int": "a whole number", "float": "a number", "Decimal": "a number such as 250.00", "Path": "a path"}
+_SHAPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "Decimal": "a number such as 250.00",
+    "Path": "a path",
+}
 _RUN_OPTIONS = ("model", "requester", "thread", "approve-as", "workflow")
 
 
@@ -111,7 +116,9 @@ def _pairs(args: Sequence[str], known: Mapping[str, Option]) -> Iterator[tuple[s
         option = known.get(name)
         if option is None:
             hint = nearest(name, [*known, *_RUN_OPTIONS])
-            raise ToolInputError(f"there is no option --{name}{hint}. The options are:\n{usage(list(known.values()))}")
+            raise ToolInputError(
+                f"there is no option --{name}{hint}. The options are:\n{usage(list(known.values()))}"
+            )
         yield name, text if equals else _next(option, rest)
 
 

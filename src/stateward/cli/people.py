@@ -1,11 +1,11 @@
-"""Who sits at the terminal, and what they say to a question: asked one by one, or played by `--approve-as`."""
+"""Who sits at the terminal, and what they say to a question; `--approve-as` plays them without a terminal."""
 
 from __future__ import annotations
 
 import getpass
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.markup import escape
@@ -33,7 +33,7 @@ def os_user() -> str:
 
 
 def person(name: str, document: PolicyDocument | None = None) -> Principal:
-    """A person as the command line knows them: the name that was given, vouched for by the operating system's user.
+    """A person as the command line knows them: the name that was given, vouched for by the system's user.
 
     Args:
         name: Whom `--as` or `--approve-as` names.
@@ -58,11 +58,18 @@ class Approvers:
     loaded: Loaded
     name: str | None
     interactive: bool
+    _shown: set[str] = field(default_factory=set[str])
+
+    def show(self, approval: Approval) -> None:
+        """Exactly what is asked and why, once."""
+        if approval.id not in self._shown:
+            self._shown.add(approval.id)
+            self.console.print()
+            self.console.print(approval_panel(approval), highlight=False)
 
     def decide(self, approval: Approval) -> bool:
         """Show a question and take a decision; False where it stays open."""
-        self.console.print()
-        self.console.print(approval_panel(approval), highlight=False)
+        self.show(approval)
         if self.interactive:
             return self._ask(approval)
         return self.name is not None and self._play(approval, self.name)

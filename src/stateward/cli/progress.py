@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -89,7 +89,9 @@ def _lines(node: str, update: object, told: Sequence[Event]) -> Iterator[str]:
         case "approve":
             yield "decided"
         case "act":
-            yield from _counted((event.get("tool"), _outcome(event)) for event in events if not _was_denied(event))
+            yield from _counted(
+                (event.get("tool"), _outcome(event)) for event in events if not _was_denied(event)
+            )
         case "retrieve":
             yield from _loaded(update)
         case "remember":
@@ -101,8 +103,8 @@ def _lines(node: str, update: object, told: Sequence[Event]) -> Iterator[str]:
 
 
 def _proposals(update: object) -> Iterator[str]:
-    messages = update.get("messages") if isinstance(update, Mapping) else None
-    calls = list(getattr(messages[-1], "tool_calls", ())) if messages else []
+    messages: Sequence[Any] = _fields(update).get("messages") or []
+    calls: list[Any] = list(getattr(messages[-1], "tool_calls", ())) if messages else []
     counts = Counter(str(call["name"]) for call in calls)
     if counts:
         yield "proposes " + ", ".join(escape(_times(name, count)) for name, count in counts.items())
@@ -114,14 +116,18 @@ def _proposals(update: object) -> Iterator[str]:
 
 def _loaded(update: object) -> Iterator[str]:
     # The numbers and names that the run starts from; the rest is too long for a line.
-    facts = dict(update) if isinstance(update, Mapping) else {}
-    short = [f"{key} {value}" for key, value in facts.items() if value and isinstance(value, int | float | str)]
+    facts = _fields(update).items()
+    short = [f"{key} {value}" for key, value in facts if value and isinstance(value, int | float | str)]
     yield escape(", ".join(part for part in short if len(part) <= 40) or "what the run starts from")
 
 
 def _checked(update: object) -> Iterator[str]:
-    passed = isinstance(update, Mapping) and update.get("outcome") == "answered"
+    passed = _fields(update).get("outcome") == "answered"
     yield "the answer holds" if passed else "[yellow]the answer does not hold; it goes back[/]"
+
+
+def _fields(update: object) -> Event:
+    return cast("Event", update) if isinstance(update, Mapping) else {}
 
 
 def _counted(said: Iterable[tuple[object, str]]) -> Iterator[str]:

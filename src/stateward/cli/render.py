@@ -143,7 +143,9 @@ def _conditions(approval: Approval) -> Table:
         table.add_row("who decides", _who(one, approval))
     until = f"{moment(approval.expires_at)} UTC ({remaining(approval.expires_at)}); after that it is rejected"
     table.add_row("until", Text(until))
-    table.add_row("asked by", Text(f"{approval.requester}, about {approval.subject}, thread {approval.thread}"))
+    table.add_row(
+        "asked by", Text(f"{approval.requester}, about {approval.subject}, thread {approval.thread}")
+    )
     table.add_row("bound to", Text(approval.digest[:12], style="dim"))
     return table
 
@@ -157,7 +159,10 @@ def _who(one: Requirement, approval: Approval) -> Text:
 
 
 def _metric_rows(one: Metrics) -> Iterator[tuple[str, str]]:
-    yield "completed", f"{one.completed} of {one.workflows} ({one.completion_rate:.0%}), {one.escalated} escalated"
+    yield (
+        "completed",
+        f"{one.completed} of {one.workflows} ({one.completion_rate:.0%}), {one.escalated} escalated",
+    )
     yield "actions", f"{one.actions}: {one.reads} read, {one.writes} written, {one.denied} denied"
     decided = ", ".join(f"{count} {name}" for name, count in one.decided.items()) or "none decided"
     yield "approvals", f"{one.asked} asked: {decided}, {one.pending} pending; {one.refused_decisions} refused"
@@ -168,7 +173,10 @@ def _metric_rows(one: Metrics) -> Iterator[tuple[str, str]]:
     yield "rework", f"{one.rework} edits and repeated calls ({one.rework_rate:.0%} of the actions)"
     if one.saved_minutes is not None and one.baseline_minutes is not None:
         baseline = duration(one.baseline_minutes * 60)
-        yield "time saved", f"{duration(one.saved_minutes * 60)}, against {baseline} by hand as the workflow states"
+        yield (
+            "time saved",
+            f"{duration(one.saved_minutes * 60)}, against {baseline} by hand as the workflow states",
+        )
 
 
 def _facts() -> Table:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -67,7 +67,9 @@ def resume(thread: str, workflow: str | None, wishes: Wishes) -> int:
         graph = loaded.flow.compile(runtime, planner=wishes.model)
         session = Session(runtime=runtime, graph=graph, loaded=loaded, thread=thread, record=record)
         if never_started(session):
-            raise ToolInputError(f"thread {thread} was opened and never started: run the command that opened it again")
+            raise ToolInputError(
+                f"thread {thread} was opened and never started: run the command that opened it again"
+            )
         console = Console()
         if not session.unfinished:
             console.print(f"{escape(thread)} is finished ({record.status}); nothing is left to do")
@@ -83,7 +85,9 @@ def _start(loaded: Loaded, options: dict[str, Any], wishes: Wishes) -> int:
         graph = loaded.flow.compile(runtime, planner=wishes.model)
         session = session_for(runtime, graph, loaded, start, thread=wishes.thread)
         if session.record is not None and not session.unfinished:
-            raise ToolInputError(f"thread {session.thread} is finished ({session.record.status}): choose another")
+            raise ToolInputError(
+                f"thread {session.thread} is finished ({session.record.status}): choose another"
+            )
         known = session.record.facts.requester if session.record else None
         open_thread(session, start, requester=wishes.requester or known or os_user())
         if session.record is None or never_started(session):
@@ -95,23 +99,24 @@ def _start(loaded: Loaded, options: dict[str, Any], wishes: Wishes) -> int:
 
 def _drive(console: Console, session: Session, wishes: Wishes, start: Start | None) -> int:
     with _told_how_to_go_on(session):
-        interactive = sys.stdin.isatty() and sys.stdout.isatty()
         people = Approvers(
             console=console,
             runtime=session.runtime,
             loaded=session.loaded,
             name=wishes.approve_as,
-            interactive=interactive,
+            interactive=sys.stdin.isatty() and sys.stdout.isatty(),
         )
         _stream(console, session, None if start is None else start.input)
         looks = 0
         while session.snapshot().tasks:
             decided = _decide_all(session, people)
             if decided is None:
-                return _stopped(console, session, shown=interactive or wishes.approve_as is not None)
+                return _stopped(session, people)
             looks = 0 if decided else looks + 1
             if looks == _LOOKS:
-                raise ThreadError(f"thread {session.thread!r} does not go on, though nothing is left to decide")
+                raise ThreadError(
+                    f"thread {session.thread!r} does not go on, though nothing is left to decide"
+                )
             _stream(console, session, None)
         return _ended(console, session)
 
@@ -127,18 +132,20 @@ def _decide_all(session: Session, people: Approvers) -> int | None:
 
 
 def _stream(console: Console, session: Session, given: Mapping[str, Any] | None) -> None:
-    runtime, graph = session.runtime, session.graph
+    runtime, graph = session.runtime, cast("Any", session.graph)
     config, command = blocking(runtime.services.loop, runtime.inner.resumption(graph, session.thread))
     with Progress(console) as progress:
         source: Any = dict(given) if given is not None else command
         # The synchronous stream ends a running step before an interrupt by Ctrl-C leaves it.
-        streamed: Iterator[Any] = graph.stream(source, config, stream_mode=["updates", "custom"], durability="sync")
+        streamed: Iterator[Any] = graph.stream(
+            source, config, stream_mode=["updates", "custom"], durability="sync"
+        )
         for mode, payload in streamed:
             progress.show(mode, payload)
 
 
 @contextmanager
-def _told_how_to_go_on(session: Session) -> Iterator[None]:
+def _told_how_to_go_on(session: Session) -> Generator[None]:
     goes_on = f"stateward resume {session.thread}{session.loaded.again}"
     try:
         yield
@@ -160,16 +167,15 @@ def _headline(console: Console, session: Session, what: str) -> None:
     )
 
 
-def _stopped(console: Console, session: Session, *, shown: bool) -> int:
-    again = session.loaded.again
+def _stopped(session: Session, people: Approvers) -> int:
+    console, again = people.console, session.loaded.again
     pending = session.runtime.approvals(thread=session.thread)
-    if not shown:
-        from stateward.cli.render import approval_panel
-
-        for approval in pending:
-            console.print(approval_panel(approval), highlight=False)
+    for approval in [] if people.interactive else pending:
+        people.show(approval)
     count = f"{len(pending)} question{'s' if len(pending) != 1 else ''}"
-    console.print(f"\n[magenta]Stopped:[/] {count} to decide. The process may end here; go on with", highlight=False)
+    console.print(
+        f"\n[magenta]Stopped:[/] {count} to decide. The process may end here; go on with", highlight=False
+    )
     first = pending[0] if pending else None
     commands = ["stateward inbox"]
     if first is not None:

@@ -8,7 +8,7 @@
 | `decide` | the approval after the decision |
 | `timeline` | `{"thread": id, "entries": [entry]}` |
 | `metrics` | the fields of `stateward.audit.views.Metrics` |
-| `audit verify` | `{"intact": bool, "threads": n, "entries": n, "breaks": [{"thread", "seq", "problem", "detail"}]}` |
+| `audit verify` | `{"intact", "threads", "entries", "breaks": [{"thread", "seq", "problem", "detail"}]}` |
 | `policy check` | `{"policy": "name@version", "tools": [name]}` |
 | `policy explain` | `{"tool", "verdict", "policy", "reasons", "trace"}` |
 | `doctor` | `{"healthy": bool, "checks": [{"name", "status", "found", "fix"}]}` |

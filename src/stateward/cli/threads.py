@@ -53,7 +53,9 @@ class Session:
         return self.record.status in _UNFINISHED or bool(self.snapshot().tasks)
 
 
-def session_for(runtime: Runtime, graph: Graph, loaded: Loaded, start: Start, *, thread: str | None) -> Session:
+def session_for(
+    runtime: Runtime, graph: Graph, loaded: Loaded, start: Start, *, thread: str | None
+) -> Session:
     """The session of a run.
 
     Args:
@@ -125,8 +127,8 @@ def _refuse_other_input(session: Session, start: Start) -> None:
     if changed:
         said = "; ".join(f"{name} was {was.get(name)!r}, is {start.input[name]!r} now" for name in changed)
         raise ToolInputError(
-            f"thread {session.thread} is not finished and was started with other input ({said}). Finish it with "
-            f"`stateward resume {session.thread}`, or start another one with `--thread ID`"
+            f"thread {session.thread} is not finished and was started with other input ({said}). Finish it "
+            f"with `stateward resume {session.thread}`, or start another one with `--thread ID`"
         )
 
 

@@ -8,8 +8,8 @@ A workflow is a folder `NAME/` with a `graph.py` in it:
     cli = CommandLine()                     # optional: its options, sample data and summary
 
 `cli` follows the `CommandLine` protocol below; without one, the workflow takes `--request TEXT`.
-The folder is looked for in `./graphs`, in the current directory, on `sys.path`, and among those that are installed
-with Stateward; a path to it works as well. Imports in it are absolute: `from NAME.tools import ...`.
+The folder is looked for in `./graphs`, in the current directory, on `sys.path`, and among those that are
+installed with Stateward; a path to it works as well. Imports in it are absolute: `from NAME.tools import ...`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Option:
     Attributes:
         name: As typed, without the dashes: `mail-to`. `prepare` finds it under `mail_to`.
         help: One sentence.
-        type: Reads the text: `str`, `int`, `float`, `Decimal`, `Path` or any function that raises a ValueError. With
-            `bool` it is a flag without a value.
+        type: Reads the text: `str`, `int`, `float`, `Decimal`, `Path` or any function that raises a
+            ValueError. With `bool` it is a flag without a value.
         required: Whether it has to be given.
         many: Whether it may be given several times; its value is a list then.
         default: Its value when it is not given.
@@ -60,9 +60,10 @@ class Start:
     """What a run starts from.
 
     Attributes:
-        thread: Base id of its threads, such as `month_end-2026-10`; runs are numbered after it: `month_end-2026-10.1`.
-        input: The graph's input. The same options have to give the same input: that is how a run which is continued
-            is told from one that means something else.
+        thread: Base id of its threads, such as `month_end-2026-10`; runs are numbered after it:
+            `month_end-2026-10.1`.
+        input: The graph's input. The same options have to give the same input: that is how a run which is
+            continued is told from one that means something else.
         subject: Whom or what it is about; the same as the workflow's own `subject=` gives for this input.
     """
 
@@ -74,8 +75,8 @@ class Start:
 class CommandLine(Protocol):
     """How a workflow shows on the command line: the `cli` object of its `graph.py`.
 
-    It may have an attribute `baseline_minutes: float` too: the manual work that one completed run replaces, which
-    `stateward metrics` holds the runs against.
+    It may have an attribute `baseline_minutes: float` too: the manual work that one completed run replaces,
+    which `stateward metrics` holds the runs against.
     """
 
     @property
@@ -95,7 +96,7 @@ class CommandLine(Protocol):
         ...
 
     def demo(self, directory: Path) -> dict[str, Any]:
-        """Write sample data into the directory and return the options of a run on it, by `key`; the same each time."""
+        """Write sample data into the directory, the same each time; returns the options of a run on it."""
         ...
 
     def describe(self, state: dict[str, Any]) -> list[str]:
@@ -133,11 +134,13 @@ class Loaded:
 
 
 class PlainCommandLine:
-    """The command line of a workflow that declares none: what is typed after `--request` is the first message."""
+    """The command line of a workflow that declares none: `--request TEXT` is its first message."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.options: Sequence[Option] = (Option(name="request", help="What it is asked to do.", required=True),)
+        self.options: Sequence[Option] = (
+            Option(name="request", help="What it is asked to do.", required=True),
+        )
 
     def prepare(self, options: dict[str, Any]) -> Start:
         """The request as a message."""
@@ -153,7 +156,7 @@ class PlainCommandLine:
 
     def describe(self, state: dict[str, Any]) -> list[str]:
         """The answer."""
-        messages = state.get("messages") or []
+        messages: Sequence[Any] = state.get("messages") or []
         return [str(messages[-1].text)] if messages else []
 
 
@@ -173,8 +176,8 @@ def load_workflow(given: str) -> Loaded:
         raise ConfigurationError(f"{folder / 'graph.py'} exports no `flow`: write `flow = Workflow(...)`")
     if flow.name != folder.name:
         raise ConfigurationError(
-            f"{folder / 'graph.py'} names its workflow {flow.name!r}: name it {folder.name!r}, like its folder, "
-            "so that `stateward resume` finds it again"
+            f"{folder / 'graph.py'} names its workflow {flow.name!r}: name it {folder.name!r}, like its "
+            "folder, so that `stateward resume` finds it again"
         )
     return Loaded(
         name=folder.name,
@@ -251,7 +254,8 @@ def _refuse_other(file: str | None, folder: Path) -> None:
     # Python imports whatever package of that name it finds first.
     if file is None or Path(file).resolve().parent != folder.resolve():
         raise ConfigurationError(
-            f"another package named {folder.name!r} is imported instead of {folder} (from {file}): rename the folder"
+            f"another package named {folder.name!r} is imported instead of {folder} (from {file}): "
+            "rename the folder"
         )
 
 

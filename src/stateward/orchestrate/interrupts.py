@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from stateward.model.approval import Approval, Decision, DecisionKind
-from stateward.model.values import Json, plain_object
+from stateward.model.values import plain_object
 
 LOOK_AGAIN = {"stateward": "look at the desk"}
 
@@ -101,8 +101,7 @@ def _edit(said: Mapping[str, Any], approval: Approval) -> Decision | None:
     arguments = action.get("args") or action.get("arguments")
     if name != approval.tool or not isinstance(arguments, Mapping):
         return None  # an edit cannot change the tool
-    return Decision(kind="edit", arguments=_arguments(cast("Mapping[str, object]", arguments)))
-
-
-def _arguments(given: Mapping[str, object]) -> dict[str, Json]:
-    return plain_object(given)
+    try:
+        return Decision(kind="edit", arguments=plain_object(cast("Mapping[str, object]", arguments)))
+    except ValueError:
+        return None  # JSON cannot say it, such as NaN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -282,7 +283,10 @@ class Nodes:
 def _local_user(services: Services) -> str:
     if not services.development:
         raise ThreadError("nobody verified started this run: open the thread with runtime.thread(..., requester=...)")
-    return getpass.getuser()
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have a number only
+        return f"user {os.getuid()}"
 
 
 def _last(messages: Sequence[AnyMessage]) -> AnyMessage:

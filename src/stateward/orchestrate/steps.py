@@ -245,7 +245,8 @@ def server_principal(tenant: str) -> Principal | None:
     """The person whom LangGraph's server has verified, or None. A client cannot set these keys itself."""
     user: Any = configurable(get_config()).get("langgraph_auth_user")
     identity = getattr(user, "identity", None)
-    if not isinstance(identity, str) or not identity:
+    # Whoever sends Studio's header to a local server is a user too, but nobody has verified who.
+    if not isinstance(identity, str) or not identity or getattr(user, "is_authenticated", False) is not True:
         return None
     roles = [str(one) for one in getattr(user, "permissions", None) or ()]
     return Principal(identity, roles=roles, tenant=tenant, verified_by="langgraph server")

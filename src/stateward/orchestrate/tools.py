@@ -104,10 +104,13 @@ class ToolSpec:
         Raises:
             NothingDone: the tool says that nothing happened.
         """
+        problem = self.problem(call.arguments)
+        if problem is not None:
+            raise NothingDone(problem)
         given: dict[str, Any] = {**call.arguments, **dict.fromkeys(_effect_parameters(self.tool), effect)}
         try:
             return plain(await self.tool.ainvoke(given))
-        except (ToolException, ValidationError) as error:
+        except ToolException as error:
             raise NothingDone(str(error)) from error
 
 

@@ -149,6 +149,13 @@ def test_sending_again_keeps_the_message_id(send: Send, mailbox: Mailbox) -> Non
     assert [message["Message-ID"] for message in mailbox.messages()] == [MESSAGE_ID, MESSAGE_ID]
 
 
+def test_the_mail_passes_servers_that_take_ascii_only(send: Send, mailbox: Mailbox) -> None:
+    send(subject="Für Oktober", body="Grüße\n")
+    content = mailbox.taken[0].content
+    assert isinstance(content, bytes)
+    assert content.isascii()
+
+
 def test_every_recipient_gets_it(send: Send, mailbox: Mailbox) -> None:
     send(to=["a@northlight.example", "b@northlight.example"])
     assert mailbox.taken[0].rcpt_tos == ["a@northlight.example", "b@northlight.example"]

@@ -190,6 +190,13 @@ def test_amount_and_date_do_not_match_over_too_many_days() -> None:
     assert found(result) == {("missing_in_ledger", Decimal("-5.00")), ("missing_in_bank", Decimal("5.00"))}
 
 
+def test_amount_and_date_pass_over_lines_that_lie_too_far_back() -> None:
+    late_bank = reconcile([bank("B1", "-5.00", 20)], entry("L1", "-5.00", 1) + entry("L2", "-5.00", 19), OCTOBER)
+    assert found(late_bank) == {("missing_in_bank", Decimal("5.00"))}
+    late_entry = reconcile([bank("B1", "-5.00", 1), bank("B2", "-5.00", 19)], entry("L1", "-5.00", 20), OCTOBER)
+    assert [variance.key for variance in late_entry.variances] == ["missing-in-ledger:B1"]
+
+
 def test_two_different_references_are_two_transactions() -> None:
     ledger = entry("L1", "-5.00", reference="INV-2")
     result = reconcile([bank("B1", "-5.00", reference="INV-1")], ledger, OCTOBER)

@@ -164,6 +164,11 @@ def test_a_row_with_more_or_fewer_cells_is_refused(tmp_path: Path, row: str) -> 
     assert "7 columns" in refusal.expected
 
 
+def test_a_line_is_counted_as_an_editor_counts_it(tmp_path: Path) -> None:
+    rows = ('B-1,2026-10-05,5.00,USD,,,"two', 'lines"', "B-2,2026-10-05")
+    assert refusal_of_bank(write(tmp_path, BANK_HEADER, *rows)).line == 4
+
+
 def test_an_open_quote_is_refused_where_it_starts(tmp_path: Path) -> None:
     refusal = refusal_of_bank(write(tmp_path, BANK_HEADER, BANK_ROW, 'B-2,2026-10-05,5.00,USD,,,"open', "more"))
     assert refusal.line == 3

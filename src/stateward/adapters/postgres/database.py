@@ -41,10 +41,11 @@ class Database:
             max_size=size,
             open=False,
             connection_class=Connection,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c search_path=stateward"},
         )
         self._life: Connection | None = None
+        self._living = asyncio.Lock()
 
     async def open(self) -> None:
         """Connect.
@@ -66,10 +67,11 @@ class Database:
 
     async def live(self) -> None:
         """Show a sign of life that ends with this process: an advisory lock on a connection of its own."""
-        if self._life is not None and not self._life.closed and not self._life.broken:
-            return
-        life = self._life = await self._connect()
-        await life.execute(_JOURNAL["hold_sign_of_life"], {"class": _LOCK_CLASS, "worker": self.worker})
+        async with self._living:
+            if self._life is not None and await self._holds(self._life):
+                return
+            life = self._life = await self._connect()
+            await life.execute(_JOURNAL["hold_sign_of_life"], {"class": _LOCK_CLASS, "worker": self.worker})
 
     async def lives(self, worker: int) -> bool:
         """Whether that worker still shows its sign of life."""
@@ -111,17 +113,34 @@ class Database:
         Raises:
             DatabaseError: a migration that has run has another text now.
         """
+        # LangGraph's server refuses file access on an event loop.
+        ours = await asyncio.to_thread(migrations)
         async with await self._connect() as connection:
             await _poll_lock(connection)
             await connection.execute(_SQL["create_schema"])
             await connection.execute(_SQL["create_migrations"])
-            await _apply(connection, [*migrations(), *extra])
+            await _apply(connection, [*ours, *extra])
             if then is not None:
                 await then()
             await connection.execute(_SQL["unlock"])
 
+    async def _holds(self, life: Connection) -> bool:
+        # A server that was restarted has forgotten the lock, and this connection does not know it yet.
+        values = {"class": _LOCK_CLASS, "worker": self.worker}
+        try:
+            row = await fetch_one(life, _JOURNAL["worker_lives"], values)
+        except Error:
+            await life.close()
+            return False
+        return row is not None and not row["dead"]
+
     async def _connect(self) -> Connection:
         return await AsyncConnection[DictRow].connect(self.uri, autocommit=True, row_factory=dict_row)
+
+
+async def _check(connection: Connection) -> None:
+    # A connection that died with its backend must not reach a step.
+    await AsyncConnectionPool.check_connection(connection)  # pyright: ignore[reportArgumentType]
 
 
 async def fetch_one(connection: Connection, statement: bytes, values: Mapping[str, Any] | None = None) -> Row | None:

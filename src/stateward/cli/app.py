@@ -1,0 +1,260 @@
+"""The `stateward` command. What a command needs is imported when it runs, so that `--help` is fast.
+
+Exit codes: 0 done, 1 refused or failed, 2 bad input, 3 the run waits for an approval, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stateward.cli.exits import Commands
+
+_HELP = """Run governed workflows, decide what they ask, and check what they did.
+
+Exit codes: 0 done, 1 refused or failed, 2 bad input, 3 the run waits for an approval, 130 interrupted.
+"""
+
+app = typer.Typer(
+    cls=Commands,
+    help=_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+audit = typer.Typer(help="Check the audit trail, or export it.", no_args_is_help=True)
+policy = typer.Typer(help="Check a policy, or ask it about one call.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
+app.add_typer(policy, name="policy")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, in a stable shape.")]
+ApproveAs = Annotated[
+    str | None,
+    typer.Option("--approve-as", metavar="NAME", help="Decide as NAME. Without a terminal, approve as NAME."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="PROVIDER:MODEL", help="Another planner: openai:... or bedrock_converse:..."),
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A new value; repeatable.")
+]
+Arguments = Annotated[str | None, typer.Option(metavar="JSON", help="All arguments, as a JSON object.")]
+WorkflowPath = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The workflow, or the path of its folder, if it is not found."),
+]
+Thread = Annotated[str | None, typer.Option(metavar="ID", help="Only this thread.")]
+Requester = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Who asks for the work; the operating system's user unless stated."),
+]
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"stateward {version('stateward')}")
+        raise typer.Exit
+
+
+@app.callback()
+def stateward(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The options of every command; `exits.Commands` reads `debug`."""
+
+
+@app.command()
+def demo(
+    workflow: Annotated[str, typer.Argument(metavar="[WORKFLOW]")] = "month_end",
+    out: Annotated[Path, typer.Option(help="Folder for sample data and results.")] = Path("stateward-demo"),
+    approve_as: ApproveAs = None,
+    model: Model = None,
+) -> None:
+    """Run the month-end close on sample data, stopping where a person has to decide."""
+    from stateward.cli import run as runs
+
+    wishes = runs.Wishes(model=model, approve_as=approve_as)
+    raise typer.Exit(runs.demo(workflow, out, wishes))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context,
+    workflow: Annotated[str, typer.Argument(help="Its name below ./graphs, or the path of its folder.")],
+    model: Model = None,
+    requester: Requester = None,
+    thread: Annotated[
+        str | None, typer.Option(metavar="ID", help="Exactly this thread, instead of one by number.")
+    ] = None,
+    approve_as: ApproveAs = None,
+) -> None:
+    """Run a workflow with its own options, such as --period 2026-10; an unfinished run goes on."""
+    from stateward.cli import run as runs
+
+    wishes = runs.Wishes(model=model, requester=requester, thread=thread, approve_as=approve_as)
+    raise typer.Exit(runs.run(workflow, context.args, wishes))
+
+
+@app.command()
+def resume(
+    thread: Annotated[str, typer.Argument(metavar="THREAD")],
+    approve_as: ApproveAs = None,
+    model: Model = None,
+    workflow: WorkflowPath = None,
+) -> None:
+    """Go on with a thread that was decided, or that a crash cut off."""
+    from stateward.cli import run as runs
+
+    raise typer.Exit(runs.resume(thread, workflow, runs.Wishes(model=model, approve_as=approve_as)))
+
+
+@app.command()
+def inbox(thread: Thread = None, as_json: Json = False) -> None:
+    """What waits for people."""
+    from stateward.cli import reading
+
+    reading.inbox(thread=thread, as_json=as_json)
+
+
+@app.command()
+def show(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """Exactly what one approval asks, and why."""
+    from stateward.cli import reading
+
+    reading.show(id_, as_json=as_json)
+
+
+@app.command()
+def decide(
+    id_: Annotated[str, typer.Argument(metavar="ID")],
+    decision: Annotated[
+        str, typer.Argument(help="approve, edit, reject or respond; after a crash: done, retry or give_up.")
+    ],
+    by: Annotated[str, typer.Option("--as", metavar="NAME", help="Who decides.")],
+    reason: Annotated[str, typer.Option(help="Why, for reject; the answer, for respond.")] = "",
+    sets: Set = None,
+    arguments: Arguments = None,
+    workflow: WorkflowPath = None,
+    as_json: Json = False,
+) -> None:
+    """Decide an approval; `edit` takes --set or --arguments and is judged again."""
+    from stateward.cli import reading
+
+    said = reading.Said(decision=decision, by=by, reason=reason, sets=sets or (), arguments=arguments)
+    reading.decide(id_, said, workflow=workflow, as_json=as_json)
+
+
+@app.command()
+def threads(as_json: Json = False) -> None:
+    """All threads, newest first."""
+    from stateward.cli import reading
+
+    reading.threads(as_json=as_json)
+
+
+@app.command()
+def timeline(
+    thread: Annotated[str, typer.Argument(metavar="THREAD")],
+    everything: Annotated[bool, typer.Option("--all", help="Every entry, one a line.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Who did what, and when."""
+    from stateward.cli import reading
+
+    reading.show_timeline(thread, everything=everything, as_json=as_json)
+
+
+@app.command()
+def metrics(
+    thread: Annotated[str | None, typer.Argument(metavar="[THREAD]")] = None, as_json: Json = False
+) -> None:
+    """How the workflows went: completion, approvals, waiting, errors, time saved."""
+    from stateward.cli import reading
+
+    reading.show_metrics(thread, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What is running where, which versions, and what is missing."""
+    from stateward.cli import doctor as doctors
+
+    raise typer.Exit(doctors.doctor(as_json=as_json))
+
+
+@app.command()
+def stop(force: Annotated[bool, typer.Option(help="Even while others use it.")] = False) -> None:
+    """Stop the embedded Postgres."""
+    from stateward.adapters.embedded import EmbeddedServer
+    from stateward.runtime import embedded_root
+    from stateward.settings import Settings
+
+    server = EmbeddedServer(embedded_root(Settings.from_environment()))
+    typer.echo("stopped" if server.stop(force=force) else "it was not running")
+
+
+@audit.command("verify")
+def audit_verify(
+    thread: Thread = None,
+    file: Annotated[Path | None, typer.Option(help="An export, checked without a database.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Recompute every hash chain."""
+    from stateward.cli import trail
+
+    raise typer.Exit(trail.verify(thread=thread, file=file, as_json=as_json))
+
+
+@audit.command("export")
+def audit_export(thread: Thread = None) -> None:
+    """Print the audit trail as JSON lines."""
+    from stateward.cli import trail
+
+    raise typer.Exit(trail.export(thread=thread))
+
+
+@policy.command("check")
+def policy_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    workflow: Annotated[str, typer.Option(metavar="NAME", help="Whose tools it has to fit.")],
+    as_json: Json = False,
+) -> None:
+    """Check a policy file against a workflow's tools."""
+    from stateward.cli import policies
+
+    raise typer.Exit(policies.check(file, workflow=workflow, as_json=as_json))
+
+
+@policy.command("explain")
+def policy_explain(
+    tool: Annotated[str, typer.Argument(metavar="TOOL")],
+    workflow: Annotated[str, typer.Option(metavar="NAME", help="The workflow whose policy is asked.")],
+    sets: Set = None,
+    arguments: Arguments = None,
+    requester: Annotated[str, typer.Option(metavar="NAME", help="Who asks for the work.")] = "somebody",
+    as_json: Json = False,
+) -> None:
+    """What the policy says to one call, rule by rule; nothing is run."""
+    from stateward.cli import policies
+
+    code = policies.explain(
+        tool, workflow=workflow, sets=sets or (), arguments=arguments, requester=requester, as_json=as_json
+    )
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -64,6 +64,7 @@ class ActionRow:
     response: str
     approvers: tuple[str, ...]
     policy: str
+    policy_digest: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,9 +169,15 @@ class Journal(Protocol):
         ...
 
     async def usage(
-        self, *, tenant: str, tool: str, argument: str | None, window: timedelta, excluding: str = ""
+        self, *, tenant: str, tool: str, argument: str | None, window: timedelta, excluding: Sequence[str] = ()
     ) -> tuple[int, float]:
-        """How many calls of the tool were reserved or settled within the window, and the sum of an argument."""
+        """How many calls of the tool were let through within the window, and the sum of an argument.
+
+        Those that wait count, for they may still happen; those that were refused, failed or given up do not.
+
+        Args:
+            excluding: Ids of actions that do not count, such as the one that is being judged.
+        """
         ...
 
 

@@ -192,7 +192,8 @@ class AsyncRuntime:
             DecisionRefused: this person may not decide it, or not like this; the message says why.
         """
         id_ = approval if isinstance(approval, str) else approval.id
-        said = Decision(kind=decision, reason=reason, arguments=plain_object(arguments) if arguments else None)
+        edited = None if arguments is None else plain_object(arguments)
+        said = Decision(kind=decision, reason=reason, arguments=edited)
         outcome = await take_decision(self.services, id_, said, by=by)
         if isinstance(outcome, Refused):
             raise DecisionRefused(f"{id_}: {outcome.why}")

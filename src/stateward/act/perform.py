@@ -107,20 +107,17 @@ class Performer:
         except Exception as error:
             if started and not isinstance(error, NothingDone):
                 return await self._failed(permit, thread, traits, attempt=attempt, error=error)
-            return await self.journal.fail(permit, attempt=attempt, error=_said(error), actor=thread.principal)
+            return _owned(await self.journal.fail(permit, attempt=attempt, error=_said(error), actor=thread.principal))
         finally:
             self.journal.let_go(permit.action)
         # Where the tool settled in its own transaction, this finds it settled and changes nothing.
-        receipt = await self.journal.settle(permit, attempt=attempt, result=result, actor=thread.principal)
-        if receipt.status in ("reserved", "unknown"):
-            raise ThreadError(f"{permit.tool} was taken over by another worker of thread {thread.thread!r}")
-        return receipt
+        return _owned(await self.journal.settle(permit, attempt=attempt, result=result, actor=thread.principal))
 
     async def _failed(
         self, permit: Permit, thread: ThreadFacts, traits: Traits, *, attempt: int, error: Exception
     ) -> Receipt | Waiting:
         if traits.transactional or traits.idempotent or permit.idempotent:
-            return await self.journal.fail(permit, attempt=attempt, error=_said(error), actor=thread.principal)
+            return _owned(await self.journal.fail(permit, attempt=attempt, error=_said(error), actor=thread.principal))
         return await self._ask(permit, thread, attempt=attempt)
 
     async def _find_out(
@@ -203,5 +200,14 @@ class Performer:
         return self.credentials.transaction(permit, credential, attempt=attempt)
 
 
+def _owned(receipt: Receipt) -> Receipt:
+    """The receipt of an attempt that has ended: still open, it is another worker's by now."""
+    if receipt.status in ("reserved", "unknown"):
+        raise ThreadError(f"the effect of action {receipt.action} was taken over by another worker")
+    return receipt
+
+
 def _said(error: Exception) -> str:
+    if isinstance(error, NothingDone):
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -44,9 +44,7 @@ def verify_export(lines: Iterable[str], *, file: str, thread: str | None = None)
     numbered = ((at, line) for at, line in enumerate(lines, 1) if line.strip())
     rows = [_parsed(file, at, line) for at, line in numbered]
     if not rows or rows[0].get("format") != FORMAT:
-        raise ToolInputError(
-            f"{file}:1: this is no export of the ledger; `stateward audit export` writes one"
-        )
+        raise ToolInputError(f"{file}:1: this is no export of the ledger; `stateward audit export` writes one")
     heads = [_head(file, head) for head in rows[0].get("heads", [])]
     entries = [_entry(file, at, row) for at, row in enumerate(rows[1:], 2)]
     chosen = [entry for entry in entries if thread in (None, entry[0])]

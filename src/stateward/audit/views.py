@@ -358,9 +358,7 @@ _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "action.denied": lambda entry: f"denied {_tool(entry)}{_rules(entry)}",
     "approval.asked": _asked,
     "approval.signed": lambda entry: f"signed {_question(entry)}",
-    "approval.refused": lambda entry: (
-        f"was refused on {_question(entry)}: {entry.detail.get('why', 'not allowed')}"
-    ),
+    "approval.refused": lambda entry: f"was refused on {_question(entry)}: {entry.detail.get('why', 'not allowed')}",
     "approval.approved": lambda entry: f"approved {_question(entry)}",
     "approval.edited": lambda entry: f"edited {_question(entry)}",
     "approval.rejected": lambda entry: f"rejected {_question(entry)}",

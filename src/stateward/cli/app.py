@@ -38,9 +38,7 @@ Model = Annotated[
     str | None,
     typer.Option(metavar="PROVIDER:MODEL", help="Another planner: openai:... or bedrock_converse:..."),
 ]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A new value; repeatable.")
-]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A new value; repeatable.")]
 Arguments = Annotated[str | None, typer.Option(metavar="JSON", help="All arguments, as a JSON object.")]
 WorkflowPath = Annotated[
     str | None,
@@ -178,9 +176,7 @@ def timeline(
 
 
 @app.command()
-def metrics(
-    thread: Annotated[str | None, typer.Argument(metavar="[THREAD]")] = None, as_json: Json = False
-) -> None:
+def metrics(thread: Annotated[str | None, typer.Argument(metavar="[THREAD]")] = None, as_json: Json = False) -> None:
     """How the workflows went: completion, approvals, waiting, errors, time saved."""
     from stateward.cli import reading
 

@@ -118,12 +118,8 @@ def _embedded(settings: Settings) -> tuple[Check, str]:
         fix = "set DATABASE_URL to a PostgreSQL of your own"
         return Check(name="postgres", status="fail", found=where, fix=fix), ""
     if not status.running:
-        return Check(
-            name="postgres", status="ok", found=f"{where}, not running: the next command starts it"
-        ), ""
-    return Check(
-        name="postgres", status="ok", found=f"{where}, running as process {status.pid}"
-    ), status.uri or ""
+        return Check(name="postgres", status="ok", found=f"{where}, not running: the next command starts it"), ""
+    return Check(name="postgres", status="ok", found=f"{where}, running as process {status.pid}"), status.uri or ""
 
 
 async def _look(uri: str) -> list[Check]:
@@ -132,11 +128,7 @@ async def _look(uri: str) -> list[Check]:
         await database.open()
     except (DatabaseError, EmbeddedServerError) as error:
         # The message of a refused login may repeat the address.
-        return [
-            Check(
-                name="connection", status="fail", found=_hidden(error.message, uri), fix="check DATABASE_URL"
-            )
-        ]
+        return [Check(name="connection", status="fail", found=_hidden(error.message, uri), fix="check DATABASE_URL")]
     try:
         about = await database.about()
         return [_server(about), _credentials(about), *await _contents(database)]
@@ -145,9 +137,7 @@ async def _look(uri: str) -> list[Check]:
 
 
 def _server(about: Any) -> Check:
-    found = (
-        f"PostgreSQL {about['version']}, database {about['database']} as {about['user']}, {about['address']}"
-    )
+    found = f"PostgreSQL {about['version']}, database {about['database']} as {about['user']}, {about['address']}"
     old = int(re.split(r"\D", about["version"])[0]) < 14
     return Check(
         name="connection",
@@ -170,9 +160,7 @@ def _credentials(about: Any) -> Check:
 
 async def _contents(database: Database) -> list[Check]:
     try:
-        done = {
-            row["name"]: row["checksum"] for row in await database.all(statements("database")["migrations"])
-        }
+        done = {row["name"]: row["checksum"] for row in await database.all(statements("database")["migrations"])}
     except Exception:  # only the adapters know psycopg's errors; without the table there is nothing to tell
         found = "there is none yet: the next command creates it"
         return [Check(name="schema", status="ok", found=found)]
@@ -217,22 +205,19 @@ def _personal_data(settings: Settings) -> Check:
         coverage = PresidioRedactor(ner_model=settings.ner_model or None).coverage(DEFAULT_ENTITIES)
     except StatewardError as error:
         return Check(name="personal data", status="fail", found=error.message, fix=_NAMES_FIX)
-    found = f"{coverage.engine}; found: {', '.join(coverage.covered)}"
+    kinds = len(coverage.covered) + len(coverage.uncovered)
+    found = f"{coverage.engine}: {len(coverage.covered)} of {kinds} kinds are found"
     if not coverage.uncovered:
         return Check(name="personal data", status="ok", found=found)
     uncovered = ", ".join(coverage.uncovered)
-    return Check(
-        name="personal data", status="warn", found=f"{found}; NOT found: {uncovered}", fix=_NAMES_FIX
-    )
+    return Check(name="personal data", status="warn", found=f"{found}; NOT found: {uncovered}", fix=_NAMES_FIX)
 
 
 def _development(settings: Settings) -> Check:
     if not settings.development:
         return Check(name="development", status="ok", found="off: only verified people decide")
     found = "on: an answer without a verified person counts"
-    return Check(
-        name="development", status="warn", found=found, fix="unset STATEWARD_DEVELOPMENT, except on a laptop"
-    )
+    return Check(name="development", status="warn", found=found, fix="unset STATEWARD_DEVELOPMENT, except on a laptop")
 
 
 def place(uri: str) -> str:

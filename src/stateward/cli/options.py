@@ -115,9 +115,9 @@ def _pairs(args: Sequence[str], known: Mapping[str, Option]) -> Iterator[tuple[s
         name, equals, text = arg.removeprefix("--").partition("=")
         option = known.get(name)
         if option is None:
-            hint = nearest(name, [*known, *_RUN_OPTIONS])
+            hint = nearest(f"--{name}", [f"--{one}" for one in (*known, *_RUN_OPTIONS)])
             raise ToolInputError(
-                f"there is no option --{name}{hint}. The options are:\n{usage(list(known.values()))}"
+                f"there is no option --{name}{hint or '.'} The options are:\n{usage(list(known.values()))}"
             )
         yield name, text if equals else _next(option, rest)
 

@@ -89,9 +89,7 @@ def _lines(node: str, update: object, told: Sequence[Event]) -> Iterator[str]:
         case "approve":
             yield "decided"
         case "act":
-            yield from _counted(
-                (event.get("tool"), _outcome(event)) for event in events if not _was_denied(event)
-            )
+            yield from _counted((event.get("tool"), _outcome(event)) for event in events if not _was_denied(event))
         case "retrieve":
             yield from _loaded(update)
         case "remember":

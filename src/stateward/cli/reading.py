@@ -69,7 +69,8 @@ def show(id_: str, *, as_json: bool) -> None:
         return
     console = Console()
     console.print(approval_panel(approval), highlight=False)
-    console.print(f"  {approval.status}; can be answered: {', '.join(approval.allowed)}", highlight=False)
+    open_ = f"; can be answered: {', '.join(approval.allowed)}" if approval.status == "pending" else ""
+    console.print(f"  {approval.status}{open_}", highlight=False)
     for line in decision_lines(approval):
         console.print(f"  {line}", highlight=False, markup=False)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from rich.console import Console, Group, RenderableType
+from rich.markdown import Markdown
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
@@ -30,11 +32,13 @@ def approval_panel(approval: Approval) -> Panel:
     """Exactly what is asked, and why: tool, arguments, rules, who, until when."""
     table = _facts()
     for name, value in approval.arguments.items():
-        table.add_row(escape(name), _value(value))
+        table.add_row(Text(name, style="cyan"), _value(value))
+    if approval.arguments:
+        table.add_row()
+    _add_conditions(table, approval)
     parts: list[RenderableType] = [table]
     if approval.kind != "action":
-        parts.append(Text(approval.description, style="italic"))
-    parts.append(_conditions(approval))
+        parts.insert(0, Markdown(approval.description))
     title = f"[bold]{approval.id}[/]  {escape(approval.tool)}: {_TITLES[approval.kind]}"
     return Panel(Group(*parts), title=title, title_align="left", border_style="magenta", padding=(0, 1))
 
@@ -48,51 +52,39 @@ def decision_lines(approval: Approval) -> Iterator[str]:
 
 def approvals_table(approvals: Sequence[Approval]) -> Table:
     """The inbox."""
-    table = _table("id", "asks for", "arguments", "for", "until", "thread", "requested by")
+    table = _table("id", "thread", "asks for", "of", "lapses")
     for one in approvals:
         short = ", ".join(f"{name}={_short(value)}" for name, value in one.arguments.items())
         by = ", ".join(dict.fromkeys(name for need in one.requirements for name in need.by))
-        until = f"{moment(one.expires_at)} ({remaining(one.expires_at)})"
-        cells = (one.id, one.tool, _cut(short, 60), by, until, one.thread, one.requester)
+        cells = (one.id, one.thread, _cut(f"{one.tool} {short}", 80), by, remaining(one.expires_at))
         table.add_row(*(Text(cell) for cell in cells))
     return table
 
 
 def threads_table(records: Sequence[ThreadRecord]) -> Table:
     """All threads."""
-    table = _table("thread", "workflow", "status", "subject", "requested by", "steps", "last change (UTC)")
+    table = _table("thread", "status", "subject", "requested by", "changed (UTC)")
     for one in records:
         facts = one.facts
         status = Text(one.status, style=_STATUS.get(one.status, "yellow"))
         changed = moment(one.updated_at)
-        rest = (Text(facts.subject), Text(facts.requester), Text(str(one.steps)), Text(changed))
-        table.add_row(Text(facts.thread), Text(facts.graph), status, *rest)
+        table.add_row(Text(facts.thread), status, Text(facts.subject), Text(facts.requester), Text(changed))
     return table
 
 
-def timeline_table(lines: Iterable[Line], *, threads: bool = False) -> Table:
-    """What happened; the date where it changes.
-
-    Args:
-        threads: Name the thread of each line.
-    """
+def timeline_table(lines: Iterable[Line]) -> Table:
+    """What happened; the date stands where it changes."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     day = ""
     for line in lines:
         at = line.at.astimezone(UTC)
         date = f"{at:%Y-%m-%d}"
+        if date != day:
+            table.add_row(Text(date, style="dim"))
+            day = date
         times = f" ×{line.times}" if line.times > 1 else ""
-        where = (Text(line.thread, style="dim"),) if threads else ()
-        what = Text(line.what + times)
-        table.add_row(
-            Text(date if date != day else "", style="dim"),
-            Text(f"{at:%H:%M:%S}", style="dim"),
-            *where,
-            Text(line.word, style="cyan"),
-            Text(line.who, style="bold"),
-            what,
-        )
-        day = date
+        who = (Text(line.word, style="cyan"), Text(line.who, style="bold"))
+        table.add_row(Text(f"  {at:%H:%M:%S}", style="dim"), *who, Text(line.what + times))
     return table
 
 
@@ -119,14 +111,11 @@ def duration(seconds: float) -> str:
     """A length of time in its two largest units: `2 d 3 h`, `4 min 10 s`, `0.8 s`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    parts: list[str] = []
-    left = round(seconds)
-    for name, size in units:
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append(f"{count} {name}")
-    return " ".join(part for part in parts[:2] if not part.startswith("0 "))
+    for (name, size), (smaller, part) in pairwise((("d", 86400), ("h", 3600), ("min", 60), ("s", 1))):
+        count, rest = divmod(round(seconds / part), size // part)
+        if count:
+            return f"{count} {name} {rest} {smaller}" if rest else f"{count} {name}"
+    return f"{round(seconds)} s"
 
 
 def section(console: Console, title: str, body: RenderableType) -> None:
@@ -136,18 +125,14 @@ def section(console: Console, title: str, body: RenderableType) -> None:
     console.print(body, highlight=False)
 
 
-def _conditions(approval: Approval) -> Table:
-    table = _facts()
+def _add_conditions(table: Table, approval: Approval) -> None:
     for one in approval.requirements:
         table.add_row("why", Text.assemble(one.reason.because, (f"  ({one.reason.rule})", "dim")))
         table.add_row("who decides", _who(one, approval))
     until = f"{moment(approval.expires_at)} UTC ({remaining(approval.expires_at)}); after that it is rejected"
     table.add_row("until", Text(until))
-    table.add_row(
-        "asked by", Text(f"{approval.requester}, about {approval.subject}, thread {approval.thread}")
-    )
+    table.add_row("asked by", Text(f"{approval.requester}, about {approval.subject}, thread {approval.thread}"))
     table.add_row("bound to", Text(approval.digest[:12], style="dim"))
-    return table
 
 
 def _who(one: Requirement, approval: Approval) -> Text:
@@ -188,9 +173,9 @@ def _facts() -> Table:
 
 def _table(*names: str) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for at, name in enumerate(names):
-        # What is typed again is never cut.
-        table.add_column(name, no_wrap=at == 0, overflow="fold")
+    for name in names:
+        # What is typed again is never broken.
+        table.add_column(name, no_wrap=name not in ("asks for", "subject"), overflow="fold")
     return table
 
 

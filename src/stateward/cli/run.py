@@ -21,7 +21,7 @@ from stateward.cli.progress import Progress
 from stateward.cli.render import metrics_table, section, timeline_table
 from stateward.cli.threads import Session, never_started, open_thread, session_for
 from stateward.cli.workflows import Loaded, Start, load_workflow
-from stateward.errors import StatewardError, ThreadError, ToolInputError
+from stateward.errors import ThreadError, ToolInputError
 from stateward.orchestrate.loops import blocking
 
 _LOOKS = 3
@@ -63,13 +63,10 @@ def resume(thread: str, workflow: str | None, wishes: Wishes) -> int:
     with Runtime.open(keep_running=True) as runtime:
         record = runtime.find_thread(thread)
         loaded = load_workflow(workflow or record.facts.graph)
-        runtime.apply(loaded.migrations)
         graph = loaded.flow.compile(runtime, planner=wishes.model)
         session = Session(runtime=runtime, graph=graph, loaded=loaded, thread=thread, record=record)
         if never_started(session):
-            raise ToolInputError(
-                f"thread {thread} was opened and never started: run the command that opened it again"
-            )
+            raise ToolInputError(f"thread {thread} was opened and never started: run the command that opened it again")
         console = Console()
         if not session.unfinished:
             console.print(f"{escape(thread)} is finished ({record.status}); nothing is left to do")
@@ -81,13 +78,11 @@ def resume(thread: str, workflow: str | None, wishes: Wishes) -> int:
 def _start(loaded: Loaded, options: dict[str, Any], wishes: Wishes) -> int:
     start = loaded.cli.prepare(options)
     console = Console()
-    with Runtime.open(migrations=loaded.migrations, keep_running=True) as runtime:
+    with Runtime.open(keep_running=True) as runtime:
         graph = loaded.flow.compile(runtime, planner=wishes.model)
         session = session_for(runtime, graph, loaded, start, thread=wishes.thread)
         if session.record is not None and not session.unfinished:
-            raise ToolInputError(
-                f"thread {session.thread} is finished ({session.record.status}): choose another"
-            )
+            raise ToolInputError(f"thread {session.thread} is finished ({session.record.status}): choose another")
         known = session.record.facts.requester if session.record else None
         open_thread(session, start, requester=wishes.requester or known or os_user())
         if session.record is None or never_started(session):
@@ -114,9 +109,7 @@ def _drive(console: Console, session: Session, wishes: Wishes, start: Start | No
                 return _stopped(session, people)
             looks = 0 if decided else looks + 1
             if looks == _LOOKS:
-                raise ThreadError(
-                    f"thread {session.thread!r} does not go on, though nothing is left to decide"
-                )
+                raise ThreadError(f"thread {session.thread!r} does not go on, though nothing is left to decide")
             _stream(console, session, None)
         return _ended(console, session)
 
@@ -137,9 +130,7 @@ def _stream(console: Console, session: Session, given: Mapping[str, Any] | None)
     with Progress(console) as progress:
         source: Any = dict(given) if given is not None else command
         # The synchronous stream ends a running step before an interrupt by Ctrl-C leaves it.
-        streamed: Iterator[Any] = graph.stream(
-            source, config, stream_mode=["updates", "custom"], durability="sync"
-        )
+        streamed: Iterator[Any] = graph.stream(source, config, stream_mode=["updates", "custom"], durability="sync")
         for mode, payload in streamed:
             progress.show(mode, payload)
 
@@ -152,7 +143,7 @@ def _told_how_to_go_on(session: Session) -> Generator[None]:
     except KeyboardInterrupt:
         Console(stderr=True).print(f"\nStopped. Nothing is lost; go on with: [bold]{escape(goes_on)}[/]")
         raise SystemExit(INTERRUPTED) from None
-    except StatewardError:
+    except Exception:
         Console(stderr=True).print(f"The run stopped; go on with: [bold]{escape(goes_on)}[/]", soft_wrap=True)
         raise
 
@@ -173,9 +164,7 @@ def _stopped(session: Session, people: Approvers) -> int:
     for approval in [] if people.interactive else pending:
         people.show(approval)
     count = f"{len(pending)} question{'s' if len(pending) != 1 else ''}"
-    console.print(
-        f"\n[magenta]Stopped:[/] {count} to decide. The process may end here; go on with", highlight=False
-    )
+    console.print(f"\n[magenta]Stopped:[/] {count} to decide. The process may end here; go on with", highlight=False)
     first = pending[0] if pending else None
     commands = ["stateward inbox"]
     if first is not None:

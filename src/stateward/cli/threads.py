@@ -53,9 +53,7 @@ class Session:
         return self.record.status in _UNFINISHED or bool(self.snapshot().tasks)
 
 
-def session_for(
-    runtime: Runtime, graph: Graph, loaded: Loaded, start: Start, *, thread: str | None
-) -> Session:
+def session_for(runtime: Runtime, graph: Graph, loaded: Loaded, start: Start, *, thread: str | None) -> Session:
     """The session of a run.
 
     Args:

@@ -4,7 +4,6 @@ A workflow is a folder `NAME/` with a `graph.py` in it:
 
     flow = Workflow("NAME", ...)            # required; named like the folder, so that `resume` finds it again
     graph = flow.compile()                  # for LangGraph's own server
-    MIGRATIONS = [("NAME-0001", "create ...")]   # optional: its own tables, run once
     cli = CommandLine()                     # optional: its options, sample data and summary
 
 `cli` follows the `CommandLine` protocol below; without one, the workflow takes `--request TEXT`.
@@ -17,7 +16,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -119,7 +118,6 @@ class Loaded:
     given: str
     flow: Workflow
     cli: CommandLine
-    migrations: Sequence[tuple[str, str]] = field(default=(), repr=False)
 
     @property
     def baseline_minutes(self) -> float | None:
@@ -138,9 +136,7 @@ class PlainCommandLine:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.options: Sequence[Option] = (
-            Option(name="request", help="What it is asked to do.", required=True),
-        )
+        self.options: Sequence[Option] = (Option(name="request", help="What it is asked to do.", required=True),)
 
     def prepare(self, options: dict[str, Any]) -> Start:
         """The request as a message."""
@@ -185,7 +181,6 @@ def load_workflow(given: str) -> Loaded:
         given=given,
         flow=cast("Workflow", flow),
         cli=_command_line(module, folder),
-        migrations=list(getattr(module, "MIGRATIONS", ())),
     )
 
 
@@ -254,8 +249,7 @@ def _refuse_other(file: str | None, folder: Path) -> None:
     # Python imports whatever package of that name it finds first.
     if file is None or Path(file).resolve().parent != folder.resolve():
         raise ConfigurationError(
-            f"another package named {folder.name!r} is imported instead of {folder} (from {file}): "
-            "rename the folder"
+            f"another package named {folder.name!r} is imported instead of {folder} (from {file}): rename the folder"
         )
 
 

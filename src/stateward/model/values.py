@@ -30,13 +30,13 @@ def digest(value: object) -> str:
 
 
 def plain(value: object) -> Json:
-    """The value as JSON would bring it back: what is judged, shown, stored and run is then the same."""
-    return cast("Json", json.loads(canonical(value)))
+    """The value as JSON would bring it back, in the order that it has: what is judged, shown and run is then the same."""
+    return cast("Json", json.loads(json.dumps(value, allow_nan=False, default=_plain)))
 
 
 def plain_object(value: Mapping[str, object]) -> dict[str, Json]:
     """`plain` for an object, such as a tool's arguments."""
-    return cast("dict[str, Json]", json.loads(canonical(dict(value))))
+    return cast("dict[str, Json]", plain(dict(value)))
 
 
 def _plain(value: object) -> object:

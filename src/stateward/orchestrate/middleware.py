@@ -12,12 +12,10 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command
 
 from stateward.errors import ConfigurationError, MissingExtra, ThreadError
-from stateward.model.action import Call
 from stateward.model.policy import PolicyDocument
-from stateward.model.values import plain_object
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.services import Services, Ward, current_services, current_thread
-from stateward.orchestrate.steps import Turn, message_of
+from stateward.orchestrate.steps import Turn, calls_of, message_of
 from stateward.orchestrate.tools import specs
 from stateward.orchestrate.workflow import gate_of, policy_of
 
@@ -82,7 +80,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         if message is None or not message.tool_calls:
             return
         turn = await self._turn(message)
-        await turn.verify(_calls(message))
+        await turn.verify(calls_of(message))
         await turn.approve()
 
     async def _act(self, request: Any) -> ToolMessage:
@@ -119,10 +117,3 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
 def _last(state: Any) -> AIMessage | None:
     messages = cast("Sequence[Any]", state["messages"] if isinstance(state, dict) else state.messages)
     return next((one for one in reversed(messages) if isinstance(one, AIMessage)), None)
-
-
-def _calls(message: AIMessage) -> list[Call]:
-    return [
-        Call(id=one["id"] or f"call-{at}", tool=one["name"], arguments=plain_object(one["args"]))
-        for at, one in enumerate(message.tool_calls)
-    ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
@@ -27,9 +28,11 @@ from stateward.model.memory import MemoryItem, Scope
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, plain_object
 from stateward.orchestrate.models import planner as planner_of
+from stateward.orchestrate.models import readable
 from stateward.orchestrate.services import Services, Ward, current_services, current_thread
-from stateward.orchestrate.steps import Turn, message_of, server_principal, settlers
+from stateward.orchestrate.steps import Turn, calls_of, message_of, server_principal, settlers
 from stateward.orchestrate.workflow import Done, Parts
+from stateward.ports import ActionRow
 from stateward.remember.write import MemoryRules, write
 
 _ANSWER_TRIES = 3
@@ -43,12 +46,14 @@ class Step:
     Attributes:
         thread: Whom the run belongs to.
         services: The runtime's ports.
+        place: Where in the conversation it stands: the same after a crash, another one in the next round.
     """
 
     services: Services
     ward: Ward
     thread: ThreadFacts
     node: str
+    place: str
     rounds: count[int] = field(default_factory=count)
     _calls: count[int] = field(default_factory=count)
 
@@ -59,7 +64,7 @@ class Step:
             ActionRefused: it was denied or rejected, or it failed.
         """
         at = next(self._calls)
-        turn = self.turn(f"step:{self.node}:{at}")
+        turn = self.turn(f"step:{self.node}:{self.place}:{at}")
         await turn.verify([Call(id=f"{self.node}-{at}", tool=tool, arguments=plain_object(arguments))])
         await turn.approve()
         done, waits = await turn.act()
@@ -67,6 +72,8 @@ class Step:
             await turn.approve()
             done, waits = await turn.act()
         row, receipt = done[0]
+        if row.status == "responded":
+            return row.response
         if receipt.status != "settled":
             raise ActionRefused(receipt.error or f"{tool} did not run ({row.status})")
         return receipt.result
@@ -117,7 +124,7 @@ class Nodes:
 
     async def retrieve(self, state: Any) -> dict[str, Any]:
         """Open the thread, and load what the run starts from."""
-        step = await self._step("retrieve", state)
+        step = await self._step("retrieve", state, opens=True)
         update: dict[str, Any] = {"failures": 0, "outcome": ""}
         for function in self.parts.retrieve:
             update.update(await function({**state, **update}, step) or {})
@@ -125,7 +132,7 @@ class Nodes:
 
     async def orchestrate(self, state: Any) -> Goto:
         """Let the planner say what is next."""
-        step = await self._step("orchestrate")
+        step = await self._step("orchestrate", state)
         over = await self._over_budget(step)
         if over:
             return Command(goto="escalate", update={"outcome": over})
@@ -134,9 +141,9 @@ class Nodes:
 
     async def verify(self, state: Any) -> Goto:
         """Judge every call of the turn."""
-        step = await self._step("verify")
+        step = await self._step("verify", state)
         message = _last(state["messages"])
-        rows = await step.turn(_turn_id(message), planned=True).verify(_calls(message))
+        rows = await step.turn(_turn_id(message), planned=True).verify(calls_of(message))
         for row in rows:
             _tell(
                 step="verify",
@@ -149,12 +156,12 @@ class Nodes:
 
     async def approve(self, state: Any) -> None:
         """Wait for people."""
-        step = await self._step("approve")
+        step = await self._step("approve", state)
         await step.turn(_turn_id(_last(state["messages"]))).approve()
 
     async def act(self, state: Any) -> Goto:
         """Perform what is permitted, once."""
-        step = await self._step("act")
+        step = await self._step("act", state)
         message = _last(state["messages"])
         answered = _answered(state["messages"], message)
         performed, waits = await step.turn(_turn_id(message)).act(answered)
@@ -164,23 +171,23 @@ class Nodes:
         messages = [message_of(row, receipt) for row, receipt in fresh]
         if waits:
             return Command(goto="approve", update={"messages": messages})
-        kept = any(call.tool in self.parts.remember for call in _calls(message))
+        kept = any(call.tool in self.parts.remember for call in calls_of(message))
         update = {"messages": _complete(message, messages, answered)}
         return Command(goto="remember" if kept else "orchestrate", update=update)
 
     async def remember(self, state: Any) -> None:
         """Keep what the team's functions keep of this turn."""
-        step = await self._step("remember")
+        step = await self._step("remember", state)
         for row in await step.turn(_turn_id(_last(state["messages"]))).rows():
             function = self.parts.remember.get(row.action.call.tool)
             said = _answer_of(state["messages"], row.action.call.id)
             if function is not None and said is not None:
                 found = await self.services.journal.receipt(row.action.id)
-                await function(state, step, Done(row=row, receipt=found or said))
+                await function(state, step, Done(row=row, receipt=found or _unless_read(row, said)))
 
     async def validate(self, state: Any) -> Goto:
         """Check the answer; what fails goes back to the planner, and to people after some tries."""
-        step = await self._step("validate")
+        step = await self._step("validate", state)
         for check in self.parts.validate:
             problem = await check(state, step)
             if problem:
@@ -189,7 +196,7 @@ class Nodes:
 
     async def escalate(self, state: Any) -> Goto:
         """Ask a person how to go on."""
-        step = await self._step("escalate")
+        step = await self._step("escalate", state)
         turn = step.turn(f"escalate:{_turn_id(_last(state['messages']))}")
         await self._raise_question(step, turn.id, state.get("outcome") or "it needs a decision")
         await turn.approve()
@@ -201,7 +208,7 @@ class Nodes:
 
     async def answer(self, state: Any) -> dict[str, Any]:
         """Let the answer leave."""
-        step = await self._step("answer")
+        step = await self._step("answer", state)
         update = await self.parts.answer(state, step) if self.parts.answer else None
         status = "escalated" if state.get("outcome") == "escalated" else "answered"
         await self.services.threads.mark(step.thread.thread, status, actor=step.thread.principal, detail={})
@@ -218,11 +225,11 @@ class Nodes:
         model: BaseChatModel = planner_of(self.parts.planner)
         return model.bind_tools([spec.tool for name, spec in self.ward.tools.items() if name in self.ward.shown])
 
-    async def _step(self, node: str, opening: Any = None) -> Step:
+    async def _step(self, node: str, state: Any, *, opens: bool = False) -> Step:
         services = self.services
         await services.install(self.ward)
-        facts = await self._facts(services, current_thread(), opening)
-        return Step(services=services, ward=self.ward, thread=facts, node=node)
+        facts = await self._facts(services, current_thread(), state if opens else None)
+        return Step(services=services, ward=self.ward, thread=facts, node=node, place=_place(state))
 
     async def _facts(self, services: Services, thread: str, opening: Any) -> ThreadFacts:
         if opening is not None:
@@ -257,11 +264,13 @@ class Nodes:
 
     async def _plan(self, messages: Sequence[AnyMessage]) -> AIMessage:
         prompt = [SystemMessage(self.parts.instructions)] if self.parts.instructions else []
-        said = await self.model.ainvoke([*prompt, *messages])
+        # A provider's client is made in a thread of its own: that takes seconds and reads files.
+        model = await asyncio.to_thread(lambda: self.model)
+        said = await model.ainvoke([*prompt, *messages])
         if not isinstance(said, AIMessage):
             raise ConfigurationError(f"the planner answered with a {type(said).__name__}, not with an AIMessage")
         # The id names the turn in the database; providers may repeat theirs.
-        return said.model_copy(update={"id": f"turn-{uuid4().hex}"})
+        return readable(said).model_copy(update={"id": f"turn-{uuid4().hex}"})
 
     def _try_again(self, state: Any, problem: str) -> Goto:
         failures = int(state.get("failures") or 0) + 1
@@ -293,20 +302,17 @@ def _last(messages: Sequence[AnyMessage]) -> AnyMessage:
     return next((message for message in reversed(messages) if isinstance(message, AIMessage)), messages[-1])
 
 
+def _place(state: Any) -> str:
+    messages = cast("Sequence[AnyMessage]", state.get("messages") or ())
+    return _turn_id(messages[-1]) if messages else "start"
+
+
 def _turn_id(message: AnyMessage) -> str:
     return message.id or "turn"
 
 
-def _calls(message: AnyMessage) -> list[Call]:
-    calls = message.tool_calls if isinstance(message, AIMessage) else []
-    return [
-        Call(id=one["id"] or f"call-{at}", tool=one["name"], arguments=plain_object(one["args"]))
-        for at, one in enumerate(calls)
-    ]
-
-
 def _answered(messages: Sequence[AnyMessage], message: AnyMessage) -> frozenset[str]:
-    calls = {call.id for call in _calls(message)}
+    calls = {call.id for call in calls_of(message)}
     after = messages[messages.index(message) :]
     return frozenset(one.tool_call_id for one in after if isinstance(one, ToolMessage) and one.tool_call_id in calls)
 
@@ -314,12 +320,17 @@ def _answered(messages: Sequence[AnyMessage], message: AnyMessage) -> frozenset[
 def _complete(message: AnyMessage, answers: list[ToolMessage], answered: frozenset[str]) -> list[ToolMessage]:
     """An answer for every call: one that nobody judged did not run, and the planner is told so."""
     known = answered | {one.tool_call_id for one in answers}
-    missing = [call for call in _calls(message) if call.id not in known]
+    missing = [call for call in calls_of(message) if call.id not in known]
     refused = "refused: nobody has judged this call"
     return [
         *answers,
         *(ToolMessage(refused, tool_call_id=one.id, name=one.tool, status="error") for one in missing),
     ]
+
+
+def _unless_read(row: ActionRow, said: Receipt) -> Receipt:
+    """Only a read leaves no receipt in the journal; what a person answered in place of a tool did not settle."""
+    return said if row.status == "consumed" and row.effect == "read" else replace(said, status="abandoned")
 
 
 def _answer_of(messages: Sequence[AnyMessage], call: str) -> Receipt | None:

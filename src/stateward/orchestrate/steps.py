@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langgraph.config import get_config
 from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
@@ -22,11 +22,12 @@ from stateward.model.approval import Approval, Decision
 from stateward.model.effect import Effect, Receipt
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts
-from stateward.model.values import Json
+from stateward.model.values import Json, plain_object
 from stateward.model.verdict import Deny, Permit, Reason
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
 from stateward.orchestrate.services import Services, Ward, configurable
 from stateward.ports import ActionRow, Judged
+from stateward.verify.arguments import unspeakable
 from stateward.verify.conditions import HistoryQuery
 
 _DURABLE_TRIES, _DURABLE_PAUSE = 100, 0.05
@@ -57,9 +58,11 @@ class Turn:
     async def verify(self, calls: Sequence[Call]) -> list[ActionRow]:
         """Judge the calls and record the verdicts; a turn that was judged before keeps them (P6)."""
         known = {row.action.call.id for row in await self.rows()}
-        judged = [await self._judge(call, at) for at, call in enumerate(calls) if call.id not in known]
-        if judged:
-            await self.services.journal.record(self.thread, judged, actor=f"policy:{self.ward.document.policy}")
+        actor = f"policy:{self.ward.document.policy}"
+        for at, call in enumerate(calls):
+            if call.id not in known:
+                # One by one, so that a limit sees the calls before this one.
+                await self.services.journal.record(self.thread, [await self._judge(call, at)], actor=actor)
         return await self.rows()
 
     async def rows(self) -> list[ActionRow]:
@@ -107,8 +110,9 @@ class Turn:
     async def _judge(self, call: Call, position: int, *, edit: int = 0) -> Judged:
         spec = self.ward.tools.get(call.tool)
         fitting = _fitted(self.ward, call)
+        ids = [action_id(thread=self.thread.thread, turn=self.id, call=call.id, edit=n) for n in range(edit + 1)]
         action = Action(
-            id=action_id(thread=self.thread.thread, turn=self.id, call=call.id, edit=edit),
+            id=ids[-1],
             thread=self.thread.thread,
             turn=self.id,
             position=position,
@@ -116,15 +120,15 @@ class Turn:
             tool_digest=spec.digest if spec else "",
             edit=edit,
         )
-        history = {query: await self._usage(query, fitting.tool) for query in self.ward.gate.needs(fitting.tool)}
-        judged = _judged(self.ward, self.thread, action, history)
+        history = {query: await self._usage(query, fitting.tool, ids) for query in self.ward.gate.needs(fitting.tool)}
+        judged = _storable(_judged(self.ward, self.thread, action, history))
         if self.planned and spec is not None and call.tool not in self.ward.shown:
             return replace(judged, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
         return judged
 
-    async def _usage(self, query: HistoryQuery, tool: str) -> float:
+    async def _usage(self, query: HistoryQuery, tool: str, excluding: Sequence[str]) -> float:
         calls, total = await self.services.journal.usage(
-            tenant=self.thread.tenant, tool=tool, argument=query.argument, window=query.window
+            tenant=self.thread.tenant, tool=tool, argument=query.argument, window=query.window, excluding=excluding
         )
         return calls if query.kind == "count" else total
 
@@ -172,12 +176,28 @@ class Turn:
             return Skipped()
         if row.status not in ("permitted", "consumed"):
             return Receipt(action=row.action.id, status="abandoned", error=_why_not(row), result=_response(row))
+        changed = await self._changed(row)
+        if changed:
+            return Receipt(action=row.action.id, status="abandoned", error=changed)
         spec = self.ward.tools[row.action.call.tool]
 
         async def run(effect: Effect) -> Json:
             return await spec.run(row.action.call, effect)
 
         return await self._performer().perform(permit_of(row), self.thread, run, spec.traits)
+
+    async def _changed(self, row: ActionRow) -> str:
+        """Why a permit that was not used yet does not hold under today's policy and tools, if so (P3)."""
+        if row.status == "consumed" and row.effect == "write":
+            return ""  # it was used: now it is about what became of it
+        call, spec = row.action.call, self.ward.tools.get(row.action.call.tool)
+        today = (self.ward.gate.digest, spec.digest if spec else "")
+        if today == (row.policy_digest, row.action.tool_digest):
+            return ""
+        judged = await self._judge(call, row.action.position, edit=row.action.edit)
+        if row.verdict == "allow" and judged.verdict.kind == "allow":
+            return ""
+        return f"refused: the policy or the tool has changed since {call.tool} was judged; propose it again"
 
     def _performer(self) -> Performer:
         return Performer(
@@ -214,6 +234,15 @@ async def take_decision(services: Services, approval: str, decision: Decision, *
         return replace(judged, editor=editor, supersedes=row.action.id)
 
     return await decide(services.desk, approval, decision, by=by, rejudge=rejudge)
+
+
+def calls_of(message: AnyMessage) -> list[Call]:
+    """The calls that a message makes."""
+    calls = message.tool_calls if isinstance(message, AIMessage) else []
+    return [
+        Call(id=one["id"] or f"call-{at}", tool=one["name"], arguments=_plainly(one["args"]))
+        for at, one in enumerate(calls)
+    ]
 
 
 def permit_of(row: ActionRow) -> Permit:
@@ -283,6 +312,16 @@ def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: dict[Histo
     )
 
 
+def _storable(judged: Judged) -> Judged:
+    """The gate denies what neither CEL nor Postgres can hold; its row says so in place of it."""
+    call = judged.action.call
+    why = unspeakable([call.tool, call.arguments])
+    if why is None:
+        return judged
+    said = replace(call, tool=call.tool.encode("unicode_escape").decode(), arguments={"unreadable": why})
+    return replace(judged, action=replace(judged.action, call=said))
+
+
 def _fitted(ward: Ward, call: Call) -> Call:
     spec = ward.tools.get(call.tool)
     if spec is None:
@@ -291,6 +330,13 @@ def _fitted(ward: Ward, call: Call) -> Call:
         return replace(call, arguments=spec.normalize(call.arguments))
     except ValueError:
         return call  # the gate refuses it and says why
+
+
+def _plainly(arguments: dict[str, Any]) -> dict[str, Json]:
+    try:
+        return plain_object(arguments)
+    except ValueError:
+        return arguments  # the gate refuses it and says why
 
 
 def _roles(ward: Ward) -> dict[str, str]:

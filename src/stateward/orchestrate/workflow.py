@@ -20,6 +20,7 @@ from stateward.model.effect import Receipt
 from stateward.model.policy import PolicyDocument
 from stateward.model.values import digest
 from stateward.orchestrate.loops import blocking, on_loop
+from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.services import Ward, current_services
 from stateward.orchestrate.tools import ToolSpec, specs
 from stateward.ports import ActionRow
@@ -160,7 +161,7 @@ class Workflow:
 
         Raises:
             PolicyError: the policy does not fit the tools.
-            ConfigurationError: no planner was declared.
+            ConfigurationError: no planner was declared, or with a runtime it lacks its key.
         """
         chosen = planner if planner is not None else self._planner
         if chosen is None:
@@ -169,7 +170,8 @@ class Workflow:
 
         parts = Parts(
             retrieve=tuple(self._retrieve),
-            planner=chosen,
+            # With a runtime a run is near: a missing key is said now, before anything happens.
+            planner=chosen if runtime is None else planner_of(chosen),
             instructions=self._instructions,
             remember=dict(self._remember),
             validate=tuple(self._validate),
@@ -189,7 +191,7 @@ class Workflow:
         tools = specs([*self._tools, *self._own_tools])
         return Ward(
             name=self.name,
-            version=digest([self.name, sorted(EDGES), sorted(tools)])[:12],
+            version=digest([self.name, EDGES, sorted(tools)])[:12],
             document=self.document,
             gate=gate_of(self.document, tools, self._source),
             tools=tools,

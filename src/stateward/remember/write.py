@@ -61,8 +61,8 @@ async def write(
     """Write one item; returns its version.
 
     Args:
-        namespace: Its first label is the kind.
-        key: Unique below subject, purpose and namespace.
+        namespace: Its first label is the kind; none of them holds personal data.
+        key: Unique below subject, purpose and namespace; it holds no personal data.
 
     Raises:
         MemoryRefused: the kind is not declared, not for this purpose, or the value holds what must not be kept.
@@ -70,9 +70,10 @@ async def write(
     """
     kind = namespace[0] if namespace else ""
     rule = _rule(rules, kind, scope.purpose)
-    named = await treat({"key": key, "value": value}, policy=rules.personal_data, redactor=redactor, key=hash_key)
-    if named.value["key"] != key:
-        raise MemoryRefused(f"the key of a {kind!r} item holds personal data: use an id of your own")
+    given: dict[str, Json] = {"place": [*namespace[1:], key], "value": value}
+    named = await treat(given, policy=rules.personal_data, redactor=redactor, key=hash_key)
+    if named.value["place"] != given["place"]:
+        raise MemoryRefused(f"the key or namespace of a {kind!r} item holds personal data: use ids of your own")
     treated = named.value["value"]
     assert isinstance(treated, dict)
     return await memory.put(scope, namespace=namespace, key=key, kind=kind, value=treated, keep=rule.keep)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ class Databases:
     _template: str = field(default_factory=lambda: f"template_{secrets.token_hex(4)}")
 
     @contextmanager
-    def fresh(self) -> Iterator[str]:
+    def fresh(self) -> Generator[str]:
         """A database of its own with the schema in it, dropped at the end; gives its connection string."""
         name = f"test_{secrets.token_hex(6)}"
         self._execute("create database {} template {}", name, self._template)
@@ -39,7 +39,7 @@ class Databases:
             self._execute("drop database {} with (force)", name)
 
     @contextmanager
-    def empty(self) -> Iterator[str]:
+    def empty(self) -> Generator[str]:
         """A database of its own without any schema, dropped at the end."""
         name = f"test_{secrets.token_hex(6)}"
         self._execute("create database {}", name)

@@ -276,12 +276,11 @@ def _json(value: object) -> bytes:
 
 def _gaps(messages: Sequence[BaseMessage]) -> Iterator[tuple[int, list[str], list[str]]]:
     """Where the results do not fit the calls before them: position, calls without result, results without call."""
-    for at, message in enumerate(messages):
-        before = messages[at - 1] if at else None
-        if isinstance(message, ToolMessage) and isinstance(before, ToolMessage):
+    for at in range(len(messages) + 1):
+        before, results = messages[at - 1] if at else None, _results(messages[at:])
+        if results and isinstance(before, ToolMessage):
             continue
         calls = [id_ for id_, _, _ in _raw_calls(before)] if isinstance(before, AIMessage) else []
-        results = _results(messages[at:])
         missing, surplus = [one for one in calls if one not in results], [one for one in results if one not in calls]
         if missing or surplus:
             yield at, missing, surplus

@@ -103,6 +103,11 @@ class Gate:
         self._tools = {name: tool for name, rule in document.tools.items() if (tool := compiler.tool(name, rule))}
         fail(compiler.problems, file=source.file if source else "<policy>")
 
+    @property
+    def digest(self) -> str:
+        """Digest over the policy."""
+        return self._digest
+
     def needs(self, tool: str) -> tuple[HistoryQuery, ...]:
         """What to fetch from the journal before judging this tool, each query once."""
         compiled = self._tools.get(tool)

@@ -37,7 +37,7 @@ class Mailbox:
     refuse_content: bool = False
     hang_up: bool = False
 
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd names its hooks so
+    async def handle_RCPT(
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         if address == self.refuse_recipient:
@@ -45,7 +45,7 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
         if self.hang_up:
             assert isinstance(server.transport, WriteTransport)
             server.transport.abort()

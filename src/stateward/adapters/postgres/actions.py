@@ -60,6 +60,7 @@ def action_row(row: Row) -> ActionRow:
         response=row["response"],
         approvers=tuple(row["approvers"]),
         policy=row["policy"],
+        policy_digest=row["policy_digest"],
     )
 
 

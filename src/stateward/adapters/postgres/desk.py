@@ -76,7 +76,8 @@ class PostgresDesk:
     async def ask(self, question: Approval, *, actor: str) -> None:
         """A question of its own, such as an escalation."""
         async with self._db.transaction() as connection:
-            await insert_question(connection, question)
+            if not await insert_question(connection, question):
+                return
             detail: dict[str, Any] = {
                 "approval": question.id,
                 "kind": question.kind,

@@ -123,7 +123,7 @@ class PostgresJournal:
         return await self._db.one(_SQL["checkpoint_exists"], values) is not None
 
     async def usage(
-        self, *, tenant: str, tool: str, argument: str | None, window: timedelta, excluding: str = ""
+        self, *, tenant: str, tool: str, argument: str | None, window: timedelta, excluding: Sequence[str] = ()
     ) -> tuple[int, float]:
         """Number and sum within a window."""
         values = {
@@ -131,7 +131,7 @@ class PostgresJournal:
             "tool": tool,
             "argument": argument or "",
             "window": window,
-            "excluding": excluding,
+            "excluding": list(excluding),
         }
         row = await self._db.one(_SQL["usage"], values)
         return (0, 0.0) if row is None else (int(row["calls"]), float(row["total"]))

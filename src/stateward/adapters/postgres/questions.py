@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from psycopg.types.json import Json as OrderedJson
 from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.database import Connection, Row, fetch_one
@@ -18,8 +19,8 @@ from stateward.model.verdict import Reason, Requirement
 _SQL = statements("desk")
 
 
-async def insert_question(connection: Connection, question: Approval) -> None:
-    """A question, in the caller's transaction."""
+async def insert_question(connection: Connection, question: Approval) -> bool:
+    """A question, in the caller's transaction; whether it was not there yet."""
     values: dict[str, Any] = {
         "approval_id": question.id,
         "tenant": question.tenant,
@@ -28,7 +29,7 @@ async def insert_question(connection: Connection, question: Approval) -> None:
         "turn": question.turn,
         "kind": question.kind,
         "tool": question.tool,
-        "arguments": Jsonb(question.arguments),
+        "arguments": OrderedJson(question.arguments),
         "description": question.description,
         "requirements": Jsonb([_requirement_json(one) for one in question.requirements]),
         "allowed": list(question.allowed),
@@ -38,7 +39,7 @@ async def insert_question(connection: Connection, question: Approval) -> None:
         "editor": question.editor,
         "within": question.expires_at - question.requested_at,
     }
-    await connection.execute(_SQL["insert_approval"], values)
+    return await fetch_one(connection, _SQL["insert_approval"], values) is not None
 
 
 async def note_question(connection: Connection, question: Approval, *, actor: str) -> None:

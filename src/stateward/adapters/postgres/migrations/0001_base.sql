@@ -125,7 +125,7 @@ create table stateward.approval (
     turn         text not null,
     kind         text not null check (kind in ('action', 'outcome', 'escalation')),
     tool         text not null,
-    arguments    jsonb not null,
+    arguments    json not null,  -- json keeps the order of the tool's own arguments, for people
     description  text not null,
     requirements jsonb not null,
     allowed      text[] not null,

@@ -2,7 +2,7 @@
 -- Asks people; the same question asked again stays as it was.
 insert into stateward.approval (approval_id, tenant, thread_id, action_id, turn, kind, tool, arguments, description,
                                 requirements, allowed, digest, requester, subject, editor, expires_at)
-values (%(approval_id)s, %(tenant)s, %(thread)s, %(action_id)s, %(turn)s, %(kind)s, %(tool)s, %(arguments)s::jsonb,
+values (%(approval_id)s, %(tenant)s, %(thread)s, %(action_id)s, %(turn)s, %(kind)s, %(tool)s, %(arguments)s::json,
         %(description)s, %(requirements)s::jsonb, %(allowed)s, %(digest)s, %(requester)s, %(subject)s, %(editor)s,
         clock_timestamp() + %(within)s::interval)
 on conflict (approval_id) do nothing

@@ -49,14 +49,17 @@ update stateward.action set status = 'consumed'
 returning action_id;
 
 -- name: usage
--- How often a tool was reserved or settled within a window, and the sum of one of its arguments.
+-- How often a tool was let through within a window, and the sum of one of its arguments.
+-- What is permitted or asked counts too, because it may still happen; reads have no effect row.
 select count(*) as calls,
-       coalesce(sum(case when jsonb_typeof(arguments -> %(argument)s) = 'number'
-                           or arguments ->> %(argument)s ~ '^-?[0-9]+(\.[0-9]+)?$'
-                         then (arguments ->> %(argument)s)::numeric end), 0)::float8 as total
-  from stateward.effect
- where tenant = %(tenant)s and tool = %(tool)s and status in ('reserved', 'settled', 'unknown')
-   and reserved_at > clock_timestamp() - %(window)s::interval and action_id <> %(excluding)s;
+       coalesce(sum(case when jsonb_typeof(a.arguments -> %(argument)s) = 'number'
+                           or a.arguments ->> %(argument)s ~ '^-?[0-9]+(\.[0-9]+)?$'
+                         then (a.arguments ->> %(argument)s)::numeric end), 0)::float8 as total
+  from stateward.action a left join stateward.effect e using (action_id)
+ where a.tenant = %(tenant)s and a.tool = %(tool)s and a.status in ('asked', 'permitted', 'consumed')
+   and coalesce(e.status, 'reserved') in ('reserved', 'settled', 'unknown')
+   and coalesce(e.reserved_at, a.created_at) > clock_timestamp() - %(window)s::interval
+   and a.action_id <> all(%(excluding)s::text[]);
 
 -- name: checkpoint_exists
 -- Whether the state that an action follows from is in the database.

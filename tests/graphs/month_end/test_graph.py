@@ -1,0 +1,242 @@
+"""The close as a whole: who is asked, what is posted when, what the next run knows, and what bad input leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from closing import (  # noqa: F401
+    CONTROLLER,
+    EARNED,
+    FEE,
+    INTEREST,
+    LARGE,
+    PERIOD,
+    SLIP,
+    SMALL,
+    TWICE,
+    Books,
+    Close,
+    books_fixture,
+    close_fixture,
+)
+
+from month_end import tools
+from month_end.graph import flow
+from stateward import Effect, Principal, StatewardError, Workflow, call, tool
+from stateward.errors import ConfigurationError, DecisionRefused
+from stateward.model.memory import Scope
+
+SCOPE = {"tenant": "default", "principal": "close-agent", "purpose": flow.purpose, "subject": f"period:{PERIOD}"}
+
+
+def remembered(close: Close, kind: str) -> dict[str, Any]:
+    """What is remembered of a kind, as a step of the close sees it."""
+    memory, loop = close.runtime.services.memory, close.runtime.services.loop
+    from stateward.orchestrate.loops import blocking
+
+    items = blocking(loop, memory.search(Scope(**SCOPE, thread="close"), prefix=(kind,), query=None, limit=100))
+    return {item.key: item.value for item in items}
+
+
+class TestTheFirstRun:
+    def test_it_posts_what_is_small_and_asks_about_the_rest(self, close: Close) -> None:
+        out = close.run()
+        assert out["__interrupt__"]
+        asked = close.waiting()
+        assert set(asked) == LARGE
+        assert set(close.posted()) == SMALL
+        interest = asked[INTEREST]
+        assert interest.arguments["amount"] == 2312.5
+        assert (interest.requester, interest.subject) == ("ann", f"period:{PERIOD}")
+        assert interest.requirements[0].by == ("controller",)
+        assert "entries above 1,000 need the controller" in interest.description
+        assert not any(close.books.out.glob("close-pack*"))
+
+    def test_approved_edited_and_rejected_entries_are_each_what_was_decided(self, close: Close) -> None:
+        close.run()
+        asked = close.waiting()
+        edited = dict(asked[SLIP].arguments) | {"amount": 4900.0, "memo": "Without the rebate"}
+        close.runtime.decide(asked[SLIP], "edit", arguments=edited, by=CONTROLLER)
+        close.runtime.decide(asked[TWICE], "reject", reason="it is two deliveries", by=CONTROLLER)
+        close.approve_all()
+        out = close.resume()
+        while close.waiting():
+            # What was edited is judged again, and above the limit of what passes by itself it is asked again.
+            close.approve_all()
+            out = close.resume()
+        posted = close.posted()
+        assert set(posted) == SMALL | {INTEREST, SLIP}
+        assert (posted[SLIP]["amount"], posted[SLIP]["memo"]) == (Decimal("4900.0"), "Without the rebate")
+        assert posted[INTEREST]["approved_by"] == ["controller"]
+        assert posted[FEE]["approved_by"] == []
+        assert "Not posted: rejected: it is two deliveries" in out["messages"][-1].text
+        assert (out["outcome"], out["pack"]["version"]) == ("answered", 1)
+
+    def test_an_edit_that_the_policy_denies_posts_nothing(self, close: Close) -> None:
+        close.run()
+        asked = close.waiting()[SLIP]
+        arguments = dict(asked.arguments) | {"amount": 60000.0}
+        close.runtime.decide(asked, "edit", arguments=arguments, by=CONTROLLER)
+        close.approve_all()
+        out = close.resume()
+        assert SLIP not in close.posted()
+        assert "no more than 50,000 is posted in a day" in out["messages"][-1].text
+
+    def test_only_the_controller_decides_and_never_the_one_who_asked_for_the_work(self, close: Close) -> None:
+        close.run()
+        asked = close.waiting()[INTEREST]
+        for person in (Principal("ann"), Principal("ann", roles=["controller"]), Principal("close-agent", kind="agent")):
+            with pytest.raises(DecisionRefused):
+                close.runtime.decide(asked, "approve", by=person)
+        close.resume()
+        assert set(close.posted()) == SMALL
+
+    def test_the_pack_proves_that_the_books_agree(self, close: Close) -> None:
+        close.run()
+        close.approve_all()
+        pack = close.resume()["pack"]
+        text = Path(pack["markdown"]).read_text(encoding="utf-8")
+        assert Path(pack["workbook"]).exists()
+        for line in ("controller", "Loan interest", "4,950.00"):
+            assert line in text
+        assert close.rows("select version from month_end.close_pack") == [{"version": 1}]
+        assert close.runtime.verify_audit().intact
+
+    def test_the_audit_tells_every_posting(self, close: Close) -> None:
+        close.run()
+        close.approve_all()
+        close.resume()
+        kinds = close.kinds(tool="post_journal_entry")
+        counted = {kind: kinds.count(kind) for kind in set(kinds)}
+        assert counted["action.allowed"] == 2
+        assert counted["action.asked"] == counted["approval.approved"] == 3
+        assert counted["effect.reserved"] == counted["effect.settled"] == 5
+        assert close.kinds()[0] == "thread.opened"
+        assert close.kinds()[-1] == "thread.answered"
+
+
+class TestTheNextRun:
+    @pytest.fixture(autouse=True)
+    def first_run(self, close: Close) -> None:
+        close.run("first")
+        close.runtime.decide(close.waiting("first")[TWICE], "reject", reason="it is two deliveries", by=CONTROLLER)
+        close.approve_all("first")
+        close.resume("first")
+
+    def test_it_goes_on_from_there(self, close: Close) -> None:
+        before, packs = close.posted(), close.rows("select * from month_end.close_pack")
+        out = close.run("second")
+        assert "__interrupt__" not in out
+        assert close.posted() == before
+        assert close.rows("select * from month_end.close_pack") == packs
+        assert out["pack"]["version"] == 1
+        said = out["messages"][-1].text
+        assert "0 entries posted now, 4 before" in said
+        assert f"Turned down before: {TWICE}" in said
+        assert "Close pack version 1 is unchanged" in said
+        assert close.kinds("second", tool="post_journal_entry") == []
+        assert len(close.rows("select * from month_end.import")) == 1
+
+    def test_it_is_told_what_is_remembered(self, close: Close) -> None:
+        asked = close.run("second")["messages"][0].text
+        assert "It was reconciled before, at 20" in asked
+        assert "The current close pack is version 1." in asked
+
+    def test_a_changed_file_is_another_import_and_another_version_of_the_pack(self, close: Close) -> None:
+        close.books.add_bank_line("B-7", "2026-10-31", "-25.00", "USD", "", "First Harbor Bank", "Wire transfer fee")
+        out = close.run("second")
+        assert set(close.posted()) == SMALL | {INTEREST, SLIP, "missing-in-ledger:B-7"}
+        assert out["pack"]["version"] == 2
+        assert Path(out["pack"]["markdown"]).name == f"close-pack-{PERIOD}-v2.md"
+        assert (close.books.out / f"close-pack-{PERIOD}-v1.md").exists()
+        assert [row["lines"] for row in close.rows(_LINES)] == [6, 7]
+        assert "1 entries posted now, 4 before" in out["messages"][-1].text
+
+    def test_another_period_knows_nothing_of_it(self, close: Close) -> None:
+        out = close.run("november", period="2026-11", bank="", ledger="")
+        assert "before" not in out["messages"][0].text
+
+    def test_reconciliations_flags_rejections_and_the_pack_are_remembered(self, close: Close) -> None:
+        assert remembered(close, "reconciliation")[PERIOD]["variances"] == {
+            "missing_in_ledger": 3,
+            "wrong_amount": 1,
+            "duplicate_in_ledger": 1,
+        }
+        notes = remembered(close, "variance_note")
+        assert set(notes["flagged"]["variances"]) == SMALL | LARGE
+        turned_down = notes[TWICE]
+        assert (turned_down["status"], turned_down["by"]) == ("rejected", "controller")
+        assert turned_down["reason"] == "it is two deliveries"
+        assert remembered(close, "close_pack")[PERIOD]["version"] == 1
+
+
+_LINES = """
+select count(*) as lines from month_end.bank_line join month_end.import using (import_id)
+ group by import_id, loaded_at order by loaded_at
+"""
+
+
+def replaced(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+BAD_INPUT: dict[str, tuple[Callable[[Books], object], str, list[str]]] = {
+    "missing file": (lambda books: books.bank.unlink(), "bank.csv", ["No such file", "a CSV file that can be read"]),
+    "wrong column": (
+        lambda books: replaced(books.bank, "amount", "amuont"),
+        "bank.csv, line 1",
+        ["amuont", "did you mean amount?"],
+    ),
+    "impossible amount": (
+        lambda books: replaced(books.bank, "-2312.50", "2.312,50-"),
+        "bank.csv, line 4",
+        ["2.312", "expected"],
+    ),
+    "unbalanced ledger": (
+        lambda books: replaced(books.ledger, ",550.00,", ",555.00,"),
+        "ledger.csv, line 4",
+        ["JE-4", "balance", "5.00 USD"],
+    ),
+}
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("kind", BAD_INPUT)
+    def test_it_is_named_leaves_nothing_behind_and_can_be_repaired(
+        self, kind: str, close: Close, books: Books
+    ) -> None:
+        spoil, place, said = BAD_INPUT[kind]
+        good = {path: path.read_bytes() for path in (books.bank, books.ledger)}
+        spoil(books)
+        with pytest.raises(StatewardError) as refusal:
+            close.run()
+        assert place in str(refusal.value)
+        for word in said:
+            assert word in str(refusal.value)
+        self.assert_nothing(close)
+        for path, content in good.items():
+            path.write_bytes(content)
+        close.run()
+        assert set(close.waiting()) == LARGE
+        assert set(close.posted()) == SMALL
+
+    @pytest.mark.parametrize(("period", "place"), [("2026-12", "bank.csv"), ("2026-13", "period"), ("x", "period")])
+    def test_a_period_that_is_not_there(self, period: str, place: str, close: Close) -> None:
+        with pytest.raises(StatewardError) as refusal:
+            close.run(period=period)
+        assert place in str(refusal.value)
+        assert period in str(refusal.value)
+        self.assert_nothing(close)
+
+    def assert_nothing(self, close: Close) -> None:
+        for table in ("import", "bank_line", "ledger_line", "journal_entry", "close_pack", "mailing"):
+            assert close.rows(f"select * from month_end.{table}") == []
+        assert close.runtime.approvals() == []
+        assert close.runtime.verify_audit().intact

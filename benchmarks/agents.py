@@ -181,7 +181,7 @@ def _plain_tools(connection: AsyncConnection[Any]) -> list[BaseTool]:
     @plain_tool
     async def note(account: str, amount: float) -> dict[str, float]:
         """Note an amount."""
-        return {"noted": amount}
+        return {account: amount}
 
     @plain_tool
     async def post(account: str, amount: float) -> dict[str, float]:
@@ -196,7 +196,7 @@ def _governed_tools() -> list[BaseTool]:
     @tool
     async def note(account: str, amount: float) -> dict[str, float]:
         """Note an amount."""
-        return {"noted": amount}
+        return {account: amount}
 
     @tool(transactional=True)
     async def post(account: str, amount: float, effect: Effect) -> dict[str, float]:

@@ -79,7 +79,7 @@ def _measure(statement: str, repetitions: int) -> Import:
         statement=statement,
         wall=min(one[0] for one in plain),
         cpu=min(one[1] for one in plain),
-        traced=min(traced) - min(_traced(_run("pass", "-X", "importtime").stderr) for _ in range(repetitions)),
+        traced=min(traced),
         modules=plain[0][2],
         heavy=tuple(plain[0][3]),
     )
@@ -90,9 +90,10 @@ def _run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def _traced(report: str) -> float:
-    """Seconds over the self times of all modules: `import time: self [us] | cumulative | package`."""
-    fields = [line.removeprefix("import time:").split("|")[0].strip() for line in report.splitlines()]
-    return sum(int(field) for field in fields if field.isdigit()) / 1e6
+    """Seconds over the self times of the modules after the interpreter's own, of which `site` is the last."""
+    lines = [[field.strip() for field in line[len("import time:") :].split("|")] for line in report.splitlines()]
+    start = next(at for at, line in enumerate(lines) if line[-1] == "site")
+    return sum(int(line[0]) for line in lines[start + 1 :] if line[0].isdigit()) / 1e6
 
 
 def _problems(found: Import) -> list[str]:

@@ -18,7 +18,7 @@ def facts() -> Table:
     rows = [
         (
             "Python",
-            f"{platform.python_version()} ({platform.python_implementation()}), {platform.system()} {platform.machine()}",
+            f"{platform.python_version()}, {platform.system()} {platform.machine()}",
         ),
         ("cores", str(_cores())),
         ("load, 1 minute", f"{os.getloadavg()[0]:.1f}"),

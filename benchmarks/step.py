@@ -7,7 +7,7 @@ import gc
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,11 +81,14 @@ async def _timed(variant: Variant, steps: int) -> tuple[float, float]:
 
 async def _count(uri: str, place: Path, settings: Settings, steps: int) -> list[Counts]:
     relay = Relay()
-    async with relay.listen(uri, place) as relayed, variants(relayed, settings) as found:
-        async with await AsyncConnection.connect(uri, autocommit=True) as admin:
-            meter = Meter(admin=admin, relay=relay)
-            async with meter.quiet():
-                return [await _counted(meter, one, steps) for one in found]
+    async with (
+        relay.listen(uri, place) as relayed,
+        variants(relayed, settings) as found,
+        await AsyncConnection.connect(uri, autocommit=True) as admin,
+    ):
+        meter = Meter(admin=admin, relay=relay)
+        async with meter.quiet():
+            return [await _counted(meter, one, steps) for one in found]
 
 
 async def _counted(meter: Meter, variant: Variant, steps: int) -> Counts:
@@ -98,11 +101,10 @@ async def _counted(meter: Meter, variant: Variant, steps: int) -> Counts:
 async def _commit_ms(uri: str) -> float:
     """The best time of an insert with its commit, which is mostly the disk's."""
     async with await AsyncConnection.connect(uri, autocommit=True) as connection:
-        insert: Callable[[], Awaitable[object]] = lambda: connection.execute("insert into bench.entry values ('', 0)")
         best = float("inf")
         for _ in range(200):
             start = time.perf_counter()
-            await insert()
+            await connection.execute("insert into bench.entry values ('', 0)")
             best = min(best, time.perf_counter() - start)
     return best * 1000
 
@@ -124,9 +126,10 @@ def _table(tool: str, results: Sequence[Result], steps: int, repetitions: int, c
         "WAL",
     )
     notes = [
-        f"One step is one tool call: a model turn and a tool turn. {repetitions} repetitions of {steps} steps a variant, "
-        "taken in turns (A, B, A, B, ...); a ratio is of two runs of the same repetition.",
-        "Times hold the run's opening and its final answer too; counts are those of the steps alone. durability='sync'.",
+        f"One step is one tool call: a model turn and a tool turn. {repetitions} repetitions of {steps} steps for each "
+        "variant, taken in turns (A, B, A, B, ...); a ratio is of two runs of the same repetition.",
+        "Times hold the run's opening and its final answer too; counts are those of the steps alone. Every run with a "
+        "saver has durability='sync'.",
         f"The model takes no time. One insert with its commit took {figure(commit)} ms at best on this disk.",
     ]
     return Table(title=_FAMILIES[tool], header=header, rows=[_row(one, base) for one in family], notes=notes)

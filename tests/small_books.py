@@ -14,11 +14,11 @@ from month_end.records import BANK_COLUMNS, LEDGER_COLUMNS, BankLine, LedgerLine
 from month_end.sample_books import Books, Deal
 
 ORDINARY = 12
-CHARGES = ("-4.10", "-12.35", "-19.99", "-27.40", "-33.05", "-48.60", "-61.25", "-1240.00")
-DUPLICATE = "1510.00"
+CHARGES = ("-4.10", "-12.35", "-19.99", "-27.40", "-33.05", "-48.60", "-61.25", "-1050.00")
+DUPLICATE = "1100.00"
 PAID, BOOKED = "-1300.00", "-130.00"
 ENTRIES = len(CHARGES) + 2
-ASKED = 3  # 1,240 and 1,510, and the 1,170 between what was paid and what was booked
+ASKED = 3  # 1,050 and 1,100, and the 1,170 between what was paid and what was booked
 
 
 @dataclass(frozen=True, kw_only=True)

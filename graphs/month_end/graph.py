@@ -15,7 +15,9 @@ from month_end.books import MIGRATIONS
 from month_end.command import MonthEndCommand
 from month_end.generate import write_sample
 from month_end.playbook import close_period
+from month_end.records import InputError, parse_period
 from stateward import Done, FlowState, Step, Workflow
+from stateward.errors import ToolInputError
 
 INSTRUCTIONS = """You close a month: you reconcile the bank statement with the ledger and settle what differs.
 Work in this order, one tool at a time: reconcile, flag_variances, propose_entries; then post every proposed entry
@@ -68,6 +70,7 @@ flow.orchestrate(
 
 async def load_period(state: Close, step: Step) -> dict[str, Any]:
     """Load the files through the gate, and tell the planner what is known from before."""
+    _check_given(state)
     files = await asyncio.to_thread(_files, state)
     loaded = await step.act("load_period", period=state["period"], **files)
     known = await step.recall("reconciliation")
@@ -143,6 +146,17 @@ flow.answer(answer)
 
 cli = MonthEndCommand()
 graph = flow.compile()
+
+
+def _check_given(state: Close) -> None:
+    try:
+        parse_period(state["period"])
+    except InputError as error:
+        raise ToolInputError(str(error)) from error
+    # One file of one's own next to one of the samples would close with books that nobody has.
+    missing = [name for name in ("bank", "ledger") if not state.get(name)]
+    if len(missing) == 1:
+        raise ToolInputError(f"{missing[0]}: found no file, expected both bank and ledger, or neither for sample data")
 
 
 def _files(state: Close) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Metrics:
         rework: Edits by people and calls that were started again.
         rework_rate: `rework` of all actions, 0 to 1.
         baseline_minutes: Manual work that a completed workflow replaces, as the workflow states it, or None.
-        saved_minutes: The baselines of the completed workflows less their own working time.
+        saved_minutes: The baselines of the completed work, once for each subject, less the workflows' own time.
     """
 
     workflows: int
@@ -130,20 +130,26 @@ def timeline(entries: Iterable[Entry], *, everything: bool = False) -> list[Line
 
 
 def metrics(
-    entries: Iterable[Entry], *, baselines: Mapping[str, float] | None = None, now: datetime | None = None
+    entries: Iterable[Entry],
+    *,
+    baselines: Mapping[str, float] | None = None,
+    subjects: Mapping[str, str] | None = None,
+    now: datetime | None = None,
 ) -> Metrics:
     """How it went.
 
     Args:
         entries: The ledger of one thread or of several, each from its beginning.
         baselines: Minutes of manual work that one run replaces, by workflow.
+        subjects: What each thread is about, where it is known: work on one subject by one workflow is saved once,
+            however often it is run again.
         now: Until when open questions have waited; the current time unless stated.
     """
     until = now or datetime.now(UTC)
     threads = _by_thread(entries)
     kinds = Counter(entry.kind for chain in threads.values() for entry in chain)
     spans = [_span(chain, until) for chain in threads.values()]
-    baseline, saved = _saved(threads, baselines or {}, until)
+    baseline, saved = _saved(threads, baselines or {}, subjects or {}, until)
     completed, actions = _ends(threads, "thread.answered"), _actions(kinds)
     asked, errors = kinds["approval.asked"], _errors(kinds)
     rework = kinds["approval.edited"] + kinds["effect.restarted"]
@@ -298,15 +304,17 @@ def _stopped(chain: Sequence[Entry]) -> timedelta:
 
 
 def _saved(
-    threads: Mapping[str, Sequence[Entry]], baselines: Mapping[str, float], now: datetime
+    threads: Mapping[str, Sequence[Entry]], baselines: Mapping[str, float], subjects: Mapping[str, str], now: datetime
 ) -> tuple[float | None, float | None]:
+    """The baseline of one piece of work, and the minutes saved over all of them."""
     done = [chain for chain in threads.values() if any(entry.kind == "thread.answered" for entry in chain)]
-    stated = [(chain, baselines[graph]) for chain in done if (graph := _graph(chain)) in baselines]
+    stated = [chain for chain in done if _graph(chain) in baselines]
     if not stated:
         return next(iter(baselines.values()), None), None
-    minutes = sum(baseline for _, baseline in stated)
-    worked = sum(_span(chain, now)[1] for chain, _ in stated) / 60
-    return minutes / len(stated), minutes - worked
+    pieces = {(_graph(chain), subjects.get(chain[0].thread, chain[0].thread)) for chain in stated}
+    minutes = sum(baselines[graph] for graph, _ in pieces)
+    worked = sum(_span(chain, now)[1] for chain in stated) / 60
+    return minutes / len(pieces), minutes - worked
 
 
 def _graph(chain: Sequence[Entry]) -> str:
@@ -329,11 +337,9 @@ def _question(entry: Entry) -> str:
 
 def _asked(entry: Entry) -> str:
     by = entry.detail.get("by")
-    whom = " or ".join(str(one) for one in by) if isinstance(by, Sequence) and not isinstance(by, str) else ""
-    what = {"outcome": "asked what became of", "escalation": "escalated"}.get(
-        str(entry.detail.get("kind")), "asked for"
-    )
-    return f"{what} {_question(entry)}" + (f", for {whom}" if whom else "")
+    named = [str(one) for one in by] if isinstance(by, Sequence) and not isinstance(by, str) else []
+    about = {"outcome": "what became of", "escalation": "how to go on:"}.get(str(entry.detail.get("kind")), "about")
+    return f"asked {' or '.join(named) or 'people'} {about} {_question(entry)}"
 
 
 def _attempt(entry: Entry) -> str:
@@ -343,7 +349,7 @@ def _attempt(entry: Entry) -> str:
 
 def _opened(entry: Entry) -> str:
     detail = entry.detail
-    return f"opened {entry.thread} for {detail.get('purpose', '?')}, as {detail.get('principal', '?')}"
+    return f"asked for it: {detail.get('purpose', '?')}, done by {detail.get('principal', '?')}"
 
 
 _SENTENCES: dict[str, Callable[[Entry], str]] = {

@@ -67,7 +67,7 @@ def _sets(pairs: Sequence[str]) -> dict[str, Json]:
 
 
 def _tell(ruling: Ruling, *, as_json: bool) -> None:
-    trace = [{"rule": one.rule, "outcome": one.outcome} for one in ruling.trace]
+    trace = [{"step": one.step, "rule": one.rule, "outcome": one.outcome} for one in ruling.trace]
     if as_json:
         reasons = [{"rule": one.rule, "because": one.because} for one in ruling.verdict.reasons]
         said = {"tool": ruling.tool, "verdict": ruling.verdict.kind, "policy": ruling.policy}
@@ -77,4 +77,4 @@ def _tell(ruling: Ruling, *, as_json: bool) -> None:
     for reason in ruling.verdict.reasons:
         print(f"  {reason.because} ({reason.rule})")
     for one in trace:
-        print(f"    {one['outcome']:<8} {one['rule']}")
+        print(f"    {one['outcome']:<5} {one['step']:<10} {one['rule']}")

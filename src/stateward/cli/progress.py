@@ -93,7 +93,7 @@ def _lines(node: str, update: object, told: Sequence[Event]) -> Iterator[str]:
         case "retrieve":
             yield from _loaded(update)
         case "remember":
-            yield "what was learnt, as the policy allows"
+            yield "kept what the policy allows"
         case "validate":
             yield from _checked(update)
         case _:
@@ -113,10 +113,12 @@ def _proposals(update: object) -> Iterator[str]:
 
 
 def _loaded(update: object) -> Iterator[str]:
-    # The numbers and names that the run starts from; the rest is too long for a line.
-    facts = _fields(update).items()
-    short = [f"{key} {value}" for key, value in facts if value and isinstance(value, int | float | str)]
-    yield escape(", ".join(part for part in short if len(part) <= 40) or "what the run starts from")
+    # What the planner is told says best what was found; else the short values of the state.
+    fields = dict(_fields(update))
+    messages: Sequence[Any] = fields.pop("messages", None) or []
+    short = [f"{key} {value}" for key, value in fields.items() if value and isinstance(value, int | float | str)]
+    told = str(getattr(messages[-1], "text", "")) if messages else ", ".join(short)
+    yield escape(told or "what the run starts from")
 
 
 def _checked(update: object) -> Iterator[str]:

@@ -22,6 +22,7 @@ from stateward.cli.render import (
     threads_table,
     timeline_table,
 )
+from stateward.cli.threads import is_first
 from stateward.cli.workflows import Loaded, load_workflow
 from stateward.errors import ConfigurationError, PolicyError, ToolInputError
 from stateward.model.approval import Approval, DecisionKind
@@ -103,7 +104,9 @@ def show_metrics(thread: str | None, *, as_json: bool) -> None:
     with _runtime() as runtime:
         records = [runtime.find_thread(thread)] if thread else runtime.threads()
         entries = runtime.timeline(thread)
-    measured = metrics(entries, baselines=_baselines({one.facts.graph for one in records}))
+        counting = [one for one in records if not thread or is_first(runtime, one)]
+    subjects = {one.facts.thread: one.facts.subject for one in records}
+    measured = metrics(entries, baselines=_baselines({one.facts.graph for one in counting}), subjects=subjects)
     if as_json:
         shapes.emit(shapes.metrics_json(measured))
     else:

@@ -26,6 +26,7 @@ _TITLES = {
     "outcome": "did this happen?",
     "escalation": "how shall it go on?",
 }
+_LAPSES = {"action": "it is rejected", "outcome": "it is given up", "escalation": "the run ends"}
 
 
 def approval_panel(approval: Approval) -> Panel:
@@ -83,7 +84,7 @@ def timeline_table(lines: Iterable[Line]) -> Table:
             table.add_row(Text(date, style="dim"))
             day = date
         times = f" ×{line.times}" if line.times > 1 else ""
-        who = (Text(line.word, style="cyan"), Text(line.who, style="bold"))
+        who = (Text(line.word, style="cyan"), Text(_who_acted(line.who), style="bold"))
         table.add_row(Text(f"  {at:%H:%M:%S}", style="dim"), *who, Text(line.what + times))
     return table
 
@@ -125,11 +126,16 @@ def section(console: Console, title: str, body: RenderableType) -> None:
     console.print(body, highlight=False)
 
 
+def _who_acted(actor: str) -> str:
+    # A run has one policy; its name is in the entries.
+    return "policy" if actor.startswith("policy:") else actor
+
+
 def _add_conditions(table: Table, approval: Approval) -> None:
     for one in approval.requirements:
         table.add_row("why", Text.assemble(one.reason.because, (f"  ({one.reason.rule})", "dim")))
         table.add_row("who decides", _who(one, approval))
-    until = f"{moment(approval.expires_at)} UTC ({remaining(approval.expires_at)}); after that it is rejected"
+    until = f"{moment(approval.expires_at)} UTC ({remaining(approval.expires_at)}); after that {_LAPSES[approval.kind]}"
     table.add_row("until", Text(until))
     table.add_row("asked by", Text(f"{approval.requester}, about {approval.subject}, thread {approval.thread}"))
     table.add_row("bound to", Text(approval.digest[:12], style="dim"))
@@ -160,7 +166,7 @@ def _metric_rows(one: Metrics) -> Iterator[tuple[str, str]]:
         baseline = duration(one.baseline_minutes * 60)
         yield (
             "time saved",
-            f"{duration(one.saved_minutes * 60)}, against {baseline} by hand as the workflow states",
+            f"{duration(one.saved_minutes * 60)}, against {baseline} by hand for each subject, as stated",
         )
 
 

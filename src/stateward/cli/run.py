@@ -19,7 +19,7 @@ from stateward.cli.options import check_options, parse_options
 from stateward.cli.people import Approvers, os_user
 from stateward.cli.progress import Progress
 from stateward.cli.render import metrics_table, section, timeline_table
-from stateward.cli.threads import Session, never_started, open_thread, session_for
+from stateward.cli.threads import Session, is_first, never_started, open_thread, session_for
 from stateward.cli.workflows import Loaded, Start, load_workflow
 from stateward.errors import ThreadError, ToolInputError
 from stateward.orchestrate.loops import blocking
@@ -155,6 +155,7 @@ def _headline(console: Console, session: Session, what: str) -> None:
         f"[bold]{escape(facts.graph)}[/]  {escape(facts.thread)} {what} "
         f"[dim](for {escape(facts.requester)}, about {escape(facts.subject)})[/]",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -177,13 +178,14 @@ def _stopped(session: Session, people: Approvers) -> int:
 
 def _ended(console: Console, session: Session) -> int:
     entries = session.runtime.timeline(session.thread)
+    ended = session.runtime.find_thread(session.thread)
     baseline = session.loaded.baseline_minutes
-    baselines = {} if baseline is None else {session.loaded.name: baseline}
+    counts = baseline is not None and is_first(session.runtime, ended)
+    baselines = {session.loaded.name: baseline} if counts else {}
     state = dict(session.snapshot().values)
     console.print()
     for line in session.loaded.cli.describe(state):
         console.print(escape(line), highlight=False, soft_wrap=True)
     section(console, "What happened", timeline_table(timeline(entries)))
     section(console, "How it went", metrics_table(metrics(entries, baselines=baselines)))
-    ended = session.runtime.find_thread(session.thread)
     return FAILED if ended.status == "escalated" else DONE

@@ -96,6 +96,15 @@ def never_started(session: Session) -> bool:
     return session.snapshot().created_at is None
 
 
+def is_first(runtime: Runtime, record: ThreadRecord) -> bool:
+    """Whether no earlier run of this workflow has done the same subject: only the first one saves the work."""
+    facts = record.facts
+    return not any(
+        other.status == "answered" and other.facts.graph == facts.graph and other.created_at < record.created_at
+        for other in runtime.threads(subject=facts.subject)
+    )
+
+
 def _session(
     runtime: Runtime, graph: Graph, loaded: Loaded, thread: str, records: Mapping[str, ThreadRecord]
 ) -> Session:

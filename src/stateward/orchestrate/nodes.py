@@ -61,10 +61,10 @@ class Step:
         """A tool call through the same gate as a model's; it may stop the run to ask people.
 
         Raises:
-            ActionRefused: it was denied or rejected, or it failed.
+            ActionRefused: it was denied or rejected, or it failed; what failed is tried anew when the step runs again.
         """
         at = next(self._calls)
-        turn = self.turn(f"step:{self.node}:{self.place}:{at}")
+        turn = await self._attempt(f"step:{self.node}:{self.place}:{at}")
         await turn.verify([Call(id=f"{self.node}-{at}", tool=tool, arguments=plain_object(arguments))])
         await turn.approve()
         done, waits = await turn.act()
@@ -110,6 +110,16 @@ class Step:
             rounds=self.rounds,
             planned=planned,
         )
+
+    async def _attempt(self, id_: str) -> Turn:
+        """The call's turn; where an earlier run of this step failed, nothing has happened, and a new turn begins."""
+        turn = self.turn(id_)
+        for tries in count(1):
+            receipts = [await self.services.journal.receipt(row.action.id) for row in await turn.rows()]
+            if not any(one is not None and one.status == "failed" for one in receipts):
+                break
+            turn = self.turn(f"{id_}:{tries}")
+        return turn
 
     async def _scope(self) -> Scope:
         return await self.services.scope(self.thread.thread)

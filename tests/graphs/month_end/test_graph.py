@@ -1,7 +1,8 @@
-"""The close as a whole: who is asked, what is posted when, what the next run knows, and what bad input leaves behind."""
+"""The close as a whole: who is asked, what is posted when, what the next run knows, what bad input leaves behind."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -24,12 +25,17 @@ from closing import (  # noqa: F401
     books_fixture,
     close_fixture,
 )
+from langchain_core.messages import AIMessage
+from pydantic import ValidationError
 
 from month_end import tools
 from month_end.graph import flow
-from stateward import Effect, Principal, StatewardError, Workflow, call, tool
-from stateward.errors import ConfigurationError, DecisionRefused
+from stateward import Effect, FlowState, Principal, StatewardError, Workflow, call, tool
+from stateward.errors import DecisionRefused
 from stateward.model.memory import Scope
+from stateward.orchestrate.loops import blocking
+from stateward.testing import ScriptedModel, proposes
+from stateward.verify.load import parse_policy
 
 SCOPE = {"tenant": "default", "principal": "close-agent", "purpose": flow.purpose, "subject": f"period:{PERIOD}"}
 
@@ -37,8 +43,6 @@ SCOPE = {"tenant": "default", "principal": "close-agent", "purpose": flow.purpos
 def remembered(close: Close, kind: str) -> dict[str, Any]:
     """What is remembered of a kind, as a step of the close sees it."""
     memory, loop = close.runtime.services.memory, close.runtime.services.loop
-    from stateward.orchestrate.loops import blocking
-
     items = blocking(loop, memory.search(Scope(**SCOPE, thread="close"), prefix=(kind,), query=None, limit=100))
     return {item.key: item.value for item in items}
 
@@ -90,7 +94,11 @@ class TestTheFirstRun:
     def test_only_the_controller_decides_and_never_the_one_who_asked_for_the_work(self, close: Close) -> None:
         close.run()
         asked = close.waiting()[INTEREST]
-        for person in (Principal("ann"), Principal("ann", roles=["controller"]), Principal("close-agent", kind="agent")):
+        for person in (
+            Principal("ann"),
+            Principal("ann", roles=["controller"]),
+            Principal("close-agent", kind="agent"),
+        ):
             with pytest.raises(DecisionRefused):
                 close.runtime.decide(asked, "approve", by=person)
         close.resume()
@@ -195,9 +203,9 @@ BAD_INPUT: dict[str, tuple[Callable[[Books], object], str, list[str]]] = {
         ["amuont", "did you mean amount?"],
     ),
     "impossible amount": (
-        lambda books: replaced(books.bank, "-2312.50", "2.312,50-"),
+        lambda books: replaced(books.bank, "-2312.50", "2312.50-"),
         "bank.csv, line 4",
-        ["2.312", "expected"],
+        ["2312.50-", "a plain number with at most two decimals"],
     ),
     "unbalanced ledger": (
         lambda books: replaced(books.ledger, ",550.00,", ",555.00,"),
@@ -209,9 +217,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Books], object], str, list[str]]] = {
 
 class TestBadInput:
     @pytest.mark.parametrize("kind", BAD_INPUT)
-    def test_it_is_named_leaves_nothing_behind_and_can_be_repaired(
-        self, kind: str, close: Close, books: Books
-    ) -> None:
+    def test_it_is_named_leaves_nothing_behind_and_can_be_repaired(self, kind: str, close: Close, books: Books) -> None:
         spoil, place, said = BAD_INPUT[kind]
         good = {path: path.read_bytes() for path in (books.bank, books.ledger)}
         spoil(books)
@@ -235,8 +241,123 @@ class TestBadInput:
         assert period in str(refusal.value)
         self.assert_nothing(close)
 
+    @pytest.mark.parametrize("missing", ["bank", "ledger"])
+    def test_one_file_without_the_other_is_refused_and_not_made_up(self, missing: str, close: Close) -> None:
+        with pytest.raises(StatewardError, match=f"{missing}: found no file"):
+            close.run(**{missing: ""})
+        close.run()
+        assert set(close.waiting()) == LARGE
+
     def assert_nothing(self, close: Close) -> None:
         for table in ("import", "bank_line", "ledger_line", "journal_entry", "close_pack", "mailing"):
             assert close.rows(f"select * from month_end.{table}") == []
         assert close.runtime.approvals() == []
         assert close.runtime.verify_audit().intact
+
+
+POLICY = """
+policy: scribble
+version: 1
+identities:
+  scribbler: {kind: agent}
+  ledger-reader: {kind: credential, role: month_end_reader}
+  ledger-writer: {kind: credential, role: month_end_writer}
+tools:
+  read: {effect: read, for: [scribbler], identity: ledger-reader}
+  write: {effect: write, for: [scribbler], identity: ledger-writer}
+  bare: {effect: write, for: [scribbler]}
+budget: {steps: 50}
+"""
+INSERT = """
+insert into month_end.journal_entry (entry_id, period, variance, debit_account, credit_account, amount, currency, date,
+                                     reference, memo, key, approved_by)
+values ('X-1', '2026-10', 'x', '1000', '2000', 1, 'USD', '2026-10-01', '', '', 'x', '{}')
+"""
+
+
+def runs_sql(name: str, lent: list[Effect]) -> Any:
+    async def execute(statement: str, effect: Effect) -> dict[str, Any]:
+        """Run a statement."""
+        lent.append(effect)
+        async with effect.transaction() as tx:
+            await tx.connection.execute(statement)
+            tx.settle({})
+        return {}
+
+    execute.__name__ = name
+    return tool(transactional=True)(execute)
+
+
+class TestIdentities:
+    """What a call may do in the books is what its identity may do, for as long as the call lasts."""
+
+    @pytest.fixture(autouse=True)
+    def loaded(self, close: Close) -> None:
+        close.run()
+
+    def scribble(self, close: Close, name: str, statement: str) -> tuple[str, Effect]:
+        """What a tool that runs this statement is told, and what it was lent for it."""
+        lent: list[Effect] = []
+        flow = Workflow("scribble", state=FlowState, policy=parse_policy(POLICY), principal="scribbler")
+        script = [proposes(call(name, statement=statement)), AIMessage("done")]
+        flow.orchestrate(ScriptedModel(script=script), tools=[runs_sql(one, lent) for one in ("read", "write", "bare")])
+        graph = flow.compile(close.runtime)
+        config = close.runtime.thread(
+            f"scribble-{name}-{statement[:20]}",
+            principal=Principal("scribbler", kind="agent"),
+            purpose="scribble",
+            subject="none",
+            requester="ann",
+            graph="scribble",
+        )
+        out = graph.invoke({"messages": [("user", "go")]}, config)
+        return str(out["messages"][-2].text), lent[0]
+
+    def test_the_reader_reads_and_cannot_write(self, close: Close) -> None:
+        assert self.scribble(close, "read", "select * from month_end.journal_entry")[0] == "{}"
+        said, _ = self.scribble(close, "read", INSERT)
+        assert "permission denied for table journal_entry" in said
+        assert "X-1" not in {row["entry_id"] for row in close.posted().values()}
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "update month_end.journal_entry set amount = 1",
+            "delete from month_end.journal_entry",
+            "truncate month_end.journal_entry",
+            "drop table month_end.journal_entry",
+            "alter table month_end.journal_entry disable trigger all",
+            "select * from stateward.action",
+            "create role mine login superuser",
+            "set role month_end_owner",
+        ],
+    )
+    def test_the_writer_adds_and_can_do_nothing_else(self, statement: str, close: Close) -> None:
+        before = close.posted()
+        said, _ = self.scribble(close, "write", statement)
+        assert any(word in said for word in ("permission denied", "must be owner", "does not exist")), said
+        assert close.posted() == before
+
+    def test_the_credential_ends_with_the_call(self, close: Close) -> None:
+        said, lent = self.scribble(close, "write", INSERT)
+        assert said == "{}"
+        assert lent.credential is not None
+        with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+            psycopg.connect(lent.credential.secret)
+        roles = {row["rolname"] for row in close.rows("select rolname from pg_roles")}
+        assert lent.credential.user not in roles
+        assert not [name for name in roles if name.startswith("stateward_call_")]
+        assert lent.credential.secret not in repr(lent)
+
+    def test_nothing_is_posted_outside_a_permitted_call(self, close: Close) -> None:
+        before = close.posted()
+        entry = dict(next(iter(close.waiting().values())).arguments)
+        _, kept = self.scribble(close, "write", "select 1")
+        # What a tool kept from an earlier call opens nothing, and without any the tool does not run.
+        with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+            asyncio.run(tools.post_journal_entry.ainvoke(entry | {"effect": kept}))
+        with pytest.raises(ValidationError, match="effect"):
+            asyncio.run(tools.post_journal_entry.ainvoke(entry))
+        said, _ = self.scribble(close, "bare", INSERT)
+        assert "no identity" in said
+        assert close.posted() == before

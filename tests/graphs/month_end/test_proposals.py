@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from functools import cache
 
 import pytest
 
@@ -16,6 +17,7 @@ from month_end.records import BANK_ACCOUNT, BankLine, LedgerLine, parse_period
 OCTOBER = parse_period("2026-10")
 
 
+@cache
 def sample_reconciliation(seed: int = 7) -> Reconciliation:
     bank_lines, ledger, _ = sample(seed, OCTOBER)
     return reconcile(bank_lines, ledger, OCTOBER)

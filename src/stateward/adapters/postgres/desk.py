@@ -106,7 +106,11 @@ class PostgresDesk:
     async def take_answer(self, thread: str, task: str, round_: int) -> bool:
         """Use up an interrupt's answer."""
         values = {"thread": thread, "task": task, "round": round_}
-        return await self._db.one(_SQL["take_answer"], values) is not None
+        async with self._db.transaction() as connection:
+            taken = await fetch_one(connection, _SQL["take_answer"], values)
+            if taken:
+                await connection.execute(_SQL["forget_answer"], values)
+        return taken is not None
 
     async def _list(
         self,

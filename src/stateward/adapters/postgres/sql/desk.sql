@@ -63,3 +63,9 @@ select approvals from stateward.shown where thread_id = %(thread)s and task = %(
 update stateward.shown set answered_at = clock_timestamp()
  where thread_id = %(thread)s and task = %(task)s and round = %(round)s and answered_at is null
 returning round;
+
+-- name: forget_answer
+-- LangGraph keeps an answer that came without an interrupt's id, and a later run without input would give it to the
+-- next question, in the name of whoever starts that run.
+delete from stateward.checkpoint_writes
+ where thread_id = %(thread)s and task_id = '00000000-0000-0000-0000-000000000000' and channel = '__resume__';

@@ -53,5 +53,14 @@ def _summary(period: str, found: Any, proposed: Any, posted: list[Any], pack: An
         f"Close pack version {pack['version']} is {'new' if pack['new'] else 'unchanged'}: {pack['workbook']}",
     ]
     if sent is not None:
-        lines.append(f"Sent to {', '.join(sent.value['to'])}." if sent.ok else f"Not sent: {sent.text}")
+        lines.append(_sent(sent))
     return "\n".join(lines)
+
+
+def _sent(sent: Any) -> str:
+    if not sent.ok:
+        return f"Not sent: {sent.text}"
+    if "to" in sent.value:
+        return f"Sent to {', '.join(sent.value['to'])}."
+    # The sender was cut off, and a person has looked whether the mail arrived.
+    return f"Sent, as {sent.value['settled_by']} has confirmed."

@@ -21,12 +21,12 @@ import presidio_analyzer  # noqa: F401  the redactor imports it when it first lo
 from langchain.agents import create_agent
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from month_end.books import Books
-from month_end.graph import flow
-from month_end.proposals import Proposal
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from month_end.books import Books
+from month_end.graph import flow
+from month_end.proposals import Proposal
 from stateward import Principal, Runtime, Settings, call
 from stateward.model.approval import Approval, DecisionKind
 from stateward.orchestrate.playbook import PlaybookModel

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from bank import POLICY, Bank, texts
 from langchain_core.messages import AIMessage
 from langgraph.types import Command
 
-from stateward import ActionRefused, PolicyError, Workflow, call
+from bank import POLICY, Bank, texts
+from stateward import ActionRefused, PolicyError, call
 from stateward.testing import proposes
 
 WITHOUT_RENEW = POLICY.replace("  renew: {effect: write, for: [bot], idempotent: true}\n", "")
@@ -39,7 +39,7 @@ def test_the_named_calls_of_the_same_turn_still_run(bank: Bank) -> None:
 def test_a_plain_step_does_not_run_it_either(bank: Bank) -> None:
     said: list[str] = []
 
-    async def renew(state, step):  # noqa: ANN001
+    async def renew(state, step):
         try:
             await step.act("renew", amount=5)
         except ActionRefused as refusal:

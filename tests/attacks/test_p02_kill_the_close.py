@@ -1,4 +1,4 @@
-"""P2: a month-end close that is killed a hundred times posts every entry once and sends one mail.
+"""P2: a month-end close that is killed again and again posts every entry once and sends one mail.
 
 The tables' own unique constraints are taken away first, so that what keeps it to once is the runtime. The same kills
 are made on the same postings through a plain LangChain agent, to see that they bite.
@@ -6,126 +6,30 @@ are made on the same postings through a plain LangChain agent, to see that they 
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import random
-import signal
 import subprocess
 import sys
-import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from decimal import Decimal
+from dataclasses import asdict
 from pathlib import Path
+from random import Random
 from typing import Any
 
-import psycopg
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
-from month_end.books import MIGRATIONS
+from killing import OPEN_EFFECTS, PERIOD, THREAD, WORKER, Close, Closes, Mailbox, Posted, PostOffice, Tally, Zygote
+from killing import kill_until_done as kill_until_done
+
 from month_end.matching import reconcile
 from month_end.proposals import propose
 from month_end.records import parse_period, read_bank_csv, read_ledger_csv
-from psycopg.rows import dict_row
-from small_books import ENTRIES, write_small_books
-
+from small_books import ENTRIES
 from stateward import Runtime, Settings
 from stateward.testing.databases import Databases
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 SEED = 20261031
-CLOSES, KILLS_EACH = 5, 24
-WINDOW_KILLS = 10  # at least so many have to hit a write between its reservation and its settlement
-PERIOD, THREAD = "2026-10", "close-1"
-WORKER = Path(__file__).with_name("close_worker.py")
-
-# The constraint that the posting names stays in name only, and the others go: nothing but the runtime prevents doubles.
-# A posting takes a moment, as it does in a ledger that is not on the same machine.
-WITHOUT_A_NET = """
-alter table month_end.journal_entry
-    drop constraint one_entry_for_a_variance, drop constraint journal_entry_pkey, drop constraint journal_entry_key_key,
-    add constraint one_entry_for_a_variance unique (period, variance, posted_at);
-alter table month_end.mailing drop constraint mailing_pkey, drop constraint mailing_message_id_key;
-create function month_end.linger() returns trigger language plpgsql as $$
-begin
-    perform pg_sleep(0.02);
-    return new;
-end $$;
-create trigger linger before insert on month_end.journal_entry for each row execute function month_end.linger();
-"""
-
-
-@dataclass
-class Mailbox:
-    """A mail server that remembers what it took, and how many are talking to it."""
-
-    talking: int = 0
-    messages: list[str] = field(default_factory=list)
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        head = (envelope.content or b"").split(b"\r\n\r\n")[0].decode()  # type: ignore[union-attr, arg-type]
-        self.messages += [line.split("<")[1].rstrip(">") for line in head.splitlines() if line.startswith("Message-ID")]
-        return "250 taken"
-
-    async def handle_VRFY(self, server: SMTP, session: Session, envelope: Envelope, address: str) -> str:  # noqa: N802
-        # A killed sender's last bytes may still be on their way: answer when nobody else is talking.
-        while self.talking > 1:
-            await asyncio.sleep(0.01)
-        return "250 taken" if address in self.messages else "550 never seen"
-
-
-class CountingSMTP(SMTP):
-    def connection_made(self, transport: Any) -> None:
-        self.event_handler.talking += 1
-        super().connection_made(transport)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.event_handler.talking -= 1
-        super().connection_lost(error)
-
-
-class PostOffice(Controller):
-    def factory(self) -> SMTP:
-        return CountingSMTP(self.handler, hostname="localhost")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Zygote:
-    """A process that has imported everything, and forks a worker for each job."""
-
-    process: subprocess.Popen[str]
-    errors: Path
-
-    def run(self, job: dict[str, Any], *, kill_after: float | None = None) -> int:
-        """Run a worker to its end or to its kill; gives how it ended."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps({**job, "kill_after": kill_after}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, f"the zygote is gone: {self.said()}"
-        return int(line)
-
-    def said(self) -> str:
-        return self.errors.read_text(encoding="utf-8", errors="replace")[-6000:]
-
-
-@dataclass
-class Tally:
-    """What the kills hit."""
-
-    kills: int = 0
-    in_window: int = 0
-    ended_before: int = 0
-    errors: int = 0
-    restarts: int = 0
-    asked: int = 0
-    closes: int = 0
-    where: Counter[str] = field(default_factory=Counter)
+KILLS, CLOSES = 100, 4
+IN_WINDOW_AT_LEAST = 10
+PLAIN_KILLS_AT_MOST = 150
 
 
 @pytest.fixture(scope="module")
@@ -142,32 +46,113 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
 
 
 @pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    box = Mailbox()
-    office = PostOffice(box, hostname="127.0.0.1", port=0)
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+def closes(databases: Databases, zygote: Zygote, mailbox: Mailbox, tmp_path: Path) -> Iterator[Closes]:
+    office = PostOffice(mailbox)
     office.start()
-    box.address = "127.0.0.1:%d" % office.server.sockets[0].getsockname()[1]
-    yield box
+    yield Closes(databases=databases, zygote=zygote, smtp=office.address, folder=tmp_path)
     office.stop()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Close:
-    """One close on a database of its own."""
+def test_a_hundred_kills_post_every_entry_once(closes: Closes, mailbox: Mailbox) -> None:
+    rng, tally = Random(SEED), Tally()
+    wanted, start, work = reference(closes, mailbox)
 
-    url: str
-    zygote: Zygote
-    job: dict[str, Any]
+    while tally.kills < KILLS or tally.closes < CLOSES:
+        with closes.prepared(f"close-{tally.closes}") as close:
+            kill_until_done(close, rng, tally, start=start, work=work)
+            assert_closed_once(close, mailbox, wanted)
+            tally.note_close(close)
 
-    def attempt(self, kill_after: float | None = None) -> int:
-        return self.zygote.run(self.job, kill_after=kill_after)
+    print(f"\n{start=:.2f} s {work=:.2f} s {tally}")
+    assert tally.in_window >= IN_WINDOW_AT_LEAST
+    assert tally.restarted > 0
 
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        with psycopg.connect(self.url, row_factory=dict_row) as connection:
-            return connection.execute(query).fetchall()  # type: ignore[arg-type]
 
-    def number(self, query: str) -> int:
-        return int(next(iter(self.rows(query)[0].values())))
+def test_killed_while_it_makes_its_tables(closes: Closes, mailbox: Mailbox) -> None:
+    rng, tally = Random(SEED), Tally()
+    with closes.unprepared("first-start") as close:
+        for _ in range(12):
+            close.attempt(kill_after=rng.uniform(0.02, 0.6))
+        kill_until_done(close, rng, tally, start=0.4, work=3)
+        assert_closed_once(close, mailbox, planned(close))
 
-    def posted(self) -> Counter[tuple[str, Decimal]]:
-        return Counter((row["variance"], row["amount"]) for row in self.rows("select * from month_end.journal_entry"))
+
+def test_the_same_kills_double_the_postings_of_a_plain_agent(closes: Closes) -> None:
+    rng, tally, doubles = Random(SEED), Tally(), 0
+    with closes.prepared("plain-reference", plain=True) as close:
+        job = {"entries": plain_entries(close)}
+        close.job.update(job)
+        seconds = close.finish()
+        assert sum(close.posted().values()) == ENTRIES
+
+    while not doubles and tally.kills < PLAIN_KILLS_AT_MOST:
+        with closes.prepared(f"plain-{tally.closes}", plain=True, **job) as close:
+            while close.attempt(kill_after=rng.uniform(0, seconds)) != 0:
+                tally.kills += 1
+            tally.closes += 1
+            doubles = sum(close.posted().values()) - ENTRIES
+
+    print(f"\n{doubles} doubled postings after {tally.kills} kills in {tally.closes} runs")
+    assert doubles > 0
+
+
+def reference(closes: Closes, mailbox: Mailbox) -> tuple[Posted, float, float]:
+    """A close that nobody kills: what it posts, and how long starting and working take."""
+    with closes.prepared("reference") as close:
+        whole = close.finish()
+        start = close.finish()  # it is closed: nothing is left to do
+        wanted = close.posted()
+        assert wanted == planned(close)
+        assert_closed_once(close, mailbox, wanted)
+    return wanted, start, whole - start
+
+
+def planned(close: Close) -> Posted:
+    """What the domain code proposes, computed without any runtime."""
+    return Posted((one.key, one.amount) for one in proposals(close))
+
+
+def proposals(close: Close) -> Any:
+    month = parse_period(PERIOD)
+    bank, ledger = (
+        read_bank_csv(close.job["input"]["bank"], month),
+        read_ledger_csv(close.job["input"]["ledger"], month),
+    )
+    return propose(reconcile(bank, ledger, month))
+
+
+def plain_entries(close: Close) -> list[dict[str, Any]]:
+    return [{"period": PERIOD, "proposal": jsonable(asdict(one))} for one in proposals(close)]
+
+
+def jsonable(proposal: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: str(value) if isinstance(value, Decimal) or name == "date" else value for name, value in proposal.items()
+    }
+
+
+def assert_closed_once(close: Close, mailbox: Mailbox, wanted: Posted) -> None:
+    assert close.posted() == wanted
+    assert len(wanted) == sum(wanted.values()) == ENTRIES
+    assert len(mailbox.messages) == 1, mailbox.messages
+    mailbox.messages.clear()
+    assert close.rows("select version from month_end.close_pack") == [{"version": 1}]
+    assert close.number(OPEN_EFFECTS) == 0
+    assert close.number("select count(*) from pg_stat_activity where usename like 'stateward_call_%'") == 0
+    assert (
+        close.number(
+            "select count(*) from (select action_id from stateward.ledger where kind = 'effect.settled'"
+            " group by action_id having count(*) > 1) as twice"
+        )
+        == 0
+    )
+    with Runtime.open(settings=Settings(home=Path(close.job["home"]), database_url=close.url)) as runtime:
+        report = runtime.verify_audit()
+        assert not report.breaks
+        assert report.threads == 1
+        assert runtime.find_thread(THREAD).status == "answered"

@@ -9,9 +9,9 @@ from threading import Barrier, Event
 from typing import Any
 
 import pytest
-from bank import BOSS, Bank, Killed, Started, start, texts
 from pydantic import BaseModel
 
+from bank import BOSS, Bank, Killed, Started, start, texts
 from stateward import Principal, Runtime, Settings, call, tool
 from stateward.errors import ThreadError
 
@@ -303,9 +303,9 @@ async def test_a_cancelled_run_leaves_the_outcome_to_a_person(async_runtime: Any
 
 def _only(bank: Bank, one: Any) -> Any:
     others = [other for other in bank.tools() if other.name != one.name]
-    from bank import POLICY
     from langchain_core.messages import AIMessage
 
+    from bank import POLICY
     from stateward.testing import proposes
 
     said = [proposes(call(one.name, amount=5)), AIMessage("done")]

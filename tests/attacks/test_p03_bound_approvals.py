@@ -9,9 +9,9 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from bank import ANN, BOSS, CHIEF, POLICY, Bank, start, texts
 from langgraph.types import Command
 
+from bank import ANN, BOSS, CHIEF, POLICY, Bank, start, texts
 from stateward import DecisionRefused, Effect, Principal, Runtime, Settings, call, tool
 from stateward.errors import UnknownApproval
 from stateward.model.approval import Decision

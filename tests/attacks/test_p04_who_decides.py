@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bank import BOSS, POLICY, Bank, Started, start
 
+from bank import BOSS, POLICY, Bank, Started, start
 from stateward import DecisionRefused, Principal, call
 
 BIG = [call("pay", amount=500)]
@@ -91,7 +91,7 @@ def test_nobody_is_not_a_principal(id_: str) -> None:
 
 
 def test_each_escalation_of_a_thread_is_a_question_of_its_own(bank: Bank) -> None:
-    async def never(state, step):  # noqa: ANN001
+    async def never(state, step):
         return "it is wrong"
 
     graph = bank.graph(prepare=lambda flow: flow.validate(never))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bank import BOSS, CHIEF, POLICY, Bank, texts
 
+from bank import BOSS, CHIEF, POLICY, Bank, texts
 from stateward import DecisionRefused, call
 
 BIG = [call("pay", amount=500)]
 LIMITED = POLICY.replace(
     "    deny: [{when: args.amount <= 0",
-    "    limit: [{keep: 'history.sum(\"amount\", \"1d\") + args.amount <= 1000', because: the daily limit}]\n"
+    '    limit: [{keep: \'history.sum("amount", "1d") + args.amount <= 1000\', because: the daily limit}]\n'
     "    deny: [{when: args.amount <= 0",
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bank import POLICY, Bank, texts
-
+from langgraph.types import Command
 from stateward import call
 from stateward.testing import proposes
 
@@ -31,8 +31,7 @@ def test_a_denied_action_stays_denied(bank: Bank) -> None:
     turn = run.actions()[0]["turn"]
     kinder = bank.graph(policy=POLICY.replace("version: 1", "version: 2").replace("args.amount <= 0", "false"))
     again = message.model_copy(update={"id": turn})
-    after = kinder.update_state(run.config, {"messages": [again]}, as_node="orchestrate")
-    kinder.invoke(None, after)
+    kinder.invoke(Command(goto="verify", update={"messages": [again]}), run.config)
     assert bank.ran == []
     assert [row["verdict"] for row in run.actions()] == ["deny"]
 

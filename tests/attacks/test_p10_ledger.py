@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from bank import Bank, Killed, start
 
+from bank import Bank, Killed, start
 from stateward import Principal, call
 from stateward.model.ledger import AuditReport
 
@@ -76,14 +76,14 @@ def test_a_deletion_that_closes_the_gap_is_found(bank: Bank) -> None:
 
 
 def test_a_swap_is_found(bank: Bank) -> None:
-    swap = f"""update stateward.ledger l set entry = o.entry, hash = o.hash, prev = o.prev from stateward.ledger o
+    swap = """update stateward.ledger l set entry = o.entry, hash = o.hash, prev = o.prev from stateward.ledger o
                 where l.thread_id = 'thread-1' and o.thread_id = 'thread-1' and l.seq in (2, 3) and o.seq = 5 - l.seq"""
     problems = found(tampered(bank, swap))
     assert {("thread-1", 2, "reordered"), ("thread-1", 3, "reordered")} <= problems
 
 
 def test_an_entry_of_another_thread_is_found(bank: Bank) -> None:
-    move = f"""update stateward.ledger l set entry = o.entry, hash = o.hash from stateward.ledger o
+    move = """update stateward.ledger l set entry = o.entry, hash = o.hash from stateward.ledger o
                 where l.thread_id = 'thread-1' and o.thread_id = 'thread-2' and l.seq = 1 and o.seq = 1"""
     assert ("thread-1", 1, "reordered") in found(tampered(bank, move))
 
@@ -209,7 +209,7 @@ def test_a_crash_inside_a_transaction_leaves_neither_row_nor_entry(bank: Bank) -
 
 
 def test_a_memory_item_and_its_entry_are_one(bank: Bank) -> None:
-    async def keep(state, step):  # noqa: ANN001
+    async def keep(state, step):
         await step.remember("note", "n1", text="paid")
 
     bank.rows(BREAK.replace("{kind}", "memory.written"))

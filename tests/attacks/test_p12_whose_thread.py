@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bank import Bank, start
 from test_p03_bound_approvals import as_server
 
+from bank import Bank, start
 from stateward import Principal, call
 from stateward.errors import ConfigurationError, ThreadError, ThreadMismatch, UnknownThread
 
@@ -44,7 +44,7 @@ def test_a_run_about_another_subject_is_refused(bank: Bank) -> None:
 
 
 def test_the_state_cannot_move_it_to_another_subject(bank: Bank) -> None:
-    async def keep(state, step):  # noqa: ANN001
+    async def keep(state, step):
         await step.remember("note", "n1", text="about whom?")
 
     run = bank.run(prepare=lambda flow: flow.answer(keep))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bank import POLICY, Bank, texts
 
+from bank import POLICY, Bank, texts
 from stateward import call
 from stateward.errors import ThreadError
 

@@ -131,6 +131,7 @@ def commands() -> Iterator[str]:
         yield from (f"{name} {each}".strip() for each in inner)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]

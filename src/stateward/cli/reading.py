@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,12 +182,9 @@ def _next_step(approval: Approval, left: Sequence[Approval]) -> str:
 def _baselines(graphs: set[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for graph in graphs:
-        try:
-            baseline = load_workflow(graph).baseline_minutes
-        except ConfigurationError:
-            continue  # a workflow that is not here states none
-        if baseline is not None:
-            found[graph] = baseline
+        # A workflow that is not here states none.
+        with suppress(ConfigurationError):
+            found |= load_workflow(graph).baselines
     return found
 
 

@@ -179,9 +179,7 @@ def _stopped(session: Session, people: Approvers) -> int:
 def _ended(console: Console, session: Session) -> int:
     entries = session.runtime.timeline(session.thread)
     ended = session.runtime.find_thread(session.thread)
-    baseline = session.loaded.baseline_minutes
-    counts = baseline is not None and is_first(session.runtime, ended)
-    baselines = {session.loaded.name: baseline} if counts else {}
+    baselines = session.loaded.baselines if is_first(session.runtime, ended) else {}
     state = dict(session.snapshot().values)
     console.print()
     for line in session.loaded.cli.describe(state):

@@ -120,10 +120,10 @@ class Loaded:
     cli: CommandLine
 
     @property
-    def baseline_minutes(self) -> float | None:
-        """The manual work that one run replaces, where the workflow states it."""
+    def baselines(self) -> dict[str, float]:
+        """The minutes of manual work that one run replaces, by workflow: nothing where it states none."""
         stated = getattr(self.cli, "baseline_minutes", None)
-        return None if stated is None else float(stated)
+        return {} if stated is None else {self.name: float(stated)}
 
     @property
     def again(self) -> str:

@@ -255,12 +255,13 @@ class Nodes:
     async def _opening(self, services: Services, thread: str, state: Any) -> ThreadFacts:
         found = await services.threads.find(thread)
         person = server_principal("default")
-        requester = found.facts.requester if found else (person.id if person else _local_user(services))
+        # A second person who asks on somebody's thread is not its requester, so `open` refuses them.
+        asking = person.id if person else None
         return ThreadFacts(
             thread=thread,
             tenant=found.facts.tenant if found else "default",
             principal=self.ward.principal,
-            requester=requester,
+            requester=asking or (found.facts.requester if found else _local_user(services)),
             purpose=self.ward.purpose,
             subject=self.parts.subject(state),
             graph=self.ward.name,

@@ -27,6 +27,9 @@ class PostgresThreads:
         async with self._db.transaction() as connection:
             if await fetch_one(connection, _SQL["open_thread"], _values(facts)):
                 await _note_opening(connection, facts)
+            elif await fetch_one(connection, _SQL["pin_version"], _values(facts)):
+                detail: dict[str, Json] = {"graph_version": facts.graph_version}
+                await append(connection, facts.thread, "thread.pinned", actor=facts.principal, detail=detail)
             row = await fetch_one(connection, _SQL["find_thread"], {"thread": facts.thread})
         if row is None:
             raise UnknownThread(facts.thread)

@@ -6,6 +6,12 @@ values (%(thread)s, %(tenant)s, %(principal)s, %(roles)s, %(requester)s, %(purpo
 on conflict (thread_id) do nothing
 returning thread_id;
 
+-- name: pin_version
+-- A thread that was opened where its graph is not loaded takes the version of its first run.
+update stateward.thread set graph_version = %(graph_version)s
+ where thread_id = %(thread)s and graph = %(graph)s and graph_version = '' and %(graph_version)s <> ''
+returning thread_id;
+
 -- name: find_thread
 -- A thread as it was opened.
 select * from stateward.thread where thread_id = %(thread)s;

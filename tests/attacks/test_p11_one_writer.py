@@ -1,0 +1,41 @@
+"""P11: one writer per thread. This release does not promise it yet; what is here says how far it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from bank import Bank, Started
+from langgraph.types import Command
+from test_p03_bound_approvals import APPROVE, as_server, both, stale_config
+
+from stateward import Runtime, Settings, call
+
+BIG, NEXT = [call("pay", amount=500)], [call("renew", amount=7)]
+UNPROMISED = "P11 is not promised yet: a run that forks a thread plans its next turn by itself, and acts on it"
+
+
+def test_one_turn_that_two_runs_reach_acts_once(bank: Bank, settings: Settings) -> None:
+    run = two_workers(bank, settings)
+    assert bank.amounts() == [500]
+    assert len([row for row in run.effects() if row["tool"] == "pay"]) == 1
+
+
+@pytest.mark.xfail(reason=UNPROMISED, strict=True)
+def test_a_stale_tab_does_not_act_on_the_turn_after(bank: Bank) -> None:
+    run = bank.run(BIG, NEXT)
+    stale = stale_config(run)
+    run.graph.invoke(Command(resume=APPROVE), as_server(run.config))
+    run.graph.invoke(Command(resume=APPROVE), stale)
+    assert bank.amounts("renew") == [7]
+
+
+def two_workers(bank: Bank, settings: Settings) -> Started:
+    """Both resume one decision at the same moment."""
+    run = bank.run(BIG, NEXT)
+    run.decide("approve")
+    with Runtime.open(settings=settings) as second:
+        other: Any = bank.graph(BIG, NEXT, runtime=second)
+        both(lambda: bank.runtime.resume(run.graph, run.thread), lambda: second.resume(other, run.thread))
+    run.resume()
+    return run

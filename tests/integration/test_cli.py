@@ -1,0 +1,334 @@
+"""The command line as a user meets it: real processes, one embedded server, a tiny workflow in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+COMMAND = [sys.executable, "-m", "stateward.cli.app"]
+PATIENCE = 120
+POLICY = """\
+policy: pay-demo
+version: 1
+identities: {bot: {kind: agent}, boss: {kind: person}, ana: {kind: person, role: lead}}
+tools:
+  look: {effect: read, for: [bot]}
+  pay:
+    effect: write
+    for: [bot]
+    deny: [{when: args.amount <= 0, because: a payment is positive}]
+    ask: [{when: args.amount > 100, by: [boss, lead], not: [requester], within: 2d, because: it is above 100}]
+memory: {kinds: {note: {purpose: [pay-demo], keep: 10d}}}
+"""
+GRAPH = '''
+import asyncio, os
+from pathlib import Path
+from typing import Any
+from stateward import FlowState, Workflow, call, tool
+from stateward.cli.workflows import Option, Start
+from stateward.errors import ToolInputError
+
+@tool
+async def look(what: str) -> dict[str, Any]:
+    """Look."""
+    Path("looking").touch()
+    await asyncio.sleep(float(os.environ.get("LOOK_SECONDS", "0")))
+    return {"seen": what}
+
+@tool
+async def pay(amount: float, to: str) -> dict[str, Any]:
+    """Pay."""
+    with Path("paid").open("a") as file:
+        file.write(f"{to} {amount}\\n")
+    return {"paid": amount}
+
+def plan(request):
+    yield call("look", what=request)
+    done = yield [call("pay", amount=5, to="a"), call("pay", amount=500, to="b"), call("pay", amount=-1, to="c")]
+    return " | ".join(one.text for one in done)
+
+class State(FlowState):
+    period: str
+    note: str
+
+flow = Workflow("mini", state=State, policy=Path(__file__).parent / "policy.yaml", principal="bot",
+                subject=lambda state: f"period:{state['period']}")
+flow.orchestrate(plan, tools=[look, pay])
+
+class CommandLine:
+    baseline_minutes = 30.0
+    options = (Option(name="period", help="The month.", required=True), Option(name="note", help="Any.", default=""))
+
+    def prepare(self, options):
+        if len(options["period"]) != 7:
+            raise ToolInputError(f"--period {options['period']!r}: expected YYYY-MM, such as 2026-10")
+        state = {**options, "messages": [("user", f"close {options['period']}")]}
+        return Start(thread=f"mini-{options['period']}", input=state, subject=f"period:{options['period']}")
+
+    def demo(self, directory):
+        (directory / "sample.csv").write_text("x\\n")
+        return {"period": "2026-01"}
+
+    def describe(self, state):
+        return [f"Result for {state['period']}: {state['messages'][-1].text}"]
+
+cli = CommandLine()
+'''
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A folder with a workflow, and the command in it."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def __call__(self, *args: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*COMMAND, *args],
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == code, f"{args} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *args: str, code: int = 0) -> Any:
+        return json.loads(self(*args, "--json", code=code).stdout)
+
+    def start(self, *args: str, **environment: str) -> subprocess.Popen[str]:
+        (self.folder / "looking").unlink(missing_ok=True)
+        return subprocess.Popen(
+            [*COMMAND, *args],
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def paid(self) -> list[str]:
+        file = self.folder / "paid"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def wait_for_look(self) -> None:
+        until = time.monotonic() + PATIENCE
+        while not (self.folder / "looking").exists():
+            assert time.monotonic() < until, "the run never came to the slow tool"
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    # A short path of its own: a socket's path must not be longer than about 100 characters.
+    home = Path(tempfile.mkdtemp(prefix="sw"))
+    yield home
+    environment = _environment(home)
+    subprocess.run([*COMMAND, "stop", "--force"], env=environment, check=False, timeout=PATIENCE, capture_output=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def shell(home: Path, tmp_path: Path) -> Shell:
+    folder = tmp_path / "graphs" / "mini"
+    folder.mkdir(parents=True)
+    (folder / "policy.yaml").write_text(POLICY)
+    (folder / "graph.py").write_text(GRAPH)
+    return Shell(tmp_path, _environment(home))
+
+
+def _environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("STATEWARD_", "PG"))}
+    for name in ("DATABASE_URL", "PYTHONDONTWRITEBYTECODE"):
+        kept.pop(name, None)
+    # Compiled once for all of the many processes here, and nothing is written beside the sources.
+    kept["PYTHONPYCACHEPREFIX"] = str(home / "pyc")
+    return kept | {"STATEWARD_HOME": str(home), "LOGNAME": "ann", "NO_COLOR": "1", "COLUMNS": "120"}
+
+
+def test_a_run_stops_is_decided_by_hand_and_goes_on(shell: Shell) -> None:
+    stopped = shell("run", "mini", "--period", "2026-10", code=3).stdout
+    assert "it is above 100" in stopped
+    assert "stateward resume mini-2026-10.1" in stopped
+    assert shell.paid() == ["a 5.0"]
+
+    [question] = shell.json("inbox", "--thread", "mini-2026-10.1")["approvals"]
+    id_ = question["id"]
+    assert (question["tool"], question["arguments"], question["requester"]) == (
+        "pay",
+        {"amount": 500.0, "to": "b"},
+        "ann",
+    )
+    assert id_ in shell("show", id_).stdout
+    assert shell.json("show", id_)["digest"] == question["digest"]
+
+    assert "may not decide" in shell("decide", id_, "approve", "--as", "ann", code=1).stderr
+    assert "did you mean 'amount'" in shell("decide", id_, "edit", "--as", "boss", "--set", "amont=1", code=2).stderr
+    shell("decide", id_, "edit", "--as", "boss", "--set", "amount=250.00")
+    [edited] = shell.json("inbox", "--thread", "mini-2026-10.1")["approvals"]
+    assert edited["arguments"]["amount"] == 250.0
+    assert shell.json("decide", edited["id"], "approve", "--as", "ana")["status"] == "approved"
+    assert "approved already" in shell("decide", edited["id"], "approve", "--as", "boss", code=1).stderr
+
+    done = shell("resume", "mini-2026-10.1").stdout
+    assert 'Result for 2026-10: {"paid": 5.0} | {"paid": 250.0} | denied: a payment is positive' in done
+    assert shell.paid() == ["a 5.0", "b 250.0"]
+    assert "nothing is left to do" in shell("resume", "mini-2026-10.1").stdout
+    assert shell.paid() == ["a 5.0", "b 250.0"]
+    _look_back(shell)
+
+
+def _look_back(shell: Shell) -> None:
+    assert "approved pay" in shell("timeline", "mini-2026-10.1").stdout
+    entries = shell.json("timeline", "mini-2026-10.1")["entries"]
+    assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert (entries[0]["kind"], entries[-1]["kind"]) == ("thread.opened", "thread.answered")
+    found = shell.json("metrics", "mini-2026-10.1")
+    assert (found["completed"], found["asked"], found["writes"], found["refused_decisions"]) == (1, 2, 2, 2)
+    assert found["saved_minutes"] > 0
+    assert "mini-2026-10.1" in [one["thread"] for one in shell.json("threads")["threads"]]
+
+    report = shell.json("audit", "verify", "--thread", "mini-2026-10.1")
+    assert (report["intact"], report["entries"]) == (True, len(entries))
+    export = shell.folder / "export.jsonl"
+    export.write_text(shell("audit", "export", "--thread", "mini-2026-10.1").stdout)
+    assert shell.json("audit", "verify", "--file", str(export))["entries"] == len(entries)
+    export.write_text(export.read_text().replace('\\"actor\\": \\"ana\\"', '\\"actor\\": \\"eve\\"'))
+    assert not shell.json("audit", "verify", "--file", str(export), code=1)["intact"]
+
+    health = shell.json("doctor")
+    assert health["healthy"], health
+    assert {check["name"] for check in health["checks"]} >= {"versions", "postgres", "schema", "audit", "personal data"}
+
+
+def test_bad_input_writes_nothing(shell: Shell) -> None:
+    before = shell.json("threads")
+    assert "--period '2026' expected" in shell("run", "mini", "--period", "2026", code=2).stderr.replace(":", "")
+    assert "did you mean '--period'" in shell("run", "mini", "--perod", "2026-10", code=2).stderr
+    assert "is not known" in shell("timeline", "nothing", code=2).stderr
+    assert "is not known" in shell("show", "A-NOTHING", code=2).stderr
+    assert shell.json("threads") == before
+
+
+def test_the_same_run_again_goes_on_and_other_input_is_refused(shell: Shell) -> None:
+    shell("run", "mini", "--period", "2026-11", code=3)
+    again = shell("run", "mini", "--period", "2026-11", code=3).stdout
+    assert "mini-2026-11.1 is not finished and goes on" in again
+    refused = shell("run", "mini", "--period", "2026-11", "--note", "other", code=2).stderr
+    assert "note was '', is 'other' now" in refused
+    assert shell.paid() == ["a 5.0"]
+    finished = shell("run", "mini", "--period", "2026-11", "--approve-as", "boss").stdout
+    assert "approved by boss" in finished
+    assert "mini-2026-11.2 starts" in shell("run", "mini", "--period", "2026-11", code=3).stdout
+
+
+def test_a_requester_cannot_play_the_approver(shell: Shell) -> None:
+    args = ("--period", "2026-12", "--requester", "boss", "--approve-as", "boss")
+    assert "excluded" in shell("run", "mini", *args, code=3).stdout
+    assert shell.paid() == ["a 5.0"]
+
+
+def test_a_killed_run_goes_on_with_the_same_command(shell: Shell) -> None:
+    killed = shell.start("run", "mini", "--period", "2027-01", LOOK_SECONDS="60")
+    shell.wait_for_look()
+    killed.kill()
+    killed.communicate()
+    done = shell("run", "mini", "--period", "2027-01", "--approve-as", "boss").stdout
+    assert "mini-2027-01.1 is not finished and goes on" in done
+    assert shell.paid() == ["a 5.0", "b 500.0"]
+
+
+def test_an_interrupt_says_how_to_go_on(shell: Shell) -> None:
+    run = shell.start("run", "mini", "--period", "2027-02", LOOK_SECONDS="1")
+    shell.wait_for_look()
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 130
+    assert "stateward resume mini-2027-02.1" in said
+    assert "Traceback" not in said
+    shell("resume", "mini-2027-02.1", "--approve-as", "boss")
+
+
+def test_the_demo_runs_and_ends_with_what_happened(shell: Shell) -> None:
+    done = shell("demo", "mini", "--approve-as", "boss", "--out", "sample").stdout
+    assert (shell.folder / "sample" / "sample.csv").exists()
+    for part in ("retrieve", "orchestrate", "verify", "act", "What happened", "How it went", "approved pay"):
+        assert part in done
+
+
+def test_on_a_terminal_it_asks(shell: Shell) -> None:
+    with Terminal(shell, "run", "mini", "--period", "2027-03") as terminal:
+        terminal.answer("later?", "edit")
+        terminal.answer("amount [500.0]:", "300")
+        terminal.answer("to [b]:", "")
+        terminal.answer("decide as [boss]:", "ann")
+        terminal.answer("later?", "reject")
+        terminal.answer("why:", "not now")
+        terminal.answer("decide as [boss]:", "")
+        said = terminal.rest()
+    assert "refused: " in said
+    assert "rejected by boss" in said
+    assert shell.paid() == ["a 5.0"]
+
+
+class Terminal:
+    """A run on a pseudo-terminal, answered as a person would."""
+
+    def __init__(self, shell: Shell, *args: str) -> None:
+        self._shell, self._args = shell, args
+        self._said, self._seen = "", 0
+
+    def __enter__(self) -> Terminal:
+        self._pid, self._fd = pty.fork()
+        if self._pid == 0:
+            os.chdir(self._shell.folder)
+            os.execve(sys.executable, [*COMMAND, *self._args], self._shell.environment | {"TERM": "dumb"})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+        os.waitpid(self._pid, 0)
+
+    def answer(self, prompt: str, text: str) -> None:
+        until = time.monotonic() + PATIENCE
+        while prompt not in self._said[self._seen :]:
+            assert time.monotonic() < until, f"never asked {prompt!r}:\n{self._said}"
+            assert self._read(), f"ended before it asked {prompt!r}:\n{self._said}"
+        self._seen = self._said.index(prompt, self._seen) + len(prompt)
+        os.write(self._fd, f"{text}\n".encode())
+
+    def rest(self) -> str:
+        while self._read():
+            pass
+        return self._said
+
+    def _read(self) -> bool:
+        ready, _, _ = select.select([self._fd], [], [], PATIENCE)
+        try:
+            text = os.read(self._fd, 65536).decode(errors="replace") if ready else ""
+        except OSError:  # the other end was closed
+            return False
+        self._said += text
+        return bool(text)

@@ -1,0 +1,352 @@
+"""The Postgres adapter: its statements, its migrations, and the logins that it lends to tools."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from bank import BOOKS, Bank
+from psycopg.rows import dict_row
+
+import stateward
+from stateward import AsyncRuntime, Effect, Principal, Settings, call
+from stateward.adapters.postgres import statements as statements_module
+from stateward.adapters.postgres.credentials import PostgresCredentials
+from stateward.adapters.postgres.database import Database
+from stateward.adapters.postgres.statements import Statements, migrations
+from stateward.errors import ConfigurationError, DatabaseError
+from stateward.model.effect import Credential
+from stateward.model.verdict import Permit
+from stateward.testing.databases import Databases
+
+SQL = Path(statements_module.__file__).parent / "sql"
+NAMED = [(path.stem, name) for path in sorted(SQL.glob("*.sql")) for name in Statements(path.stem).names()]
+ACTION, OTHER = "a" * 32, "b" * 32
+
+
+@pytest.fixture(scope="module")
+def shared(databases: Databases) -> Iterator[str]:
+    """One migrated database for the tests that only look."""
+    with databases.fresh() as url:
+        yield url
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED, ids=[f"{file}.{name}" for file, name in NAMED])
+def test_every_statement_fits_the_schema(shared: str, file: str, name: str) -> None:
+    text = Statements(file)[name].decode()
+    numbers: dict[str, int] = {}
+
+    def numbered(match: re.Match[str]) -> str:
+        return f"${numbers.setdefault(match[1], len(numbers) + 1)}"
+
+    text = re.sub(r"%\((\w+)\)s", numbered, text).replace("%%", "%")
+    with psycopg.connect(shared, autocommit=True) as connection:
+        if text.startswith("create"):
+            connection.execute(f"explain {text}") if text.startswith("create table as") else connection.execute(text)
+        else:
+            connection.execute(f"prepare checked as {text}")
+
+
+def test_every_statement_has_a_sentence(shared: str) -> None:
+    for path in SQL.glob("*.sql"):
+        for part in path.read_text().split("-- name: ")[1:]:
+            assert part.splitlines()[1].startswith("-- "), part.splitlines()[0]
+
+
+def test_python_holds_no_statement_that_is_not_there() -> None:
+    used = set()
+    for path in SQL.parent.glob("*.py"):
+        used |= set(re.findall(r"_(?:SQL|JOURNAL|ACTIONS|THREADS)\[\"(\w+)\"\]", path.read_text()))
+    named = {name for _, name in NAMED}
+    assert used <= named
+    assert named <= used, f"nobody uses {sorted(named - used)}"
+
+
+def schema(url: str) -> list[Any]:
+    query = """select table_name, column_name, data_type, is_nullable, column_default, generation_expression
+                 from information_schema.columns where table_schema = 'stateward' order by 1, 2"""
+    with psycopg.connect(url) as connection:
+        return connection.execute(query).fetchall()
+
+
+async def test_many_who_migrate_at_once_migrate_once(databases: Databases, shared: str, tmp_path: Path) -> None:
+    with databases.empty() as url:
+        settings = Settings(home=tmp_path, database_url=url, pool_size=2)
+
+        async def connect() -> None:
+            async with AsyncRuntime.connect(settings=settings, migrations=[("books", BOOKS)]):
+                pass
+
+        await asyncio.gather(*(connect() for _ in range(6)))
+        assert schema(url) == schema(shared)
+        with psycopg.connect(url) as connection:
+            done = [row[0] for row in connection.execute("select name from stateward.migration order by applied_at")]
+    assert done == [*(name for name, _ in migrations()), "books"]
+
+
+MIGRATE = """
+import asyncio, sys
+from stateward.adapters.postgres.database import Database
+async def main():
+    database = Database(sys.argv[1])
+    await database.migrate()
+asyncio.run(main())
+"""
+
+
+def test_processes_that_migrate_at_once_migrate_once(databases: Databases, shared: str) -> None:
+    with databases.empty() as url:
+        command = [sys.executable, "-W", "error", "-c", MIGRATE, url]
+        started = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(6)]
+        said = [process.communicate(timeout=60)[1].decode() for process in started]
+        assert said == [""] * 6
+        ours = [row for row in schema(shared) if not row[0].startswith(("checkpoint", "store"))]
+        assert schema(url) == ours
+
+
+async def test_a_workflows_own_migrations_run_once(async_runtime: AsyncRuntime) -> None:
+    counted = "create table if not exists public.counted (n int); insert into public.counted values (1);"
+    for _ in range(3):
+        await async_runtime.apply([("counted", counted)])
+    with psycopg.connect(async_runtime.settings.database_url) as connection:
+        assert connection.execute("select count(*) from public.counted").fetchone() == (1,)
+
+
+async def test_a_migration_whose_text_has_changed_is_refused(async_runtime: AsyncRuntime) -> None:
+    await async_runtime.apply([("mine", "create table public.mine (n int)")])
+    with pytest.raises(DatabaseError, match="migration mine has run with another text"):
+        await async_runtime.apply([("mine", "create table public.mine (n bigint)")])
+
+
+async def test_a_migration_that_fails_leaves_nothing_and_can_be_mended(async_runtime: AsyncRuntime) -> None:
+    with pytest.raises(psycopg.Error):
+        await async_runtime.apply([("half", "create table public.half (n int); select 1 / 0;")])
+    await async_runtime.apply([("half", "create table public.half (n int)")])
+
+
+async def test_a_percent_sign_in_a_migration_is_a_percent_sign(async_runtime: AsyncRuntime) -> None:
+    await async_runtime.apply([("percent", "create table public.p as select '100%s {}' as text")])
+    with psycopg.connect(async_runtime.settings.database_url) as connection:
+        assert connection.execute("select text from public.p").fetchone() == ("100%s {}",)
+
+
+async def test_an_address_where_nobody_answers_is_said_so(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, database_url="postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(DatabaseError, match="Check DATABASE_URL"):
+        async with AsyncRuntime.connect(settings=settings):
+            pass
+
+
+# A login that was lent for one call.
+
+
+@asynccontextmanager
+async def lent(runtime: AsyncRuntime, *, action: str = ACTION) -> AsyncIterator[tuple[Any, Credential]]:
+    """A connection as the login of an effect that is running."""
+    await runtime.apply([("books", BOOKS)])
+    if await runtime.services.threads.find("t") is None:
+        await runtime.thread("t", principal=Principal("bot", kind="agent"), purpose="bank", subject="s")
+        await runtime.database.one(EFFECTS.encode())
+    permit = Permit(action=action, thread="t", call="c", tool="post", arguments={}, effect="write", identity="writer")
+    credentials = PostgresCredentials(runtime.database)
+    async with credentials.lend(permit, role="bank_writer", attempt=1) as credential:
+        async with await psycopg.AsyncConnection.connect(
+            credential.secret, row_factory=dict_row, autocommit=True
+        ) as connection:
+            yield connection, credential
+
+
+EFFECTS = f"""
+with a as (
+    insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, tool, tool_digest, arguments,
+        arguments_digest, effect, idempotent, policy, policy_digest, verdict, reasons, status)
+    select id, 't', 'default', 'turn', 0, id, 'post', '', '{{}}', '', 'write', false, 'bank@1', '', 'allow', '[]', 'consumed'
+      from unnest(array['{ACTION}', '{OTHER}']) as id
+    returning action_id, arguments)
+insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker, arguments)
+select action_id, 't', 'default', 'post', 'sw-' || action_id, 'reserved', 1, arguments from a
+"""
+
+REFUSED = [
+    "select * from stateward.thread",
+    "select * from stateward.ledger",
+    "select * from stateward.action",
+    "select * from stateward.effect",
+    "select * from stateward.approval",
+    "select * from stateward.memory",
+    "select * from stateward.checkpoints",
+    "update stateward.effect set status = 'settled'",
+    "update stateward.approval set status = 'approved'",
+    "insert into stateward.signature (approval_id, principal, roles, verified_by, decision) "
+    "values ('a', 'boss', '{}', 'x', 'approve')",
+    "delete from stateward.ledger",
+    "truncate stateward.ledger",
+    "select stateward.append('t', 'approval.approved', 'boss', null, null, '{}')",
+    "select stateward.mint('stateward_call_x', 'bank_writer', 'md5x', 60)",
+    "select stateward.unmint('stateward_call_x')",
+    "select stateward.sweep_roles()",
+    f"select * from stateward.reserve('{OTHER}', '', 1, 'x')",
+    f"select stateward.restart_effect('{OTHER}', 1, 1, 'x')",
+    f"select stateward.move_effect('{OTHER}', 1, 'settled', '{{}}', '', 'x')",
+    "set role postgres",
+    "set session authorization postgres",
+    "create role more login",
+    "grant pg_read_all_data to current_user",
+    "create table books.mine (n int)",
+    "create table public.mine (n int)",
+    "create table stateward.mine (n int)",
+    "select * from books.entry",
+    "delete from books.entry",
+    "copy (select 1) to program 'true'",
+    "alter table stateward.ledger disable trigger all",
+]
+
+
+@pytest.mark.parametrize("statement", REFUSED)
+async def test_a_lent_login_may_do_nothing_else(async_runtime: AsyncRuntime, statement: str) -> None:
+    async with lent(async_runtime) as (connection, _):
+        with pytest.raises(psycopg.Error) as refused:
+            await connection.execute(statement)
+    assert refused.value.sqlstate in ("42501", "28000", "0LP01", "SW003"), refused.value
+
+
+async def test_a_lent_login_does_what_its_group_may_and_settles_its_own_effect(async_runtime: AsyncRuntime) -> None:
+    async with lent(async_runtime) as (connection, _):
+        await connection.execute("insert into books.entry values ('k', 1, 5)")
+        await connection.execute("select stateward.settle_here('{}')")
+    rows = await async_runtime.database.all(b"select action_id, status from stateward.effect order by 1")
+    assert [(row["action_id"], row["status"]) for row in rows] == [(ACTION, "settled"), (OTHER, "reserved")]
+
+
+async def test_it_settles_once(async_runtime: AsyncRuntime) -> None:
+    async with lent(async_runtime) as (connection, _):
+        await connection.execute("select stateward.settle_here('{}')")
+        with pytest.raises(psycopg.Error, match="no longer owns its effect"):
+            await connection.execute("select stateward.settle_here('{}')")
+
+
+async def test_an_older_attempt_does_not_settle(async_runtime: AsyncRuntime) -> None:
+    async with lent(async_runtime) as (connection, _):
+        await async_runtime.database.all(b"update stateward.effect set attempt = 2 returning 1")
+        with pytest.raises(psycopg.Error, match="no longer owns its effect"):
+            await connection.execute("select stateward.settle_here('{}')")
+
+
+async def test_nobody_else_settles(async_runtime: AsyncRuntime) -> None:
+    with pytest.raises(psycopg.Error, match="only a role of one call"):
+        await async_runtime.database.one(b"select stateward.settle_here('{}')")
+
+
+async def test_its_own_tables_cannot_be_put_in_place_of_ours(async_runtime: AsyncRuntime) -> None:
+    async with lent(async_runtime) as (connection, _):
+        await connection.execute("create temp table effect (action_id text, attempt int, status text)")
+        await connection.execute("set search_path = pg_temp, public")
+        await connection.execute("select stateward.settle_here('{}')")
+    row = await async_runtime.database.one(f"select status from stateward.effect where action_id = '{ACTION}'".encode())
+    assert row == {"status": "settled"}
+
+
+async def roles(runtime: AsyncRuntime) -> list[str]:
+    """The logins of calls that there are, of this test's actions."""
+    query = f"select rolname from pg_roles where rolname ~ '^stateward_call_({ACTION}|{OTHER})' order by 1"
+    return [row["rolname"] for row in await runtime.database.all(query.encode())]
+
+
+async def test_it_is_gone_after_the_call(async_runtime: AsyncRuntime) -> None:
+    async with lent(async_runtime) as (_, credential):
+        assert await roles(async_runtime) == [credential.user]
+    assert await roles(async_runtime) == []
+
+
+async def test_what_a_crash_left_behind_is_swept_once_it_has_expired(async_runtime: AsyncRuntime) -> None:
+    left = f"stateward_call_{OTHER}_1_abcdef"
+    mint = f"select stateward.mint('{left}', 'bank_writer', 'x', "
+    await async_runtime.apply([("books", BOOKS)])
+    await async_runtime.database.one(f"{mint} 3600)".encode())
+    await PostgresCredentials(async_runtime.database).sweep()
+    assert await roles(async_runtime) == [left]
+    await async_runtime.database.one(f"select 1 from (select set_config('x.y', '1', false)) as s".encode())
+    async with async_runtime.database.pool.connection() as connection:
+        await connection.execute(f"alter role {left} valid until '2020-01-01'".encode())
+    async with AsyncRuntime.connect(settings=async_runtime.settings):
+        assert await roles(async_runtime) == []
+
+
+@pytest.mark.parametrize("role", ["postgres", "nobody_at_all", "pg_read_all_data", "pg_write_all_data", "night_shift"])
+async def test_only_a_plain_group_is_lent(async_runtime: AsyncRuntime, role: str) -> None:
+    await async_runtime.apply([("night", NIGHT_SHIFT)])
+    permit = Permit(action=ACTION, thread="t", call="c", tool="post", arguments={}, effect="write", identity="writer")
+    with pytest.raises(ConfigurationError, match="does not exist, or is not a plain group role"):
+        async with PostgresCredentials(async_runtime.database).lend(permit, role=role, attempt=1):
+            pass
+
+
+NIGHT_SHIFT = """
+do $$ begin
+    create role night_shift nologin createrole;
+exception when duplicate_object or unique_violation then null;
+end $$;
+"""
+
+
+def test_the_secret_is_in_no_repr() -> None:
+    credential = Credential(identity="writer", user="u", secret="hunter2")
+    effect = Effect(action="a", thread="t", key="k", credential=credential, opens=lambda: None)  # type: ignore[arg-type, return-value]
+    assert "hunter2" not in f"{credential!r} {credential} {effect!r} {[effect]} {credential.__str__()}"
+
+
+def test_the_secret_is_in_no_table_no_activity_and_no_state(bank: Bank) -> None:
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(str(bank.rows("select * from pg_stat_activity")) + str(bank.rows("select * from pg_authid")))
+
+    secrets: list[str] = []
+    lend = PostgresCredentials.lend
+
+    @asynccontextmanager
+    async def watched(self: Any, permit: Permit, *, role: str, attempt: int) -> AsyncIterator[Credential]:
+        async with lend(self, permit, role=role, attempt=attempt) as credential:
+            secrets.append(psycopg.conninfo.conninfo_to_dict(credential.secret)["password"])  # type: ignore[arg-type]
+            yield credential
+
+    bank.during = look
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PostgresCredentials, "lend", watched)
+        bank.run([call("post", amount=5)])
+    (secret,) = secrets
+    kept = [str(bank.rows(f"select t::text from {table} t")) for table in tables(bank)]
+    for text in [*seen, *kept]:
+        assert secret not in text
+
+
+def tables(bank: Bank) -> list[str]:
+    query = "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname in ('stateward', 'books')"
+    return [row["name"] for row in bank.rows(query)]
+
+
+async def test_a_user_who_may_not_create_roles_is_told_so(async_runtime: AsyncRuntime, databases: Databases) -> None:
+    about = await async_runtime.database.about()
+    assert about["may_create_roles"] is True
+    plain = "do $$ begin create role plain_user login; exception when duplicate_object then null; end $$"
+    async with async_runtime.database.pool.connection() as connection:
+        await connection.execute(plain.encode())
+    url = psycopg.conninfo.make_conninfo(async_runtime.settings.database_url, user="plain_user")
+    database = Database(url)
+    await database.open()
+    try:
+        assert (await database.about())["may_create_roles"] is False
+    finally:
+        await database.close()
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert stateward.__version__

@@ -173,8 +173,8 @@ class Books:
                 await copy.write_row((import_id, position, *astuple(line)))
 
 
-def posted_entry(row: Row) -> PostedEntry:
-    """A posted row as the close pack shows it."""
+def posted_entry(row: Row, *, reason: str) -> PostedEntry:
+    """A posted row as the close pack shows it, with why it was proposed."""
     proposal = Proposal(
         key=row["variance"],
         debit_account=row["debit_account"],
@@ -184,7 +184,7 @@ def posted_entry(row: Row) -> PostedEntry:
         date=row["date"],
         reference=row["reference"],
         memo=row["memo"],
-        reason="",
+        reason=reason,
     )
     approvers = ", ".join(row["approved_by"])
     return PostedEntry(

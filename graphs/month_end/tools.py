@@ -242,11 +242,12 @@ async def _pack_data(books: Books, period: str) -> ClosePack:
     found = await _reconciliation(books, period)
     posted, rejected = await books.posted(period), await _rejections()
     proposals = propose(found)
+    reasons = {one.key: one.reason for one in proposals}
     return ClosePack(
         company=COMPANY,
         version=0,
         reconciliation=found,
-        posted=tuple(posted_entry(row) for row in posted.values()),
+        posted=tuple(posted_entry(row, reason=reasons.get(key, "")) for key, row in posted.items()),
         rejected=tuple(_rejected(one, rejected[one.key]) for one in proposals if one.key in rejected),
         open_items=open_items(found),
     )

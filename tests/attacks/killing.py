@@ -216,10 +216,12 @@ def kill_until_done(close: Close, rng: Random, tally: Tally, *, start: float, wo
         start: About how many seconds a worker needs before it works.
         work: About how many seconds a whole close takes after that.
     """
-    for _ in range(200):
-        # Every seventh is killed while it starts; the others get a sixth of the work done at most.
-        delay = rng.uniform(0, start) if rng.random() < 1 / 7 else start + rng.uniform(-0.2 * start, work / 6)
-        ended = close.attempt(kill_after=delay)
+    for attempt in range(200):
+        # Every seventh is killed while it starts; the others get a sixth of the work done at most, and slowly more, as
+        # the machine may have become slower since it was measured.
+        worked = rng.uniform(-0.2 * start, work / 6) * (1 + attempt / 12)
+        delay = rng.uniform(0, start) if rng.random() < 1 / 7 else start + worked
+        ended = close.attempt(kill_after=max(delay, 0))
         if ended == 0:
             return
         assert ended == -signal.SIGKILL, close.zygote.said()

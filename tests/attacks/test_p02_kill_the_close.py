@@ -131,9 +131,7 @@ def plain_entries(close: Close) -> list[dict[str, Any]]:
 
 
 def jsonable(proposal: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: str(value) if isinstance(value, Decimal) or name == "date" else value for name, value in proposal.items()
-    }
+    return {name: value if isinstance(value, str) else str(value) for name, value in proposal.items()}
 
 
 def assert_closed_once(close: Close, mailbox: Mailbox, wanted: Posted) -> None:

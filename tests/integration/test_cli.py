@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
+
+from stateward.cli.app import app
 
 pytestmark = pytest.mark.slow
 
@@ -99,11 +103,19 @@ class Shell:
     folder: Path
     environment: dict[str, str]
 
-    def __call__(self, *args: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *args: str, code: int = 0) -> Result:
+        """A command within this process, which spares the start of another one."""
+        with contextlib.chdir(self.folder), _own_imports():
+            done = CliRunner(env=self.environment | {"DATABASE_URL": None}).invoke(app, [*args])
+        assert done.exit_code == code, f"{args} ended with {done.exit_code}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def process(self, *args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """A command as a process of its own."""
         done = subprocess.run(
             [*COMMAND, *args],
             cwd=self.folder,
-            env=self.environment | environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -140,13 +152,28 @@ class Shell:
             time.sleep(0.02)
 
 
+@contextlib.contextmanager
+def _own_imports() -> Iterator[None]:
+    # Each test has a workflow of the same name in a folder of its own.
+    path = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in [name for name in sys.modules if name.partition(".")[0] == "mini"]:
+            del sys.modules[name]
+
+
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     # A short path of its own: a socket's path must not be longer than about 100 characters.
     home = Path(tempfile.mkdtemp(prefix="sw"))
     yield home
-    environment = _environment(home)
-    subprocess.run([*COMMAND, "stop", "--force"], env=environment, check=False, timeout=PATIENCE, capture_output=True)
+    stop = [*COMMAND, "stop"]
+    stopped = subprocess.run(
+        stop, env=_environment(home), check=False, timeout=PATIENCE, capture_output=True, text=True
+    )
+    assert (stopped.stdout, stopped.returncode) == ("stopped\n", 0)
     shutil.rmtree(home, ignore_errors=True)
 
 
@@ -169,12 +196,13 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def test_a_run_stops_is_decided_by_hand_and_goes_on(shell: Shell) -> None:
-    stopped = shell("run", "mini", "--period", "2026-10", code=3).stdout
+    stopped = shell.process("run", "mini", "--period", "2026-10", code=3).stdout
     assert "it is above 100" in stopped
     assert "stateward resume mini-2026-10.1" in stopped
     assert shell.paid() == ["a 5.0"]
 
-    [question] = shell.json("inbox", "--thread", "mini-2026-10.1")["approvals"]
+    inbox = shell.process("inbox", "--thread", "mini-2026-10.1", "--json").stdout
+    [question] = json.loads(inbox)["approvals"]
     id_ = question["id"]
     assert (question["tool"], question["arguments"], question["requester"]) == (
         "pay",
@@ -184,7 +212,7 @@ def test_a_run_stops_is_decided_by_hand_and_goes_on(shell: Shell) -> None:
     assert id_ in shell("show", id_).stdout
     assert shell.json("show", id_)["digest"] == question["digest"]
 
-    assert "may not decide" in shell("decide", id_, "approve", "--as", "ann", code=1).stderr
+    assert "may not decide" in shell.process("decide", id_, "approve", "--as", "ann", code=1).stderr
     assert "did you mean 'amount'" in shell("decide", id_, "edit", "--as", "boss", "--set", "amont=1", code=2).stderr
     shell("decide", id_, "edit", "--as", "boss", "--set", "amount=250.00")
     [edited] = shell.json("inbox", "--thread", "mini-2026-10.1")["approvals"]
@@ -192,7 +220,7 @@ def test_a_run_stops_is_decided_by_hand_and_goes_on(shell: Shell) -> None:
     assert shell.json("decide", edited["id"], "approve", "--as", "ana")["status"] == "approved"
     assert "approved already" in shell("decide", edited["id"], "approve", "--as", "boss", code=1).stderr
 
-    done = shell("resume", "mini-2026-10.1").stdout
+    done = shell.process("resume", "mini-2026-10.1").stdout
     assert 'Result for 2026-10: {"paid": 5.0} | {"paid": 250.0} | denied: a payment is positive' in done
     assert shell.paid() == ["a 5.0", "b 250.0"]
     assert "nothing is left to do" in shell("resume", "mini-2026-10.1").stdout
@@ -255,7 +283,7 @@ def test_a_killed_run_goes_on_with_the_same_command(shell: Shell) -> None:
     shell.wait_for_look()
     killed.kill()
     killed.communicate()
-    done = shell("run", "mini", "--period", "2027-01", "--approve-as", "boss").stdout
+    done = shell.process("run", "mini", "--period", "2027-01", "--approve-as", "boss").stdout
     assert "mini-2027-01.1 is not finished and goes on" in done
     assert shell.paid() == ["a 5.0", "b 500.0"]
 
@@ -272,7 +300,7 @@ def test_an_interrupt_says_how_to_go_on(shell: Shell) -> None:
 
 
 def test_the_demo_runs_and_ends_with_what_happened(shell: Shell) -> None:
-    done = shell("demo", "mini", "--approve-as", "boss", "--out", "sample").stdout
+    done = shell.process("demo", "mini", "--approve-as", "boss", "--out", "sample").stdout
     assert (shell.folder / "sample" / "sample.csv").exists()
     for part in ("retrieve", "orchestrate", "verify", "act", "What happened", "How it went", "approved pay"):
         assert part in done

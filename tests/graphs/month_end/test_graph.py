@@ -80,6 +80,9 @@ class TestTheFirstRun:
         assert posted[FEE]["approved_by"] == []
         assert "Not posted: rejected: it is two deliveries" in out["messages"][-1].text
         assert (out["outcome"], out["pack"]["version"]) == ("answered", 1)
+        # The pack does not hide the 50.00 that the edit left open.
+        text = Path(out["pack"]["markdown"]).read_text(encoding="utf-8")
+        assert "| -5,411.80 | -7,221.80 | 1,860.00 | 0.00 | -50.00 |" in text
 
     def test_an_edit_that_the_policy_denies_posts_nothing(self, close: Close) -> None:
         close.run()
@@ -110,8 +113,10 @@ class TestTheFirstRun:
         pack = close.resume()["pack"]
         text = Path(pack["markdown"]).read_text(encoding="utf-8")
         assert Path(pack["workbook"]).exists()
-        for line in ("controller", "Loan interest", "4,950.00"):
-            assert line in text
+        # Bank, ledger, difference, posted, rejected, open items, and what none of them explains.
+        assert "| USD | -9,801.80 | -4,390.00 | -5,411.80 | -5,411.80 | 0.00 | 0.00 | 0.00 |" in text
+        assert "Interest paid is an expense of the month." in text
+        assert text.count("| controller |") == 3
         assert close.rows("select version from month_end.close_pack") == [{"version": 1}]
         assert close.runtime.verify_audit().intact
 

@@ -265,7 +265,12 @@ end $$;
 create function stateward.mint(p_user text, p_role text, p_verifier text, p_seconds int)
 returns void language plpgsql as $$
 begin
-    if not exists (select from pg_roles where rolname = p_role and not rolcanlogin and not rolsuper) then
+    -- Neither it, nor a role that its members may become, has more than plain privileges or owns what is ours.
+    if not exists (select from pg_roles where rolname = p_role and not rolcanlogin)
+       or exists (select from pg_roles r
+                   where (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls
+                          or r.rolname like 'pg\_%' or r.oid = (select nspowner from pg_namespace where nspname = 'stateward'))
+                     and pg_has_role(p_role, r.oid, 'member')) then
         raise exception 'role % does not exist, or is not a plain group role', p_role using errcode = 'SW003';
     end if;
     execute format('create role %I login nosuperuser nocreatedb nocreaterole password %L valid until %L in role %I, stateward_call',
@@ -321,6 +326,7 @@ end $$;
 revoke all on function stateward.settle_here(jsonb) from public;
 revoke all on function stateward.mint(text, text, text, int) from public;
 revoke all on function stateward.unmint(text) from public;
+revoke all on function stateward.sweep_roles() from public;
 revoke all on function stateward.append(text, text, text, text, text, jsonb) from public;
 revoke all on function stateward.move_effect(text, int, text, jsonb, text, text) from public;
 revoke all on function stateward.reserve(text, text, bigint, text) from public;

@@ -1,0 +1,179 @@
+"""The journal's contract: a verdict once, a permit used once, an outcome once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from stateward.testing.contracts import Adapters, Check
+from stateward.testing.contracts.samples import BOT, asks, denies, facts, judged, kinds, permit, permit_of, recorded
+
+
+async def records_each_verdict_with_its_entry(adapters: Adapters) -> None:
+    """Allow, ask and deny become permitted, asked and denied."""
+    three = [judged(), judged(asks(), call="c2", position=1), judged(denies(), call="c3", position=2)]
+    rows = await recorded(adapters, *three)
+    assert [row.status for row in rows] == ["permitted", "asked", "denied"]
+    assert rows[2].response == "never"
+    expected = ["thread.opened", "action.allowed", "action.asked", "approval.asked", "action.denied"]
+    assert await kinds(adapters) == expected
+
+
+async def keeps_the_first_verdict(adapters: Adapters) -> None:
+    """The same action judged again stays as it was judged."""
+    await recorded(adapters, judged(denies()))
+    rows = await adapters.journal.record(facts(), [judged()], actor="policy:bank")
+    assert [row.status for row in rows] == ["denied"]
+    assert (await kinds(adapters)).count("action.denied") == 1
+    assert "action.allowed" not in await kinds(adapters)
+
+
+async def gives_a_turn_by_position(adapters: Adapters) -> None:
+    """However the rows were written; other turns are not in it."""
+    await recorded(adapters, judged(call="b", position=1), judged(call="a"), judged(call="z", turn="turn-2"))
+    rows = await adapters.journal.turn("t1", "turn-1")
+    assert [row.action.call.id for row in rows] == ["a", "b"]
+
+
+async def uses_a_permit_once(adapters: Adapters) -> None:
+    """The second reservation finds the first."""
+    one = await permit(adapters)
+    first = await adapters.journal.reserve(one, actor=BOT)
+    second = await adapters.journal.reserve(one, actor=BOT)
+    assert (first.outcome, second.outcome) == ("reserved", "busy")
+    assert first.key == second.key
+    assert (await kinds(adapters)).count("effect.reserved") == 1
+
+
+async def lets_one_of_many_reserve(adapters: Adapters) -> None:
+    """Whoever comes at the same moment."""
+    one = await permit(adapters)
+    found = await asyncio.gather(*(adapters.journal.reserve(one, actor=BOT) for _ in range(8)))
+    assert sorted(each.outcome for each in found) == ["busy"] * 7 + ["reserved"]
+
+
+async def refuses_what_is_not_permitted(adapters: Adapters) -> None:
+    """Denied, asked, unknown, with other arguments, or a read."""
+    await adapters.threads.open(facts())
+    three = [judged(denies()), judged(asks(), call="c2", position=1), judged(call="c3", position=2, effect="read")]
+    rows = await adapters.journal.record(facts(), three, actor="policy:bank")
+    for row in rows:
+        assert (await adapters.journal.reserve(permit_of(row), actor=BOT)).outcome == "refused"
+    good = await permit(adapters, judged(call="c4", turn="turn-2"))
+    for bad in (replace(good, action="f" * 32), replace(good, arguments={"amount": 501})):
+        assert (await adapters.journal.reserve(bad, actor=BOT)).outcome == "refused"
+    assert (await adapters.journal.reserve(good, actor=BOT)).outcome == "reserved"
+
+
+async def settles_once(adapters: Adapters) -> None:
+    """A later settlement, failure or loss changes nothing."""
+    one = await permit(adapters)
+    await adapters.journal.reserve(one, actor=BOT)
+    await adapters.journal.settle(one, attempt=1, result={"paid": 5}, actor=BOT)
+    await adapters.journal.settle(one, attempt=1, result={"paid": 6}, actor=BOT)
+    receipt = await adapters.journal.fail(one, attempt=1, error="late", actor=BOT)
+    assert (receipt.status, receipt.result, receipt.error) == ("settled", {"paid": 5}, "")
+    assert (await adapters.journal.reserve(one, actor=BOT)).outcome == "settled"
+    assert (await kinds(adapters)).count("effect.settled") == 1
+
+
+async def ends_with_a_failure_or_an_abandonment(adapters: Adapters) -> None:
+    """Both are final."""
+    first, second = await permit(adapters), await permit(adapters, judged(call="c2", turn="turn-2"))
+    for one in (first, second):
+        await adapters.journal.reserve(one, actor=BOT)
+    failed = await adapters.journal.fail(first, attempt=1, error="no money", actor=BOT)
+    given_up = await adapters.journal.abandon(second, attempt=1, error="given up", actor="boss")
+    assert (failed.status, failed.error) == ("failed", "no money")
+    assert (given_up.status, given_up.error) == ("abandoned", "given up")
+    assert (await adapters.journal.reserve(first, actor=BOT)).outcome == "failed"
+    assert (await adapters.journal.reserve(second, actor=BOT)).outcome == "abandoned"
+
+
+async def finds_a_cut_off_attempt_unknown(adapters: Adapters) -> None:
+    """As soon as nobody runs it any more; one of those who restart it does."""
+    one = await permit(adapters)
+    await adapters.journal.reserve(one, actor=BOT)
+    adapters.journal.let_go(one.action)
+    assert (await adapters.journal.reserve(one, actor=BOT)).outcome == "unknown"
+    both = [await adapters.journal.restart(one, attempt=1, actor=BOT) for _ in range(2)]
+    assert [(each.outcome, each.receipt.attempt) for each in both][0] == ("reserved", 2)
+    assert both[1].outcome == "busy"
+
+
+async def ignores_an_older_attempt(adapters: Adapters) -> None:
+    """It does not own the effect any more."""
+    one = await permit(adapters)
+    await adapters.journal.reserve(one, actor=BOT)
+    adapters.journal.let_go(one.action)
+    await adapters.journal.restart(one, attempt=1, actor=BOT)
+    receipt = await adapters.journal.settle(one, attempt=1, result={"old": True}, actor=BOT)
+    assert (receipt.status, receipt.attempt) == ("reserved", 2)
+    receipt = await adapters.journal.settle(one, attempt=2, result={"new": True}, actor=BOT)
+    assert (receipt.status, receipt.result) == ("settled", {"new": True})
+
+
+async def asks_people_about_a_lost_outcome_once(adapters: Adapters) -> None:
+    """Losing it again finds the same question."""
+    one = await permit(adapters)
+    await adapters.journal.reserve(one, actor=BOT)
+    asked = [await adapters.journal.lose(one, attempt=1, thread=facts(), by=["boss"]) for _ in range(2)]
+    assert asked[0].id == asked[1].id
+    assert [each.kind for each in await adapters.desk.list(thread="t1")] == ["outcome"]
+    receipt = await adapters.journal.receipt(one.action)
+    assert receipt is not None
+    assert receipt.status == "unknown"
+
+
+async def asks_nobody_about_a_settled_one(adapters: Adapters) -> None:
+    """It was not lost."""
+    one = await permit(adapters)
+    await adapters.journal.reserve(one, actor=BOT)
+    await adapters.journal.settle(one, attempt=1, result=None, actor=BOT)
+    await adapters.journal.lose(one, attempt=1, thread=facts(), by=["boss"])
+    assert await adapters.desk.list(thread="t1") == []
+
+
+async def audits_every_read(adapters: Adapters) -> None:
+    """It may be repeated, and each time is told."""
+    one = await permit(adapters, judged(effect="read"))
+    await adapters.journal.read(one, actor=BOT, ok=True)
+    await adapters.journal.read(one, actor=BOT, ok=False)
+    assert (await kinds(adapters))[-2:] == ["read.done", "read.failed"]
+    assert [row.status for row in await adapters.journal.turn("t1", "turn-1")] == ["consumed"]
+
+
+async def counts_what_was_let_through(adapters: Adapters) -> None:
+    """What waits counts as well; what was denied or failed does not."""
+    many = [judged(call=f"c{at}", position=at, arguments={"amount": 10 * at}) for at in range(1, 4)]
+    many += [judged(denies(), call="c4", position=4), judged(asks(), call="c5", position=5)]
+    rows = await recorded(adapters, *many)
+    failed = permit_of(rows[0])
+    await adapters.journal.reserve(failed, actor=BOT)
+    await adapters.journal.fail(failed, attempt=1, error="no", actor=BOT)
+    hour = timedelta(hours=1)
+    used = adapters.journal.usage
+    assert await used(tenant="default", tool="pay", argument="amount", window=hour) == (3, 550.0)
+    excluding = [rows[-1].action.id]
+    assert await used(tenant="default", tool="pay", argument="amount", window=hour, excluding=excluding) == (2, 50.0)
+    assert await used(tenant="other", tool="pay", argument="amount", window=hour) == (0, 0.0)
+    assert await used(tenant="default", tool="other", argument=None, window=hour) == (0, 0.0)
+
+
+CHECKS: tuple[Check, ...] = (
+    records_each_verdict_with_its_entry,
+    keeps_the_first_verdict,
+    gives_a_turn_by_position,
+    uses_a_permit_once,
+    lets_one_of_many_reserve,
+    refuses_what_is_not_permitted,
+    settles_once,
+    ends_with_a_failure_or_an_abandonment,
+    finds_a_cut_off_attempt_unknown,
+    ignores_an_older_attempt,
+    asks_people_about_a_lost_outcome_once,
+    asks_nobody_about_a_settled_one,
+    audits_every_read,
+    counts_what_was_let_through,
+)

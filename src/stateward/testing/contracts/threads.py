@@ -1,0 +1,85 @@
+"""The contract of threads: opened once, and never for somebody else."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from stateward.errors import ThreadMismatch, UnknownThread
+from stateward.model.thread import ThreadFacts
+from stateward.testing.contracts import Adapters, Check
+from stateward.testing.contracts.samples import BOT, facts, kinds
+
+
+async def opens_once(adapters: Adapters) -> None:
+    """Whoever opens it at the same moment."""
+    opened = await asyncio.gather(*(adapters.threads.open(facts()) for _ in range(5)))
+    assert {one.facts for one in opened} == {facts()}
+    assert await kinds(adapters) == ["thread.opened"]
+
+
+async def refuses_another(adapters: Adapters) -> None:
+    """What was fixed at the start stays; the refusal changes nothing."""
+    await adapters.threads.open(facts())
+    for name in ("tenant", "principal", "requester", "purpose", "subject", "graph", "graph_version"):
+        other: ThreadFacts = replace(facts(), **{name: "other"})
+        try:
+            await adapters.threads.open(other)
+        except ThreadMismatch as refusal:
+            assert name in refusal.message
+        else:
+            raise AssertionError(f"it was opened with another {name}")
+    found = await adapters.threads.find("t1")
+    assert found is not None
+    assert found.facts == facts()
+
+
+async def takes_the_version_of_its_first_run(adapters: Adapters) -> None:
+    """Where it was opened without one; after that it is fixed."""
+    await adapters.threads.open(replace(facts(), graph_version=""))
+    assert (await adapters.threads.open(facts())).facts.graph_version == "1"
+    try:
+        await adapters.threads.open(replace(facts(), graph_version="2"))
+    except ThreadMismatch:
+        return
+    raise AssertionError("it took a second version")
+
+
+async def marks_a_change_once(adapters: Adapters) -> None:
+    """A status that it has already leaves no entry."""
+    await adapters.threads.open(facts())
+    for _ in range(2):
+        await adapters.threads.mark("t1", "waiting", actor=BOT, detail={})
+    assert (await kinds(adapters)).count("thread.waiting") == 1
+
+
+async def counts_steps(adapters: Adapters) -> None:
+    """Of each thread by itself."""
+    await adapters.threads.open(facts())
+    await asyncio.gather(*(adapters.threads.count_steps("t1", 1) for _ in range(5)))
+    assert await adapters.threads.count_steps("t1", 2) == 7
+    try:
+        await adapters.threads.count_steps("t2", 1)
+    except UnknownThread:
+        return
+    raise AssertionError("it counted the steps of nothing")
+
+
+async def lists_by_tenant_and_subject(adapters: Adapters) -> None:
+    """Newest first."""
+    for one in (facts("t1"), facts("t2", subject="customer:18"), facts("t3", tenant="other")):
+        await adapters.threads.open(one)
+    listed = [one.facts.thread for one in await adapters.threads.list(tenant="default")]
+    assert listed == ["t2", "t1"]
+    assert [one.facts.thread for one in await adapters.threads.list(subject="customer:18")] == ["t2"]
+    assert await adapters.threads.find("t9") is None
+
+
+CHECKS: tuple[Check, ...] = (
+    opens_once,
+    refuses_another,
+    takes_the_version_of_its_first_run,
+    marks_a_change_once,
+    counts_steps,
+    lists_by_tenant_and_subject,
+)

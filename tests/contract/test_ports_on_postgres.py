@@ -1,0 +1,34 @@
+"""The contract of every port, over the Postgres adapter."""
+
+from __future__ import annotations
+
+import pytest
+
+from stateward import AsyncRuntime
+from stateward.testing.contracts import Adapters, Check, desk, journal, ledger, memory, named, threads
+
+ALL = [*threads.CHECKS, *journal.CHECKS, *desk.CHECKS, *ledger.CHECKS, *memory.CHECKS]
+
+
+@pytest.fixture
+def adapters(async_runtime: AsyncRuntime) -> Adapters:
+    services = async_runtime.services
+    return Adapters(
+        threads=services.threads,
+        journal=services.journal,
+        desk=services.desk,
+        ledger=services.ledger,
+        memory=services.memory,
+    )
+
+
+@pytest.mark.parametrize("check", ALL, ids=named)
+async def test_the_adapter_keeps_the_contract(check: Check, adapters: Adapters) -> None:
+    await check(adapters)
+
+
+@pytest.mark.parametrize("module", [threads, journal, desk, ledger, memory])
+def test_no_check_is_forgotten(module) -> None:  # noqa: ANN001
+    written = {name for name in vars(module) if getattr(vars(module)[name], "__module__", "") == module.__name__}
+    checks = {name for name in written if not name.startswith("_") and callable(vars(module)[name])}
+    assert checks == {check.__name__ for check in module.CHECKS}

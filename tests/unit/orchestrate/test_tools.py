@@ -1,0 +1,133 @@
+"""Tools: what they say of themselves, what a model is shown of them, and what their arguments become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.tools import ToolException
+from langchain_core.tools import tool as langchain_tool
+from pydantic import BaseModel
+
+from stateward import Effect, tool
+from stateward.act.perform import NothingDone, Traits
+from stateward.errors import ConfigurationError
+from stateward.model.action import Call
+from stateward.orchestrate.tools import ToolSpec, specs
+
+EFFECT = Effect(action="a", thread="t", key="k", opens=lambda: None)  # type: ignore[arg-type, return-value]
+
+
+@tool(idempotent=True)
+async def pay(amount: float, effect: Effect, to: str = "bank", urgent: bool = False) -> dict[str, Any]:
+    """Pay somebody.
+
+    Args:
+        amount: How much, in euros.
+        to: Whom.
+        urgent: Whether at once.
+    """
+    return {"amount": amount, "to": to, "key": effect.key}
+
+
+def spec(one: Any) -> ToolSpec:
+    return specs([one])[one.name]
+
+
+async def ran(one: Any, **arguments: Any) -> Any:
+    return await spec(one).run(Call(id="c", tool=one.name, arguments=arguments), EFFECT)
+
+
+def test_a_model_is_shown_the_arguments_and_not_the_effect() -> None:
+    shown = spec(pay).schema
+    assert set(shown["properties"]) == {"amount", "to", "urgent"}
+    assert shown["properties"]["amount"]["description"] == "How much, in euros."
+    assert "effect" not in str(pay.tool_call_schema.model_json_schema())  # type: ignore[union-attr]
+
+
+def test_it_says_what_it_is() -> None:
+    assert spec(pay).traits == Traits(idempotent=True)
+
+    @langchain_tool
+    def other(x: int) -> int:
+        """Any LangChain tool."""
+        return x
+
+    assert spec(other).traits == Traits()
+
+
+async def test_it_is_given_the_effect() -> None:
+    assert await ran(pay, amount=5) == {"amount": 5, "to": "bank", "key": "k"}
+
+
+async def test_a_blocking_function_is_a_tool_as_well() -> None:
+    @tool
+    def look(what: str) -> str:
+        """Look."""
+        return what * 2
+
+    assert await ran(look, what="x") == "xx"
+
+
+@pytest.mark.parametrize(
+    ("given", "becomes"),
+    [({"amount": "5"}, {"amount": 5.0}), ({"amount": 5, "urgent": "yes"}, {"amount": 5.0, "urgent": True})],
+)
+def test_arguments_become_what_the_schema_says(given: dict[str, Any], becomes: dict[str, Any]) -> None:
+    assert spec(pay).normalize(given) == becomes
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "amount: Field required"),
+        ({"amount": "much"}, "amount: "),
+        ({"amount": 5, "effect": {}}, "no argument effect"),
+        ({"amount": 5, "a": 1, "b": 2}, "no argument a, b"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_said_where(given: dict[str, Any], said: str) -> None:
+    assert said in (spec(pay).problem(given) or "")
+
+
+async def test_arguments_that_do_not_fit_never_reach_it() -> None:
+    with pytest.raises(NothingDone, match="amount"):
+        await ran(pay, amount="much")
+
+
+async def test_a_tool_exception_says_that_nothing_happened() -> None:
+    @tool
+    async def refuses(x: int) -> int:
+        """Refuses."""
+        raise ToolException("no money")
+
+    with pytest.raises(NothingDone, match="no money"):
+        await ran(refuses, x=1)
+
+
+async def test_an_answer_that_cannot_be_read_does_not_say_so() -> None:
+    class Answer(BaseModel):
+        reference: str
+
+    @tool
+    async def misreads(x: int) -> Any:
+        """Pays, and then cannot read the answer."""
+        return Answer.model_validate({})
+
+    with pytest.raises(ValueError, match="reference") as error:
+        await ran(misreads, x=1)
+    assert not isinstance(error.value, NothingDone)
+
+
+def test_a_digest_is_of_the_schema() -> None:
+    @tool(idempotent=True)
+    async def changed(amount: float, effect: Effect, to: str = "mallory") -> None:
+        """Pay somebody."""
+
+    changed.name = "pay"
+    assert spec(pay).digest == spec(pay).digest != spec(changed).digest
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="two tools are called 'pay'"):
+        specs([pay, pay])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +17,14 @@ def main() -> int:
     """Measure, print, and say by the exit code whether the limits hold."""
     arguments = _arguments()
     os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then too
     tables: list[Table] = []
     for table in _tables(arguments):
         print(f"{table.markdown()}\n", flush=True)
         tables.append(table)
-    if arguments.markdown:
-        text = "\n\n".join(["# Benchmarks", *(table.markdown() for table in tables)])
-        arguments.markdown.write_text(f"{text}\n", encoding="utf-8")
+        if arguments.markdown:
+            text = "\n\n".join(["# Benchmarks", *(one.markdown() for one in tables)])
+            arguments.markdown.write_text(f"{text}\n", encoding="utf-8")
     return 1 if any(table.problems for table in tables) else 0
 
 
@@ -33,7 +35,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("what", nargs="?", choices=("step", "import", "demo", "all"), default="all")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     parser.add_argument("--steps", type=int, default=30, help="steps of each run (default: 30)")
-    parser.add_argument("--repetitions", type=int, help="default: 9 for step, 5 for import, 3 for demo")
+    parser.add_argument("--repetitions", type=int, help="default: 9 for step, 3 for import and for demo")
     return parser.parse_args()
 
 
@@ -41,7 +43,7 @@ def _tables(arguments: argparse.Namespace) -> Iterator[Table]:
     what, repetitions = arguments.what, arguments.repetitions
     yield machine.facts()
     if what in ("import", "all"):
-        yield imports.table(repetitions or 5)
+        yield imports.table(repetitions or 3)
     if what in ("step", "all"):
         from benchmarks import step
 

@@ -16,7 +16,6 @@ _STATEMENTS = (
     "from stateward import Runtime, Workflow, tool",
     "import stateward.cli.app",
     "import langgraph.graph",
-    "from langchain.agents import create_agent",
 )
 _CHILD = """
 import json, sys, time

@@ -36,7 +36,7 @@ class MonthEndCommand:
         Raises:
             ToolInputError: with file, line, value and what is expected.
         """
-        period, mail_to = str(options["period"]), [str(one) for one in options["mail_to"] or []]
+        period, mail_to = str(options["period"]), cast("list[str]", options["mail_to"] or [])
         files = {name: str(Path(options[name]).resolve()) for name in ("bank", "ledger", "out")}
         try:
             month = parse_period(period)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bank import POLICY, Bank, texts
 from langgraph.types import Command
+
+from bank import POLICY, Bank, texts
 from stateward import call
 from stateward.testing import proposes
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from bank import Bank, Started, start
 from langgraph.config import get_store
 
+from bank import Bank, Started, start
 from stateward import Principal
 from stateward.errors import MemoryRefused
 
@@ -33,7 +33,7 @@ def recalled(bank: Bank, **facts: Any) -> list[Any]:
     """What a run about these facts finds, through the step and through LangGraph's store."""
     found: list[Any] = []
 
-    async def recall(state, step):  # noqa: ANN001
+    async def recall(state, step):
         found.extend(await step.recall("note"))
         found.extend(await get_store().asearch(("note",)))
 
@@ -54,7 +54,7 @@ def test_what_is_kept_has_all_four(bank: Bank) -> None:
 
 @pytest.mark.parametrize("place", [("gossip",), (), ("Note",), ("other",), ("bank", "note")])
 def test_what_the_policy_does_not_declare_is_refused(bank: Bank, place: tuple[str, ...]) -> None:
-    async def write(state, step):  # noqa: ANN001
+    async def write(state, step):
         await get_store().aput(place, "k", {"text": "x"})
 
     with pytest.raises((MemoryRefused, ValueError)):
@@ -91,7 +91,7 @@ def test_a_namespace_in_the_call_does_not_reach_another_subject(bank: Bank) -> N
     within(bank, keep)
     found: list[Any] = []
 
-    async def reach(state, step):  # noqa: ANN001
+    async def reach(state, step):
         store = get_store()
         for place in [("note", "customer:17"), ("customer:17", "note"), ()]:
             found.extend(await store.asearch(place))
@@ -140,7 +140,7 @@ def everything(bank: Bank) -> str:
     ids=["text", "nested", "key", "number", "grouped"],
 )
 def test_planted_personal_data_is_in_no_row(bank: Bank, value: dict[str, Any]) -> None:
-    async def plant(state, step):  # noqa: ANN001
+    async def plant(state, step):
         await step.remember("note", "n1", **value)
 
     try:
@@ -154,7 +154,7 @@ def test_planted_personal_data_is_in_no_row(bank: Bank, value: dict[str, Any]) -
 
 @pytest.mark.parametrize("place", ["key", "namespace"])
 def test_personal_data_in_a_key_or_namespace_is_refused(bank: Bank, place: str) -> None:
-    async def plant(state, step):  # noqa: ANN001
+    async def plant(state, step):
         iban = PLANTED["iban"]  # LangGraph itself refuses labels with a dot, such as an address
         where, key = (("note",), iban) if place == "key" else (("note", iban), "k")
         await get_store().aput(where, key, {"text": "x"})
@@ -165,9 +165,9 @@ def test_personal_data_in_a_key_or_namespace_is_refused(bank: Bank, place: str) 
 
 
 def test_a_tool_writes_under_the_same_rules(bank: Bank) -> None:
-    from bank import POLICY
     from langchain_core.messages import AIMessage
 
+    from bank import POLICY
     from stateward import call, tool
     from stateward.testing import proposes
 

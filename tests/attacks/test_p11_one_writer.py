@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bank import Bank, Started
 from langgraph.types import Command
 from test_p03_bound_approvals import APPROVE, as_server, both, stale_config
 
+from bank import Bank, Started
 from stateward import Runtime, Settings, call
 
 BIG, NEXT = [call("pay", amount=500)], [call("renew", amount=7)]

@@ -28,7 +28,7 @@ async def test_the_adapter_keeps_the_contract(check: Check, adapters: Adapters) 
 
 
 @pytest.mark.parametrize("module", [threads, journal, desk, ledger, memory])
-def test_no_check_is_forgotten(module) -> None:  # noqa: ANN001
+def test_no_check_is_forgotten(module) -> None:
     written = {name for name in vars(module) if getattr(vars(module)[name], "__module__", "") == module.__name__}
     checks = {name for name in written if not name.startswith("_") and callable(vars(module)[name])}
     assert checks == {check.__name__ for check in module.CHECKS}

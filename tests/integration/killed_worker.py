@@ -12,9 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bank import Bank, start  # noqa: E402
-
-from stateward import Runtime, Settings, call  # noqa: E402
+from bank import Bank, start
+from stateward import Runtime, Settings, call
 
 
 def die() -> None:

@@ -13,12 +13,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from bank import BOOKS, Bank
 from psycopg.rows import dict_row
 
 import stateward
-from stateward import AsyncRuntime, Effect, Principal, Settings, call
 import stateward.adapters.postgres.statements as statements_module
+from bank import BOOKS, Bank
+from stateward import AsyncRuntime, Effect, Principal, Settings, call
 from stateward.adapters.postgres.credentials import PostgresCredentials
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.statements import migrations, statements

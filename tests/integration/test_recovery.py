@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from bank import BOOKS, BOSS, Bank, Started, texts
 
+from bank import BOOKS, BOSS, Bank, Started, texts
 from stateward import Runtime, Settings, call
 from stateward.testing.databases import Databases
 

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from bank import BOSS, Bank, start
 
+from bank import BOSS, Bank, start
 from stateward import AsyncRuntime, DecisionRefused, Principal, Runtime, Settings, call
 from stateward.errors import ConfigurationError, UnknownApproval, UnknownThread
 
@@ -36,7 +36,9 @@ def test_an_opening_that_fails_leaves_no_thread(tmp_path: Path) -> None:
 def test_closing_leaves_no_connection(settings: Settings, bank: Bank) -> None:
     bank.run([call("pay", amount=1)])
     bank.runtime.close()
-    assert bank.rows("select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()") == []
+    assert (
+        bank.rows("select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()") == []
+    )
 
 
 def test_a_url_wins_over_the_settings(settings: Settings, database_url: str) -> None:

@@ -30,7 +30,9 @@ def question(*requirements: Requirement, **more: Any) -> Approval:
 
 
 def signed(approval: Approval, *people: Principal) -> Approval:
-    made = (Signature(principal=one.id, roles=tuple(one.roles), verified_by="x", decision=APPROVE, at=NOW) for one in people)
+    made = (
+        Signature(principal=one.id, roles=tuple(one.roles), verified_by="x", decision=APPROVE, at=NOW) for one in people
+    )
     return replace(approval, signatures=tuple(made))
 
 
@@ -134,7 +136,13 @@ def test_a_rule_that_excludes_a_signer_does_not_count_them() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "becomes"),
-    [("edit", "edited"), ("reject", "rejected"), ("respond", "responded"), ("done", "approved"), ("give_up", "rejected")],
+    [
+        ("edit", "edited"),
+        ("reject", "rejected"),
+        ("respond", "responded"),
+        ("done", "approved"),
+        ("give_up", "rejected"),
+    ],
 )
 def test_everything_else_closes_it_at_once(kind: Any, becomes: str) -> None:
     assert outcome(question(requires("boss", of=3)), Decision(kind=kind, reason="x"), Principal("boss")) == becomes
@@ -157,7 +165,9 @@ def test_the_digest_binds_it_to_what_is_shown(other: dict[str, Any]) -> None:
 def test_the_digest_binds_it_to_policy_and_schema(name: str) -> None:
     one = judged(asks())
     changed = (
-        replace(one, policy_digest="other") if name == "policy_digest" else replace(one, action=replace(one.action, tool_digest="x"))
+        replace(one, policy_digest="other")
+        if name == "policy_digest"
+        else replace(one, action=replace(one.action, tool_digest="x"))
     )
     assert action_question(one, facts()).digest != action_question(changed, facts()).digest
 

@@ -100,5 +100,12 @@ def test_what_is_not_json_is_found() -> None:
 
 def test_an_entry_reads_as_it_was_written() -> None:
     entry = parse_entry(*chain()[0])
-    assert (entry.thread, entry.seq, entry.kind, entry.actor, entry.tool, entry.detail) == ("t", 1, "note", "bot", None, {})
+    assert (entry.thread, entry.seq, entry.kind, entry.actor, entry.tool, entry.detail) == (
+        "t",
+        1,
+        "note",
+        "bot",
+        None,
+        {},
+    )
     assert entry.at.isoformat() == "2026-10-31T12:00:00+00:00"

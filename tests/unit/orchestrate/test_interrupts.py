@@ -74,7 +74,9 @@ def test_an_edit_cannot_change_the_tool_or_say_what_json_cannot(edited: Any) -> 
     assert decision([{"type": "edit", "edited_action": edited}]) is None
 
 
-@pytest.mark.parametrize("raw", ["yes", None, True, 1, [], {}, [[]], {"decisions": {}}, {"decisions": [None]}, {"type": 1}])
+@pytest.mark.parametrize(
+    "raw", ["yes", None, True, 1, [], {}, [[]], {"decisions": {}}, {"decisions": [None]}, {"type": 1}]
+)
 def test_anything_else_decides_nothing(raw: object) -> None:
     assert decision(raw) is None
 

@@ -43,7 +43,10 @@ async def leaves_no_gap_under_concurrency(adapters: Adapters) -> None:
 async def takes_any_text(adapters: Adapters) -> None:
     """The hash is over the exact text, whatever letters are in it."""
     await adapters.threads.open(facts())
-    detail: dict[str, Json] = {"why": 'Ünïcode 𝄞 "quoted" \\ back\nslash', "nested": {"b": [1, 2.5, None, True], "a": {}}}
+    detail: dict[str, Json] = {
+        "why": 'Ünïcode 𝄞 "quoted" \\ back\nslash',
+        "nested": {"b": [1, 2.5, None, True], "a": {}},
+    }
     await adapters.ledger.append("t1", "note", actor=BOT, detail=detail)
     entries = [entry async for entry in adapters.ledger.entries("t1")]
     assert entries[-1].detail == detail

@@ -129,7 +129,7 @@ class Bank:
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Look into the database directly, as its owner."""
         with psycopg.connect(self.url, row_factory=dict_row, autocommit=True) as connection:
-            found = connection.execute(query, values)  # type: ignore[arg-type]
+            found = connection.execute(query, values)
             return found.fetchall() if found.description else []
 
     def took_effect(self, name: str, amount: float, effect: Effect) -> dict[str, Any]:

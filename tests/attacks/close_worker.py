@@ -36,6 +36,7 @@ AGENT, CONTROLLER = Principal("close-agent", kind="agent"), Principal("controlle
 
 def main() -> None:
     asyncio.run(_warm_up())
+    print("ready", flush=True)
     for line in sys.stdin:
         job = json.loads(line)
         pid = os.fork()

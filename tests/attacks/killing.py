@@ -67,7 +67,7 @@ class Mailbox:
 
     async def handle_VRFY(self, server: SMTP, session: Session, envelope: Envelope, address: str) -> str:
         # A killed sender's last bytes may still be on their way: answer when nobody else is talking.
-        while self.talking > 1:
+        while self.talking > 1:  # noqa: ASYNC110  it changes in callbacks of this loop
             await asyncio.sleep(0.01)
         return "250 taken" if f"<{address.strip('<>')}>" in self.messages else "550 never seen"
 

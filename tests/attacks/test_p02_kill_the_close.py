@@ -40,6 +40,8 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
             [sys.executable, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, text=True
         )
     with process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n", errors.read_text()
         yield Zygote(process=process, errors=errors)
         assert process.stdin
         process.stdin.close()

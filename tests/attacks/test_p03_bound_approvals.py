@@ -346,12 +346,16 @@ def test_a_changed_tool_schema_asks_anew(bank: Bank) -> None:
     assert bank.ran == []
 
 
-def test_a_permit_that_the_new_policy_gives_as_well_still_holds(bank: Bank) -> None:
-    run = bank.run([call("pay", amount=5)] + BIG)
-    assert bank.amounts() == [5]
-    run.decide("reject", reason="no")
-    run.resume(bank.graph(policy=POLICY.replace("version: 1", "version: 2")))
-    assert bank.amounts() == [5]
+@pytest.mark.parametrize(("limit", "amounts"), [("args.amount > 100", [5]), ("args.amount > 1", [])])
+def test_a_permit_that_was_not_used_yet_holds_where_the_new_policy_gives_it_as_well(
+    bank: Bank, limit: str, amounts: list[float]
+) -> None:
+    graph, config = bank.graph([call("pay", amount=5)]), bank.config()
+    graph.invoke({"messages": [("user", "go")]}, config, interrupt_before=["act"])
+    assert bank.ran == []
+    changed = POLICY.replace("version: 1", "version: 2").replace("args.amount > 100", limit)
+    bank.runtime.resume(bank.graph(policy=changed), config["configurable"]["thread_id"])
+    assert bank.amounts() == amounts
 
 
 def test_arguments_that_are_changed_in_the_database_do_not_run(bank: Bank) -> None:

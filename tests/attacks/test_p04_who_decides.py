@@ -54,7 +54,7 @@ def test_the_last_editor_does_not_decide(bank: Bank) -> None:
 
 @pytest.mark.parametrize("kind", ["agent", "service"])
 def test_only_a_person_decides(bank: Bank, kind: str) -> None:
-    refused(bank.run(BIG), Principal("boss", kind=kind), "only a person decides")  # type: ignore[arg-type]
+    refused(bank.run(BIG), Principal("boss", kind=kind), "only a person decides")
 
 
 def test_another_tenants_boss_does_not_decide(bank: Bank) -> None:

@@ -23,7 +23,8 @@ OFF, ON = "alter table stateward.ledger disable trigger all", "alter table state
         "truncate stateward.ledger",
         "truncate stateward.thread cascade",
         "insert into stateward.ledger (thread_id, seq, prev, hash, entry) "
-        "select thread_id, seq, prev, hash, entry from stateward.ledger on conflict (thread_id, seq) do update set hash = ''",
+        "select thread_id, seq, prev, hash, entry from stateward.ledger "
+        "on conflict (thread_id, seq) do update set hash = ''",
     ],
 )
 def test_the_database_refuses_to_change_it(bank: Bank, attack: str) -> None:
@@ -110,7 +111,7 @@ def test_the_other_threads_are_still_intact(bank: Bank) -> None:
 def test_the_searchable_columns_cannot_disagree_with_the_entry(bank: Bank) -> None:
     bank.run([call("pay", amount=5)])
     bank.rows(OFF)
-    with pytest.raises(psycopg.Error, match="can only be updated to DEFAULT|generated column"):
+    with pytest.raises(psycopg.Error, match="can only be updated to DEFAULT"):
         bank.rows("update stateward.ledger set actor = 'boss'")
 
 
@@ -122,9 +123,9 @@ create trigger test_break before insert on stateward.ledger for each row
 """
 
 
-def decide(bank: Bank, what: str) -> None:
+def decide(bank: Bank, what: Any) -> None:
     (asked,) = bank.runtime.approvals()
-    bank.runtime.decide(asked, what, by=Principal("boss"), reason="because", arguments={"amount": 400})  # type: ignore[arg-type]
+    bank.runtime.decide(asked, what, by=Principal("boss"), reason="because", arguments={"amount": 400})
 
 
 TRANSITIONS: dict[str, Callable[[Bank], Any]] = {

@@ -158,9 +158,9 @@ async def lent(runtime: AsyncRuntime, *, action: str = ACTION) -> AsyncIterator[
     permit = Permit(action=action, thread="t", call="c", tool="post", arguments={}, effect="write", identity="writer")
     credentials = PostgresCredentials(runtime.database)
     async with credentials.lend(permit, role="bank_writer", attempt=1) as credential:
-        async with await psycopg.AsyncConnection.connect(
-            credential.secret, row_factory=dict_row, autocommit=True
-        ) as connection:
+        connect = psycopg.AsyncConnection.connect(credential.secret, row_factory=dict_row, autocommit=True)
+        connection = await connect
+        async with connection:
             yield connection, credential
 
 
@@ -168,7 +168,8 @@ EFFECTS = f"""
 with a as (
     insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, tool, tool_digest, arguments,
         arguments_digest, effect, idempotent, policy, policy_digest, verdict, reasons, status)
-    select id, 't', 'default', 'turn', 0, id, 'post', '', '{{}}', '', 'write', false, 'bank@1', '', 'allow', '[]', 'consumed'
+    select id, 't', 'default', 'turn', 0, id, 'post', '', '{{}}', '', 'write', false, 'bank@1', '', 'allow', '[]',
+           'consumed'
       from unnest(array['{ACTION}', '{OTHER}', '{THIRD}']) as id
     returning action_id, arguments)
 insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker, arguments)
@@ -298,7 +299,8 @@ end $$;
 
 def test_the_secret_is_in_no_repr() -> None:
     credential = Credential(identity="writer", user="u", secret="hunter2")
-    effect = Effect(action="a", thread="t", key="k", credential=credential, opens=lambda: None)  # type: ignore[arg-type, return-value]
+    opens: Any = None
+    effect = Effect(action="a", thread="t", key="k", credential=credential, opens=opens)
     assert "hunter2" not in f"{credential!r} {credential} {effect!r} {[effect]} {credential.__str__()}"
 
 
@@ -314,7 +316,7 @@ def test_the_secret_is_in_no_table_no_activity_and_no_state(bank: Bank) -> None:
     @asynccontextmanager
     async def watched(self: Any, permit: Permit, *, role: str, attempt: int) -> AsyncIterator[Credential]:
         async with lend(self, permit, role=role, attempt=attempt) as credential:
-            secrets.append(psycopg.conninfo.conninfo_to_dict(credential.secret)["password"])  # type: ignore[arg-type]
+            secrets.append(psycopg.conninfo.conninfo_to_dict(credential.secret)["password"])
             yield credential
 
     bank.during = look

@@ -122,7 +122,7 @@ def test_a_waiting_thread_says_that_it_waits(bank: Bank) -> None:
 
 
 async def test_the_async_surface_does_the_same(async_runtime: AsyncRuntime, database_url: str) -> None:
-    bank = Bank(runtime=async_runtime, url=database_url)  # type: ignore[arg-type]
+    bank = Bank(runtime=async_runtime, url=database_url)
     graph = bank.graph(BIG)
     config = await bank.config("async")
     await graph.ainvoke({"messages": [("user", "go")]}, config)

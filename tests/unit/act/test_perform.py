@@ -77,9 +77,9 @@ class FakeJournal:
         if self.answer is None:
             return asked
         status, kind = self.answer
-        said = Decision(kind=kind, reason="seen")  # type: ignore[arg-type]
+        said = Decision(kind=kind, reason="seen")
         signature = Signature(principal="boss", roles=(), verified_by="x", decision=said, at=asked.requested_at)
-        return replace(asked, status=status, signatures=(signature,) if kind else ())  # type: ignore[arg-type]
+        return replace(asked, status=status, signatures=(signature,) if kind else ())
 
     async def receipt(self, action: str) -> Receipt:
         return self._receipt()
@@ -126,8 +126,8 @@ async def perform(
     journal: FakeJournal, tool: Tool, traits: Traits = PLAIN, *, permit: Permit = PERMIT, credentials: Any = None
 ) -> Receipt | Waiting:
     performer = Performer(
-        journal=journal,  # type: ignore[arg-type]
-        desk=None,  # type: ignore[arg-type]
+        journal=journal,
+        desk=None,
         credentials=credentials or FakeCredentials(),
         roles={"writer": "bank_writer"},
         settlers=lambda _: ("boss",),

@@ -15,7 +15,7 @@ from stateward.errors import ConfigurationError
 from stateward.model.action import Call
 from stateward.orchestrate.tools import ToolSpec, specs
 
-EFFECT = Effect(action="a", thread="t", key="k", opens=lambda: None)  # type: ignore[arg-type, return-value]
+EFFECT = Effect(action="a", thread="t", key="k", opens=lambda: None)
 
 
 @tool(idempotent=True)
@@ -42,7 +42,7 @@ def test_a_model_is_shown_the_arguments_and_not_the_effect() -> None:
     shown = spec(pay).schema
     assert set(shown["properties"]) == {"amount", "to", "urgent"}
     assert shown["properties"]["amount"]["description"] == "How much, in euros."
-    assert "effect" not in str(pay.tool_call_schema.model_json_schema())  # type: ignore[union-attr]
+    assert "effect" not in str(pay.tool_call_schema.model_json_schema())
 
 
 def test_it_says_what_it_is() -> None:

@@ -11,6 +11,14 @@ from stateward.testing.contracts import Adapters, Check
 from stateward.testing.contracts.samples import BOT, facts, kinds
 
 
+async def _refusal(adapters: Adapters, asked: ThreadFacts) -> str:
+    try:
+        await adapters.threads.open(asked)
+    except ThreadMismatch as refusal:
+        return refusal.message
+    raise AssertionError("it was opened")
+
+
 async def opens_once(adapters: Adapters) -> None:
     """Whoever opens it at the same moment."""
     opened = await asyncio.gather(*(adapters.threads.open(facts()) for _ in range(5)))
@@ -23,12 +31,7 @@ async def refuses_another(adapters: Adapters) -> None:
     await adapters.threads.open(facts())
     for name in ("tenant", "principal", "requester", "purpose", "subject", "graph", "graph_version"):
         other: ThreadFacts = replace(facts(), **{name: "other"})
-        try:
-            await adapters.threads.open(other)
-        except ThreadMismatch as refusal:
-            assert name in refusal.message
-        else:
-            raise AssertionError(f"it was opened with another {name}")
+        assert name in await _refusal(adapters, other)
     found = await adapters.threads.find("t1")
     assert found is not None
     assert found.facts == facts()
@@ -38,11 +41,7 @@ async def takes_the_version_of_its_first_run(adapters: Adapters) -> None:
     """Where it was opened without one; after that it is fixed."""
     await adapters.threads.open(replace(facts(), graph_version=""))
     assert (await adapters.threads.open(facts())).facts.graph_version == "1"
-    try:
-        await adapters.threads.open(replace(facts(), graph_version="2"))
-    except ThreadMismatch:
-        return
-    raise AssertionError("it took a second version")
+    assert "graph_version" in await _refusal(adapters, replace(facts(), graph_version="2"))
 
 
 async def marks_a_change_once(adapters: Adapters) -> None:

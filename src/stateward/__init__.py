@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stateward.model.effect import Effect as Effect
     from stateward.model.principal import Principal as Principal
     from stateward.orchestrate.nodes import Step as Step
+    from stateward.orchestrate.playbook import PlaybookModel as PlaybookModel
     from stateward.orchestrate.playbook import call as call
     from stateward.orchestrate.tools import tool as tool
     from stateward.orchestrate.workflow import Done as Done
@@ -36,6 +37,7 @@ _DOOR = {
     "Done": "stateward.orchestrate.workflow",
     "Effect": "stateward.model.effect",
     "FlowState": "stateward.orchestrate.workflow",
+    "PlaybookModel": "stateward.orchestrate.playbook",
     "PolicyError": "stateward.errors",
     "Principal": "stateward.model.principal",
     "Runtime": "stateward.blocking",

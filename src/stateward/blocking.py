@@ -6,13 +6,16 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
 
 from stateward.model.approval import Approval, ApprovalStatus, DecisionKind
 from stateward.model.ledger import AuditReport, Entry
+from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadRecord
 from stateward.model.values import JsonObject
@@ -35,7 +38,6 @@ class Runtime:
     """
 
     connect = AsyncRuntime.connect
-    middleware = staticmethod(AsyncRuntime.middleware)
     config = staticmethod(AsyncRuntime.config)
 
     def __init__(
@@ -107,6 +109,12 @@ class Runtime:
             id_, principal=principal, purpose=purpose, subject=subject, requester=requester, graph=graph
         )
         return self._wait(opening)
+
+    def middleware(
+        self, *, policy: str | Path | PolicyDocument, tools: Sequence[BaseTool], principal: str, purpose: str = ""
+    ) -> Any:
+        """See `AsyncRuntime.middleware`."""
+        return self.inner.middleware(policy=policy, tools=tools, principal=principal, purpose=purpose)
 
     def approvals(self, *, thread: str | None = None, status: ApprovalStatus | None = "pending") -> list[Approval]:
         """See `AsyncRuntime.approvals`."""

@@ -130,9 +130,8 @@ class AsyncRuntime:
         """The config that runs an opened thread."""
         return {"configurable": {"thread_id": thread}, "recursion_limit": 1000}
 
-    @staticmethod
     def middleware(
-        *, policy: str | Path | PolicyDocument, tools: Sequence[BaseTool], principal: str, purpose: str = ""
+        self, *, policy: str | Path | PolicyDocument, tools: Sequence[BaseTool], principal: str, purpose: str = ""
     ) -> Any:
         """The wards as a middleware for LangChain's `create_agent`.
 
@@ -148,7 +147,9 @@ class AsyncRuntime:
         """
         from stateward.orchestrate.middleware import WardMiddleware
 
-        return WardMiddleware(policy=policy, tools=tools, principal=principal, purpose=purpose)
+        made = WardMiddleware(policy=policy, tools=tools, principal=principal, purpose=purpose)
+        self.services.wards[made.ward.name] = made.ward
+        return made
 
     async def approvals(
         self, *, thread: str | None = None, status: ApprovalStatus | None = "pending"
@@ -257,6 +258,7 @@ class AsyncRuntime:
         await database.migrate(extra, then=saver.setup)
         services = _services(database, settings)
         await PostgresCredentials(database).sweep()
+        await services.memory.sweep()
         return cls(
             checkpointer=saver,
             store=StatewardStore(services),

@@ -159,6 +159,10 @@ class Performer:
     ) -> Receipt | Waiting:
         found = await self.journal.restart(permit, attempt=attempt, actor=thread.principal)
         if found.outcome == "busy":
+            # A commit that the last worker sent before it died may have arrived only now.
+            receipt = await self.journal.receipt(permit.action)
+            if receipt is not None and receipt.status not in ("reserved", "unknown"):
+                return receipt
             raise ThreadError(f"{permit.tool} is being run by another worker of thread {thread.thread!r}")
         return await self._attempt(permit, thread, run, traits, found)
 

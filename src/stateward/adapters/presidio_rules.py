@@ -128,7 +128,7 @@ STOCK_RECOGNIZERS = (
 )
 
 
-def _as_found(text: str, start: int, end: int) -> list[Span]:
+def _as_found(_text: str, start: int, end: int) -> list[Span]:
     return [(start, end)]
 
 

@@ -30,7 +30,7 @@ def digest(value: object) -> str:
 
 
 def plain(value: object) -> Json:
-    """The value as JSON would bring it back, in the order that it has: what is judged, shown and run is then the same."""
+    """The value as JSON brings it back, in its own order: what is judged, shown and run is then the same."""
     return cast("Json", json.loads(json.dumps(value, allow_nan=False, default=_plain)))
 
 

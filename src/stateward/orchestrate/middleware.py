@@ -13,8 +13,11 @@ from langgraph.types import Command
 
 from stateward.errors import ConfigurationError, MissingExtra, ThreadError
 from stateward.model.policy import PolicyDocument
+from stateward.model.thread import ThreadFacts
+from stateward.model.values import digest
+from stateward.model.verdict import Reason
 from stateward.orchestrate.loops import blocking, on_loop
-from stateward.orchestrate.services import Services, Ward, current_services, current_thread
+from stateward.orchestrate.services import Ward, current_services, current_thread
 from stateward.orchestrate.steps import Turn, calls_of, message_of
 from stateward.orchestrate.tools import specs
 from stateward.orchestrate.workflow import gate_of, policy_of
@@ -45,7 +48,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         known = specs(list(tools))
         self.ward = Ward(
             name=principal,
-            version="",
+            version=digest([principal, sorted(known)])[:12],
             document=document,
             gate=gate_of(document, known, source),
             tools=known,
@@ -77,10 +80,13 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
 
     async def _verify(self, state: Any) -> None:
         message = _last(state)
-        if message is None or not message.tool_calls:
+        if message is None:
             return
         turn = await self._turn(message)
-        await turn.verify(calls_of(message))
+        if not message.tool_calls:
+            await turn.mark("answered")
+            return
+        await turn.verify(calls_of(message), refusal=await self._over_budget(turn))
         await turn.approve()
 
     async def _act(self, request: Any) -> ToolMessage:
@@ -101,16 +107,26 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         services = current_services()
         await services.install(self.ward)
         facts = await services.facts(current_thread())
-        self._refuse_foreign(services, facts.principal, facts.graph)
+        self._refuse_foreign(facts)
         return Turn(
             services=services, ward=self.ward, thread=facts, id=message.id or "turn", rounds=count(), planned=True
         )
 
-    def _refuse_foreign(self, services: Services, principal: str, graph: str) -> None:
-        if (principal, graph) != (self.ward.principal, self.ward.name):
+    async def _over_budget(self, turn: Turn) -> Reason | None:
+        limit = self.ward.document.budget.steps
+        steps = await turn.services.threads.count_steps(turn.thread.thread, 1)
+        return Reason(rule="budget.steps", because=f"the budget of {limit} steps is used up") if steps > limit else None
+
+    def _refuse_foreign(self, facts: ThreadFacts) -> None:
+        if (facts.principal, facts.graph) != (self.ward.principal, self.ward.name):
             raise ThreadError(
-                f"the thread was opened for {principal!r} on {graph or 'no graph'!r}, this agent is "
+                f"the thread was opened for {facts.principal!r} on {facts.graph or 'no graph'!r}, this agent is "
                 f"{self.ward.principal!r}: open it with runtime.thread(..., graph={self.ward.name!r})"
+            )
+        if facts.graph_version != self.ward.version:
+            raise ThreadError(
+                f"the thread was started with other tools ({facts.graph_version or 'unknown'}) than this agent has "
+                f"({self.ward.version}): make the middleware before runtime.thread(...), or start a new thread"
             )
 
 

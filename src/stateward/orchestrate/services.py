@@ -10,7 +10,7 @@ from typing import cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config, get_store
 
-from stateward.errors import ConfigurationError, MemoryRefused, UnknownThread
+from stateward.errors import ConfigurationError, ThreadError, UnknownThread
 from stateward.model.memory import Scope
 from stateward.model.policy import PolicyDocument
 from stateward.model.thread import ThreadFacts
@@ -106,11 +106,14 @@ class Services:
         """The ward that the thread runs under.
 
         Raises:
-            MemoryRefused: its workflow is not loaded in this process.
+            ThreadError: its workflow, or its agent's middleware, is not loaded in this process.
         """
         ward = self.wards.get(facts.graph)
         if ward is None:
-            raise MemoryRefused(f"thread {facts.thread!r} runs under {facts.graph!r}, which is not loaded here")
+            raise ThreadError(
+                f"thread {facts.thread!r} runs under {facts.graph!r}, which is not loaded in this process: compile the "
+                "workflow with the runtime, or make the agent's middleware, first"
+            )
         return ward
 
 

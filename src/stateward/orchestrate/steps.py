@@ -55,14 +55,22 @@ class Turn:
     rounds: count[int]
     planned: bool = False
 
-    async def verify(self, calls: Sequence[Call]) -> list[ActionRow]:
-        """Judge the calls and record the verdicts; a turn that was judged before keeps them (P6)."""
+    async def verify(self, calls: Sequence[Call], *, refusal: Reason | None = None) -> list[ActionRow]:
+        """Judge the calls and record the verdicts; a turn that was judged before keeps them (P6).
+
+        Args:
+            calls: The turn's calls, in order.
+            refusal: Denies all of them, whatever the policy says, such as a budget that is used up.
+        """
         known = {row.action.call.id for row in await self.rows()}
         actor = f"policy:{self.ward.document.policy}"
         for at, call in enumerate(calls):
             if call.id not in known:
                 # One by one, so that a limit sees the calls before this one.
-                await self.services.journal.record(self.thread, [await self._judge(call, at)], actor=actor)
+                judged = await self._judge(call, at)
+                if refusal is not None:
+                    judged = replace(judged, verdict=Deny(reasons=(refusal,)))
+                await self.services.journal.record(self.thread, [judged], actor=actor)
         return await self.rows()
 
     async def rows(self) -> list[ActionRow]:
@@ -74,9 +82,9 @@ class Turn:
         note = ""
         await self.services.desk.expire()
         while pending := [one for one in await self._questions() if one.status == "pending"]:
-            await self._mark("waiting")
+            await self.mark("waiting")
             note = await self._ask(pending, note)
-        await self._mark("open")
+        await self.mark("open")
 
     async def act(self, answered: frozenset[str] = frozenset()) -> tuple[list[tuple[ActionRow, Receipt]], bool]:
         """Perform what is permitted, in order, and say whether people have to decide something first.
@@ -135,7 +143,8 @@ class Turn:
     async def _questions(self) -> list[Approval]:
         return await self.services.desk.of_turn(self.thread.thread, self.id)
 
-    async def _mark(self, status: Literal["open", "waiting"]) -> None:
+    async def mark(self, status: Literal["open", "waiting", "answered"]) -> None:
+        """Change the thread's status."""
         await self.services.threads.mark(self.thread.thread, status, actor=self.thread.principal, detail={})
 
     async def _ask(self, pending: Sequence[Approval], note: str) -> str:

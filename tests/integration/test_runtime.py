@@ -80,7 +80,7 @@ def test_what_a_restarted_process_needs_is_in_the_database(settings: Settings, b
 def test_an_edit_needs_the_workflow_that_judges_it(settings: Settings, bank: Bank) -> None:
     run = bank.run(BIG)
     with Runtime.open(settings=settings) as elsewhere:
-        with pytest.raises(Exception, match="not loaded here"):
+        with pytest.raises(Exception, match="not loaded in this process"):
             elsewhere.decide(run.asked, "edit", by=BOSS, arguments={"amount": 5})
         assert elsewhere.decide(run.asked, "reject", by=BOSS, reason="no").status == "rejected"
 

@@ -157,6 +157,23 @@ async def test_what_somebody_runs_is_left_alone() -> None:
     assert tool.effects == []
 
 
+@dataclass
+class LateJournal(FakeJournal):
+    """The last worker died, and its commit arrives when its attempt is about to be repeated."""
+
+    async def restart(self, permit: Permit, *, attempt: int, actor: str) -> Reservation:
+        self.status, self.result = "settled", {"id": 1}
+        return Reservation(outcome="busy", receipt=self._receipt(), key="sw-key")
+
+
+async def test_a_commit_that_arrives_late_is_believed() -> None:
+    tool = Tool()
+    receipt = await perform(LateJournal(status="reserved"), tool, TRANSACTIONAL)
+    assert isinstance(receipt, Receipt)
+    assert (receipt.status, receipt.result) == ("settled", {"id": 1})
+    assert tool.effects == []
+
+
 @pytest.mark.parametrize("traits", [IDEMPOTENT, TRANSACTIONAL])
 async def test_a_repeatable_attempt_that_was_cut_off_runs_again(traits: Traits) -> None:
     journal, tool = FakeJournal(status="reserved"), Tool()

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from bank import BOSS, Bank, Killed, Started, start, texts
-from stateward import Principal, Runtime, Settings, call, tool
+from stateward import Effect, Principal, Runtime, Settings, call, tool
 from stateward.errors import ThreadError
 
 CLASSES = ["pay", "renew", "wire", "post"]
@@ -299,6 +299,36 @@ async def test_a_cancelled_run_leaves_the_outcome_to_a_person(async_runtime: Any
     await async_runtime.decide(asked, "done", by=BOSS)
     await async_runtime.resume(graph, "cancelled")
     assert bank.amounts() == [5]
+
+
+async def test_a_cancelled_run_does_not_let_go_of_a_thread_that_still_works(
+    async_runtime: Any, database_url: str
+) -> None:
+    bank = Bank(runtime=async_runtime, url=database_url)
+    inside, go_on = Event(), Event()
+
+    async def ask_other_side(arguments: Any, key: str) -> Any:
+        return {"found": key} if bank.ran else None
+
+    @tool(probe=ask_other_side)
+    def wire(amount: float, effect: Effect) -> str:
+        """Wire money: a blocking function, which nobody can stop."""
+        inside.set()
+        assert go_on.wait(20)
+        bank.ran.append(("wire", amount, effect.key))
+        return "wired"
+
+    graph = _only(bank, wire)
+    await bank.config("cancelled")
+    config = async_runtime.config("cancelled")
+    running = asyncio.create_task(graph.ainvoke({"messages": [("user", "go")]}, config))
+    assert await asyncio.to_thread(inside.wait, 20)
+    running.cancel()
+    asyncio.get_running_loop().call_later(0.3, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await async_runtime.resume(graph, "cancelled")
+    assert bank.amounts("wire") == [5]
 
 
 def _only(bank: Bank, one: Any) -> Any:

@@ -153,3 +153,15 @@ async def test_it_works_awaited(bank: Bank) -> None:
     bank.runtime.decide(bank.runtime.approvals(thread="case-1")[0], "approve", by=BOSS)
     await agent.ainvoke(None, config)
     assert sorted(bank.amounts()) == [5, 500]
+
+
+def test_it_survives_that_every_idle_backend_was_killed(bank: Bank) -> None:
+    agent, config = agent_of(bank, pays(500)), thread(bank)
+    agent.invoke(GO, config)
+    bank.rows(
+        "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'"
+    )
+    (asked,) = bank.runtime.approvals(thread="case-1")
+    bank.runtime.decide(asked, "approve", by=BOSS)
+    bank.runtime.resume(agent, "case-1")
+    assert bank.amounts() == [500]

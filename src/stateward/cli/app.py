@@ -82,16 +82,22 @@ def demo(
     model: Model = None,
 ) -> None:
     """Run the month-end close on sample data, stopping where a person has to decide."""
+    typer.echo(f"stateward {workflow}: starting on sample data in {out}")  # before the seconds of imports
     from stateward.cli import run as runs
 
     wishes = runs.Wishes(model=model, approve_as=approve_as)
     raise typer.Exit(runs.demo(workflow, out, wishes))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def run(
     context: typer.Context,
-    workflow: Annotated[str, typer.Argument(help="Its name below ./graphs, or the path of its folder.")],
+    workflow: Annotated[
+        str,
+        typer.Argument(
+            metavar="WORKFLOW", show_default=False, help="Its name below ./graphs, or the path of its folder."
+        ),
+    ] = "--help",
     model: Model = None,
     requester: Requester = None,
     thread: Annotated[
@@ -102,6 +108,10 @@ def run(
     """Run a workflow with its own options, such as --period 2026-10; an unfinished run goes on."""
     from stateward.cli import run as runs
 
+    if "--help" in (workflow, *context.args):
+        typer.echo(context.get_help())
+        typer.echo(runs.options_of(workflow), nl=False)
+        raise typer.Exit(0)
     wishes = runs.Wishes(model=model, requester=requester, thread=thread, approve_as=approve_as)
     raise typer.Exit(runs.run(workflow, context.args, wishes))
 

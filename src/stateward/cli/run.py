@@ -15,7 +15,7 @@ from rich.markup import escape
 from stateward.audit.views import metrics, timeline
 from stateward.blocking import Runtime
 from stateward.cli.exits import DONE, FAILED, INTERRUPTED, WAITS
-from stateward.cli.options import check_options, parse_options
+from stateward.cli.options import check_options, parse_options, usage
 from stateward.cli.people import Approvers, os_user
 from stateward.cli.progress import Progress
 from stateward.cli.render import metrics_table, section, timeline_table
@@ -48,6 +48,13 @@ def run(name: str, args: list[str], wishes: Wishes) -> int:
     """`stateward run`: start a workflow, or go on where an unfinished run of the same base stands."""
     loaded = load_workflow(name)
     return _start(loaded, parse_options(args, loaded.cli.options), wishes)
+
+
+def options_of(name: str) -> str:
+    """The options of a workflow's own, for its help; nothing where no workflow is named."""
+    if name == "--help":
+        return ""
+    return f"\nOptions of {name}:\n{usage(load_workflow(name).cli.options)}\n"
 
 
 def demo(name: str, directory: Path, wishes: Wishes) -> int:

@@ -86,8 +86,9 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         if not message.tool_calls:
             await turn.mark("answered")
             return
-        await turn.verify(calls_of(message), refusal=await self._over_budget(turn))
-        await turn.approve()
+        rows = await turn.verify(calls_of(message), refusal=await self._over_budget(turn))
+        if any(row.verdict == "ask" for row in rows):
+            await turn.approve()
 
     async def _act(self, request: Any) -> ToolMessage:
         message = _last(request.state)

@@ -62,7 +62,8 @@ class Turn:
             calls: The turn's calls, in order.
             refusal: Denies all of them, whatever the policy says, such as a budget that is used up.
         """
-        known = {row.action.call.id for row in await self.rows()}
+        rows = await self.rows()
+        known = {row.action.call.id for row in rows}
         actor = f"policy:{self.ward.document.policy}"
         for at, call in enumerate(calls):
             if call.id not in known:
@@ -70,8 +71,8 @@ class Turn:
                 judged = await self._judge(call, at)
                 if refusal is not None:
                     judged = replace(judged, verdict=Deny(reasons=(refusal,)))
-                await self.services.journal.record(self.thread, [judged], actor=actor)
-        return await self.rows()
+                rows = await self.services.journal.record(self.thread, [judged], actor=actor)
+        return rows
 
     async def rows(self) -> list[ActionRow]:
         """The turn's actions as the database has them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -109,9 +110,23 @@ class ToolSpec:
             raise NothingDone(problem)
         given: dict[str, Any] = {**call.arguments, **dict.fromkeys(_effect_parameters(self.tool), effect)}
         try:
-            return plain(await self.tool.ainvoke(given))
+            return plain(await _to_its_end(self.tool, given))
         except ToolException as error:
             raise NothingDone(str(error)) from error
+
+
+async def _to_its_end(one: BaseTool, given: dict[str, Any]) -> object:
+    """Call the tool; a blocking one runs in a thread, which a cancelled run cannot stop and must not let go of."""
+    running = asyncio.ensure_future(one.ainvoke(given))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        if getattr(one, "coroutine", None) is not None:
+            running.cancel()
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # it is nobody's any more: what came of it is found out later
+        raise
 
 
 def specs(tools: list[BaseTool]) -> dict[str, ToolSpec]:

@@ -102,3 +102,11 @@ def test_doctor_names_a_setting_that_cannot_be_read(monkeypatch: pytest.MonkeyPa
 )
 def test_an_address_is_told_without_its_password(uri: str, said: str) -> None:
     assert place(uri) == said
+
+
+def test_the_help_of_a_run_lists_the_workflows_own_options() -> None:
+    found = RUNNER.invoke(app, ["run", "month_end", "--help"])
+    assert found.exit_code == 0
+    assert "--period" in found.stdout
+    assert "(required)" in found.stdout
+    assert RUNNER.invoke(app, ["run"]).exit_code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import select
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -125,6 +126,8 @@ class Database:
             await connection.execute(_SQL["unlock"])
 
     async def _holds(self, life: Connection) -> bool:
+        if _is_quiet(life):
+            return True
         # A server that was restarted has forgotten the lock, and this connection does not know it yet.
         values = {"class": _LOCK_CLASS, "worker": self.worker}
         try:
@@ -139,8 +142,20 @@ class Database:
 
 
 async def _check(connection: Connection) -> None:
-    # A connection that died with its backend must not reach a step.
-    await AsyncConnectionPool.check_connection(connection)  # pyright: ignore[reportArgumentType]
+    # A connection that died with its backend must not reach a step; asking the server each time would double the trips.
+    if not _is_quiet(connection):
+        await AsyncConnectionPool.check_connection(connection)  # pyright: ignore[reportArgumentType]
+
+
+def _is_quiet(connection: Connection) -> bool:
+    """Whether an idle connection has nothing to read: a server that hung up has left the end of the stream there."""
+    if connection.closed or connection.broken:
+        return False
+    try:
+        readable, _, _ = select.select([connection.fileno()], [], [], 0)
+    except ValueError:  # more files are open than `select` can watch
+        return False
+    return not readable
 
 
 async def fetch_one(connection: Connection, statement: bytes, values: Mapping[str, Any] | None = None) -> Row | None:

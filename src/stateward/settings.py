@@ -77,9 +77,10 @@ def _create(path: Path, content: bytes) -> None:
 
 def _home(given: Mapping[str, str]) -> Path:
     if given.get("STATEWARD_HOME"):
-        return Path(given["STATEWARD_HOME"])
-    state = given.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "stateward"
+        return Path(given["STATEWARD_HOME"]).expanduser()
+    # The XDG Base Directory Specification says to ignore a relative path.
+    state = Path(given.get("XDG_STATE_HOME", ""))
+    return (state if state.is_absolute() else Path.home() / ".local" / "state") / "stateward"
 
 
 def _flag(given: Mapping[str, str], name: str) -> bool:

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from stateward.adapters import embedded
-from stateward.adapters.embedded import EmbeddedServer, default_root
+from stateward.adapters.embedded import EmbeddedServer
 from stateward.errors import EmbeddedServerError, EmbeddedServerInUse
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the embedded server needs flock")
@@ -308,20 +308,6 @@ def test_a_role_other_than_postgres_needs_its_password(root: Path) -> None:
                 psycopg.connect(uri.replace("postgres@", f"{wrong}@", 1))
         with psycopg.connect(uri.replace("postgres@", "minted:right@", 1)) as connection:
             assert connection.execute("SELECT session_user").fetchone() == ("minted",)
-
-
-def test_default_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("STATEWARD_HOME", "XDG_STATE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    assert default_root() == tmp_path / ".local/state/stateward/pg18"
-    monkeypatch.setenv("XDG_STATE_HOME", "relative")
-    assert default_root() == tmp_path / ".local/state/stateward/pg18"
-    monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert default_root() == Path("/state/stateward/pg18")
-    monkeypatch.setenv("STATEWARD_HOME", "~/mine")
-    assert default_root() == tmp_path / "mine"
-    assert EmbeddedServer().root == tmp_path / "mine"
 
 
 def test_without_binaries_it_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,39 +72,24 @@ class ServerStatus:
     uri: str | None
 
 
-def default_root() -> Path:
-    """Return where this user's embedded server lives: one for each user, for all of the user's projects.
-
-    Returns:
-        `$STATEWARD_HOME` as it is when set, else `stateward/pg18` below `$XDG_STATE_HOME`, which defaults to
-        `~/.local/state` (XDG Base Directory Specification; a relative value is ignored, as it says). The same
-        on every system, as the conventional places of some have spaces or are synced. Not for NFS.
-    """
-    if home := os.environ.get("STATEWARD_HOME"):
-        return Path(home).expanduser()
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    base = state if state.is_absolute() else Path("~/.local/state").expanduser()
-    return base / "stateward" / f"pg{_MAJOR}"
-
-
 class EmbeddedServer:
     """One process's use of the embedded server of a root; a context manager around `start` and `close`.
 
     Any number of processes and instances may use one root at once. All methods block, in any thread.
     """
 
-    def __init__(self, root: Path | None = None, *, durable: bool = True, keep_running: bool = False) -> None:
+    def __init__(self, root: Path, *, durable: bool = True, keep_running: bool = False) -> None:
         """Prepare; nothing is touched before `start`.
 
         Args:
-            root: Directory for data, socket, log and locks; made when absent. Default: `default_root()`.
+            root: Directory for data, socket, log and locks; made when absent. One for each user; not on NFS.
             durable: False gives up safety against power loss, though not against killed processes, for speed;
                 for tests. Counts for the process that starts the server, not for those that join it.
             keep_running: True leaves the server running at `close` even when nobody else uses it, so that
                 many short commands in a row do not start and stop it each time. It ends at `stop`, or when
                 the last user that does not keep it closes.
         """
-        self.root = (root or default_root()).expanduser().resolve()
+        self.root = root.expanduser().resolve()
         self._cluster = _Cluster(self.root, durable=durable)
         self._keep_running = keep_running
         self._client: int | None = None

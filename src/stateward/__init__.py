@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from stateward.model.effect import Effect as Effect
     from stateward.model.principal import Principal as Principal
     from stateward.orchestrate.nodes import Step as Step
+    from stateward.orchestrate.parts import Done as Done
     from stateward.orchestrate.playbook import PlaybookModel as PlaybookModel
     from stateward.orchestrate.playbook import call as call
     from stateward.orchestrate.tools import tool as tool
-    from stateward.orchestrate.workflow import Done as Done
     from stateward.orchestrate.workflow import FlowState as FlowState
     from stateward.orchestrate.workflow import Workflow as Workflow
     from stateward.runtime import AsyncRuntime as AsyncRuntime
@@ -34,7 +34,7 @@ _DOOR = {
     "Approval": "stateward.model.approval",
     "AsyncRuntime": "stateward.runtime",
     "DecisionRefused": "stateward.errors",
-    "Done": "stateward.orchestrate.workflow",
+    "Done": "stateward.orchestrate.parts",
     "Effect": "stateward.model.effect",
     "FlowState": "stateward.orchestrate.workflow",
     "PlaybookModel": "stateward.orchestrate.playbook",

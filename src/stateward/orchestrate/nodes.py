@@ -29,9 +29,9 @@ from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, plain_object
 from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.models import readable
+from stateward.orchestrate.parts import Done, Parts
 from stateward.orchestrate.services import Services, Ward, current_services, current_thread
 from stateward.orchestrate.steps import Turn, calls_of, message_of, server_principal, settlers
-from stateward.orchestrate.workflow import Done, Parts
 from stateward.ports import ActionRow
 from stateward.remember.write import MemoryRules, write
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, cast
 
@@ -16,20 +15,19 @@ from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypedDict
 
 from stateward.errors import ConfigurationError
-from stateward.model.effect import Receipt
 from stateward.model.policy import PolicyDocument
 from stateward.model.values import digest
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.models import planner as planner_of
+from stateward.orchestrate.nodes import Nodes
+from stateward.orchestrate.parts import CheckFunction, Parts, RememberFunction, StepFunction
 from stateward.orchestrate.services import Ward, current_services
 from stateward.orchestrate.tools import ToolSpec, specs
-from stateward.ports import ActionRow
 from stateward.verify.arguments import ToolSchema
 from stateward.verify.gate import Gate
 from stateward.verify.load import PolicySource, read_policy
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
-Update = Mapping[str, Any] | None
 
 
 class FlowState(TypedDict):
@@ -44,32 +42,6 @@ class FlowState(TypedDict):
     messages: Annotated[list[AnyMessage], add_messages]
     failures: NotRequired[int]
     outcome: NotRequired[str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Done:
-    """A call that was performed in this turn: its row and its receipt."""
-
-    row: ActionRow
-    receipt: Receipt
-
-
-StepFunction = Callable[[Any, Any], Awaitable[Update]]
-RememberFunction = Callable[[Any, Any, Done], Awaitable[None]]
-CheckFunction = Callable[[Any, Any], Awaitable[str | None]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """The functions that a team gives to a workflow."""
-
-    retrieve: Sequence[StepFunction]
-    planner: object
-    instructions: str
-    remember: Mapping[str, RememberFunction]
-    validate: Sequence[CheckFunction]
-    answer: StepFunction | None
-    subject: Callable[[Any], str]
 
 
 class Workflow:
@@ -166,8 +138,6 @@ class Workflow:
         chosen = planner if planner is not None else self._planner
         if chosen is None:
             raise ConfigurationError(f"workflow {self.name!r} has no planner: call flow.orchestrate(...)")
-        from stateward.orchestrate.nodes import Nodes
-
         parts = Parts(
             retrieve=tuple(self._retrieve),
             # With a runtime a run is near: a missing key is said now, before anything happens.

@@ -344,14 +344,14 @@ class TestIdentities:
         assert close.posted() == before
 
     def test_the_credential_ends_with_the_call(self, close: Close) -> None:
+        # Roles belong to the server, and the killed workers of other tests have left theirs there.
+        before = {row["rolname"] for row in close.rows("select rolname from pg_roles")}
         said, lent = self.scribble(close, "write", INSERT)
         assert said == "{}"
         assert lent.credential is not None
         with pytest.raises(psycopg.OperationalError, match="authentication failed"):
             psycopg.connect(lent.credential.secret)
-        roles = {row["rolname"] for row in close.rows("select rolname from pg_roles")}
-        assert lent.credential.user not in roles
-        assert not [name for name in roles if name.startswith("stateward_call_")]
+        assert {row["rolname"] for row in close.rows("select rolname from pg_roles")} <= before
         assert lent.credential.secret not in repr(lent)
 
     def test_nothing_is_posted_outside_a_permitted_call(self, close: Close) -> None:

@@ -167,3 +167,11 @@ def test_it_survives_that_every_idle_backend_was_killed(bank: Bank) -> None:
     bank.runtime.decide(asked, "approve", by=BOSS)
     bank.runtime.resume(agent, "case-1")
     assert bank.amounts() == [500]
+
+
+async def test_many_calls_of_one_turn_at_once_do_not_lock_each_other_out(bank: Bank) -> None:
+    amounts = [float(amount) for amount in range(1, 21)]
+    agent, config = agent_of(bank, pays(*amounts)), thread(bank)
+    await agent.ainvoke(GO, config)
+    assert sorted(bank.amounts()) == amounts
+    assert bank.runtime.verify_audit().intact

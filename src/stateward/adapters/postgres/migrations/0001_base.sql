@@ -55,8 +55,9 @@ declare
     v_entry text;
     v_hash  text;
 begin
+    -- Not `for update`: whoever inserts a row that refers to the thread shares its key, and two such would deadlock here.
     select head_seq + 1, head_hash into v_seq, v_prev
-      from stateward.thread where thread_id = p_thread for update;
+      from stateward.thread where thread_id = p_thread for no key update;
     if not found then
         raise exception 'thread % is not known', p_thread using errcode = 'SW002';
     end if;

@@ -10,14 +10,19 @@ StatewardError                      SW000
 ├── ThreadError                     SW300  a thread cannot go on like this
 │   ├── UnknownThread               SW310  nobody opened this thread
 │   ├── ThreadMismatch              SW320  it belongs to another principal, purpose, subject or graph
-│   └── NotDurable                  SW330  the state that an action follows from is not in the database
+│   ├── NotDurable                  SW330  the state that an action follows from is not in the database
+│   ├── ThreadBusy                  SW340  another run has moved the thread on
+│   └── ThreadErased                SW350  the thread was deleted, and stays deleted
 ├── ApprovalError                   SW400
 │   ├── UnknownApproval             SW410  there is no such approval
 │   └── DecisionRefused             SW420  this person may not decide this, or not like this
 ├── MemoryRefused                   SW500  memory without subject, purpose, kind, or with data that must not be kept
 │   └── RedactionFailed             SW510  personal data could not be looked for, so nothing was written
 ├── ActionRefused                   SW600  the gate refused an action of a plain Python step
-└── ToolInputError                  SW700  a workflow was given bad input
+├── ToolInputError                  SW700  a workflow was given bad input
+└── SealError                       SW800  what is sealed cannot be sealed or opened
+    ├── SealBroken                  SW810  a stored value is not the one that was sealed for its place
+    └── KeyringError                SW820  the master key is missing, wrong, or cannot be reached
 """
 
 from __future__ import annotations
@@ -120,6 +125,27 @@ class NotDurable(ThreadError):
     code = "SW330"
 
 
+class ThreadBusy(ThreadError):
+    """Another run has moved the thread on, so this one may neither commit nor act (promise P11)."""
+
+    code = "SW340"
+
+    def __init__(self, thread: str) -> None:
+        super().__init__(
+            f"thread {thread!r} was moved on by another run: nothing of this run was kept or done since. Look at the "
+            "thread's state and start again from there"
+        )
+
+
+class ThreadErased(ThreadError):
+    """The thread was deleted; what was deleted does not come back."""
+
+    code = "SW350"
+
+    def __init__(self, thread: str) -> None:
+        super().__init__(f"thread {thread!r} was deleted: start a new thread under another id")
+
+
 class ApprovalError(StatewardError):
     """An approval cannot be found or decided."""
 
@@ -166,3 +192,32 @@ class ToolInputError(StatewardError):
     """A workflow was given bad input; the message says file, line, value and what is expected."""
 
     code = "SW700"
+
+
+class SealError(StatewardError):
+    """What is sealed cannot be sealed or opened."""
+
+    code = "SW800"
+
+
+class SealBroken(SealError):
+    """A stored value is not the one that was sealed for its place: plaintext, forged, moved, cut or of a lost key.
+
+    Attributes:
+        place: Where the value stands: table, thread and so on.
+    """
+
+    code = "SW810"
+
+    def __init__(self, place: tuple[str, ...], why: str) -> None:
+        self.place = place
+        super().__init__(
+            f"refused a value of {' / '.join(place)}: {why}. Somebody has changed the database beside Stateward, or "
+            "the wrong backup or key was restored; nothing was read from it"
+        )
+
+
+class KeyringError(SealError):
+    """The master key is missing, wrong, or cannot be reached; the message says where it was looked for."""
+
+    code = "SW820"

@@ -328,6 +328,30 @@ class Memory(Protocol):
         ...
 
 
+class Keyring(Protocol):
+    """Wraps the data keys that values are sealed with; only it knows the master key."""
+
+    async def wrap(self, key: bytes, *, context: str) -> bytes:
+        """A data key under the current master key, bound to the context; the result names the master key.
+
+        Raises:
+            KeyringError: the master key cannot be used.
+        """
+        ...
+
+    async def unwrap(self, wrapped: bytes, *, context: str) -> bytes:
+        """The data key again, whichever master key of this ring it was wrapped with.
+
+        Raises:
+            KeyringError: it was wrapped with a key that this ring does not hold, or for another context.
+        """
+        ...
+
+    def is_current(self, wrapped: bytes) -> bool:
+        """Whether it was wrapped with the current master key; what was not is wrapped anew by a rotation."""
+        ...
+
+
 class Redactor(Protocol):
     """Finds personal data."""
 

@@ -251,7 +251,9 @@ class AsyncRuntime:
     async def _wire(
         cls, stack: AsyncExitStack, uri: str, settings: Settings, extra: Sequence[tuple[str, str]]
     ) -> AsyncRuntime:
-        database = Database(uri, size=settings.pool_size)
+        # Without a DATABASE_URL it is the embedded server, which has no pooler before it.
+        direct = settings.direct_url if settings.database_url else ""
+        database = Database(uri, size=settings.pool_size, direct=direct)
         await database.open()
         stack.push_async_callback(database.close)
         saver = StatewardSaver(database.pool)  # pyright: ignore[reportArgumentType]

@@ -19,6 +19,8 @@ class Settings:
 
     Attributes:
         database_url: `DATABASE_URL`: a libpq connection string. Empty: the embedded Postgres.
+        direct_url: `STATEWARD_DIRECT_URL`: a connection string that reaches Postgres without a pooler; needed where
+            `DATABASE_URL` goes through PgBouncer in transaction mode. Default: `DATABASE_URL`.
         home: `STATEWARD_HOME`: where the embedded Postgres and the local key live.
         development: `STATEWARD_DEVELOPMENT`: an answer without a verified person counts, as in Studio on a laptop.
         ner_model: `STATEWARD_NER_MODEL`: an installed spaCy model, or its path, that finds names and places.
@@ -26,6 +28,7 @@ class Settings:
     """
 
     database_url: str = ""
+    direct_url: str = ""
     home: Path
     development: bool = False
     ner_model: str = ""
@@ -41,6 +44,7 @@ class Settings:
         given = os.environ if environment is None else environment
         return cls(
             database_url=given.get("DATABASE_URL", ""),
+            direct_url=given.get("STATEWARD_DIRECT_URL", ""),
             home=_home(given),
             development=_flag(given, "STATEWARD_DEVELOPMENT"),
             ner_model=given.get("STATEWARD_NER_MODEL", ""),

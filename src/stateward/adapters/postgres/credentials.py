@@ -44,7 +44,7 @@ class PostgresCredentials:
         password = secrets.token_urlsafe(24)
         await self._mint(user, role, password)
         try:
-            secret = make_conninfo(self._db.uri, user=user, password=password)
+            secret = make_conninfo(self._db.direct, user=user, password=password)
             yield Credential(identity=permit.identity or role, user=user, secret=secret)
         finally:
             await self._unmint(user)

@@ -29,12 +29,14 @@ class Database:
     """One pool on one database.
 
     Args:
-        uri: A libpq connection string.
+        uri: A libpq connection string; it may lead through a pooler in transaction mode.
         size: Most connections of the pool.
+        direct: One that reaches Postgres without a pooler, for what is bound to a session; default: `uri`.
     """
 
-    def __init__(self, uri: str, *, size: int = 10) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, *, size: int = 10, direct: str = "") -> None:
+        self.uri, self.direct = uri, direct or uri
+        self._has_direct, self._pooled = bool(direct), False
         self.worker = secrets.randbits(31)
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             uri,
@@ -43,6 +45,7 @@ class Database:
             open=False,
             connection_class=Connection,
             check=_check,
+            configure=self._configure,
             kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c search_path=stateward"},
         )
         self._life: Connection | None = None
@@ -52,12 +55,17 @@ class Database:
         """Connect.
 
         Raises:
-            DatabaseError: nobody answers at the address, or the login is refused.
+            DatabaseError: nobody answers at an address, the login is refused, or only a pooler answers.
         """
-        try:
-            await (await AsyncConnection.connect(self.uri, connect_timeout=10)).close()
-        except Error as error:
-            raise DatabaseError(f"Postgres cannot be reached: {str(error).strip()}. Check DATABASE_URL.") from error
+        self._pooled, place = await _met(self.uri, "DATABASE_URL")
+        if self._pooled and not self._has_direct:
+            raise DatabaseError(
+                "a connection pooler such as PgBouncer answers at DATABASE_URL, and locks that live as long as a "
+                "process cannot be held through it. Set STATEWARD_DIRECT_URL to a connection string that reaches "
+                "Postgres itself; where the pooler is in session mode, the same one will do."
+            )
+        if self.direct != self.uri and (await _met(self.direct, "STATEWARD_DIRECT_URL"))[1] != place:
+            raise DatabaseError("STATEWARD_DIRECT_URL reaches another database than DATABASE_URL: name the same one")
         await self.pool.open(wait=True)
 
     async def close(self) -> None:
@@ -138,7 +146,22 @@ class Database:
         return row is not None and not row["dead"]
 
     async def _connect(self) -> Connection:
-        return await AsyncConnection[DictRow].connect(self.uri, autocommit=True, row_factory=dict_row)
+        return await AsyncConnection[DictRow].connect(self.direct, autocommit=True, row_factory=dict_row)
+
+    async def _configure(self, connection: Connection) -> None:
+        # What one transaction prepares, the next one finds on another server's session, or not at all.
+        if self._pooled:
+            connection.prepare_threshold = None
+
+
+async def _met(uri: str, setting: str) -> tuple[bool, Any]:
+    """Whether a pooler answers there, for its greeting names a process of its own; and which database it leads to."""
+    try:
+        async with await AsyncConnection[DictRow].connect(uri, connect_timeout=10, row_factory=dict_row) as connection:
+            row = await fetch_one(connection, _SQL["met"]) or {}
+            return row["pid"] != connection.info.backend_pid, (row["database"], row["since"])
+    except Error as error:
+        raise DatabaseError(f"Postgres cannot be reached: {str(error).strip()}. Check {setting}.") from error
 
 
 async def _check(connection: Connection) -> None:

@@ -39,6 +39,10 @@ select stateward.sweep_roles() as swept;
 -- Settles an effect on the connection of its own call.
 select stateward.settle_here(%(result)s::jsonb);
 
+-- name: met
+-- Which process serves this session, of which server and database.
+select pg_backend_pid() as pid, current_database() as database, pg_postmaster_start_time() as since;
+
 -- name: about
 -- What we are connected to.
 select current_setting('server_version') as version, current_database() as database, current_user as "user",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stateward.errors import ConfigurationError
@@ -25,6 +25,13 @@ class Settings:
         development: `STATEWARD_DEVELOPMENT`: an answer without a verified person counts, as in Studio on a laptop.
         ner_model: `STATEWARD_NER_MODEL`: an installed spaCy model, or its path, that finds names and places.
         pool_size: `STATEWARD_POOL_SIZE`: most connections of one process, 10 unless stated.
+        master_key: `STATEWARD_MASTER_KEY`: master keys of 32 bytes in base64, separated by commas, the current one
+            first. Empty: the file `master.key` in the home.
+        kms_key: `STATEWARD_KMS_KEY`: ids, ARNs or aliases of AWS KMS keys instead, separated by commas, the current
+            one first.
+
+    Raises:
+        ConfigurationError: both `master_key` and `kms_key` are given.
     """
 
     database_url: str = ""
@@ -33,6 +40,14 @@ class Settings:
     development: bool = False
     ner_model: str = ""
     pool_size: int = 10
+    master_key: str = field(default="", repr=False)
+    kms_key: str = ""
+
+    def __post_init__(self) -> None:
+        if self.master_key and self.kms_key:
+            raise ConfigurationError(
+                "STATEWARD_MASTER_KEY and STATEWARD_KMS_KEY are both set: keep the one whose keys wrap the data keys"
+            )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -49,6 +64,8 @@ class Settings:
             development=_flag(given, "STATEWARD_DEVELOPMENT"),
             ner_model=given.get("STATEWARD_NER_MODEL", ""),
             pool_size=_number(given, "STATEWARD_POOL_SIZE", 10),
+            master_key=given.get("STATEWARD_MASTER_KEY", ""),
+            kms_key=given.get("STATEWARD_KMS_KEY", ""),
         )
 
     def hash_key(self) -> bytes:

@@ -1,64 +1,83 @@
-"""The same job six ways: plain `create_agent` with and without a saver, with our middleware, and as our Workflow.
+"""The same job several ways: plain `create_agent`, a stack of LangChain's own middleware, ours, and our Workflow."""
 
-The model is scripted and takes no time: it calls one write tool a number of times, one call a turn.
-"""
+from __future__ import annotations
 
-# No `from __future__ import annotations`: LangChain resolves string annotations anew at each tool call.
-
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import (
+    HumanInTheLoopMiddleware,
+    PIIMiddleware,
+    ToolCallLimitMiddleware,
+    ToolRetryMiddleware,
+)
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool
-from langchain_core.tools import tool as plain_tool
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.types import Command
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
 
-from stateward import AsyncRuntime, Effect, FlowState, Principal, Settings, Workflow, tool
-from stateward.testing import ScriptedModel
+from benchmarks import job
+from benchmarks.job import BenchModel, Hook, Tick
+from stateward import AsyncRuntime, FlowState, Principal, Settings, Workflow
 from stateward.verify.load import parse_policy
 
-_SCHEMA = """
-do $$ begin
-    create role bench_writer nologin;
-exception when duplicate_object then null;
-end $$;
-create schema bench;
-create table bench.entry (account text not null, amount numeric not null);
-grant usage on schema bench to bench_writer;
-grant insert on bench.entry to bench_writer;
-"""
-_POLICY = """
-policy: bench
-version: 1
-identities:
-  clerk: {kind: agent}
-  boss: {kind: person}
-  writer: {kind: credential, role: bench_writer}
-tools:
-  note:
-    effect: write
-    for: [clerk]
-    deny: [{when: args.amount <= 0, because: an amount is positive}]
-    ask: [{when: args.amount > 1000, by: [boss], within: 2d, because: it is big}]
-  post:
-    effect: write
-    for: [clerk]
-    identity: writer
-    deny: [{when: args.amount <= 0, because: an amount is positive}]
-    ask: [{when: args.amount > 1000, by: [boss], within: 2d, because: it is big}]
-budget: {steps: 1000}
-"""
-_INSERT = "insert into bench.entry (account, amount) values (%s, %s)"
+UPSTREAM, OURS = "public", "stateward"  # the schemas of the checkpoints
+POOL = 10
+_CLERK, _BOSS = Principal("clerk", kind="agent"), Principal("boss", kind="person")
 
-Start = Callable[[], Awaitable[RunnableConfig]]
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One thread that is ready to start.
+
+    Attributes:
+        variant: How it runs.
+        graph: The compiled graph.
+        model: What the graph asks.
+        config: LangGraph's config of the thread.
+        calls: When a tool of its place was called, in seconds.
+    """
+
+    variant: Variant
+    graph: Any
+    model: BenchModel
+    config: RunnableConfig
+    calls: list[float]
+
+    @property
+    def thread(self) -> str:
+        """The thread's id."""
+        return self.config["configurable"]["thread_id"]
+
+    @property
+    def ticks(self) -> list[Tick]:
+        """When its model was asked."""
+        return self.model.ticks[self.thread]
+
+    async def go(self) -> Sequence[Any]:
+        """Run the script to its end; every call of it has succeeded then."""
+        messages = await self.say("go")
+        assert messages[-1].text == job.DONE
+        assert sum(one.type == "tool" and one.status == "success" for one in messages) == len(self.model.script) - 1
+        return messages
+
+    async def say(self, text: str) -> Sequence[Any]:
+        """Give it a message of a person, and run as far as that goes."""
+        out = await self.graph.ainvoke({"messages": [("user", text)]}, self.config, **self.variant.durability)
+        return out["messages"]
+
+    async def approve(self) -> Sequence[Any]:
+        """Let a person approve what it waits for, and run as far as that goes."""
+        return (await self.variant.approve(self))["messages"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,144 +85,163 @@ class Variant:
     """One way to do the job.
 
     Attributes:
-        name: As the table shows it.
-        tool: The tool that its model calls.
+        name: As the tables show it.
         schema: The Postgres schema of its checkpoints; None where it keeps none.
         build: Compiles the graph for a model.
-        start: Opens a new thread and gives its config.
+        open: Opens a new thread and gives its config.
+        approve: Approves what a run waits for and goes on with it.
+        calls: When a tool of its place was called, in seconds.
     """
 
     name: str
-    tool: str
     schema: str | None
-    build: Callable[[ScriptedModel], Any]
-    start: Start
+    build: Callable[[BenchModel], Any]
+    open: Callable[[], Awaitable[RunnableConfig]]
+    approve: Callable[[Run], Awaitable[Any]]
+    calls: list[float]
 
-    async def run(self, steps: int) -> Callable[[], Awaitable[str]]:
-        """Prepare a run of so many steps, which starts when what is returned is awaited; it gives its thread's id."""
-        graph, config = self.build(_model(self.tool, steps)), await self.start()
-        durability: dict[str, Any] = {"durability": "sync"} if self.schema else {}
+    @property
+    def durability(self) -> dict[str, Any]:
+        """Upstream is durable before the next superstep with `sync` only; ours at its own barriers."""
+        return {"durability": "sync"} if self.schema == UPSTREAM else {}
 
-        async def go() -> str:
-            out = await graph.ainvoke({"messages": [("user", "go")]}, config, **durability)
-            assert out["messages"][-1].text == "done"
-            assert sum(one.type == "tool" and one.status == "success" for one in out["messages"]) == steps
-            return config["configurable"]["thread_id"]
+    async def run(self, script: Sequence[AIMessage], *, pause: float = 0, hook: Hook | None = None) -> Run:
+        """Prepare one thread."""
+        (made,) = await self.runs(script, threads=1, pause=pause, hook=hook)
+        return made
 
-        return go
+    async def runs(
+        self, script: Sequence[AIMessage], *, threads: int, pause: float = 0, hook: Hook | None = None
+    ) -> list[Run]:
+        """Prepare so many threads of one graph."""
+        model = BenchModel(script=script, pause=pause, hook=hook)
+        graph = self.build(model)
+        configs = [await self.open() for _ in range(threads)]
+        return [Run(variant=self, graph=graph, model=model, config=one, calls=self.calls) for one in configs]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Makes the variants on one database.
+
+    Attributes:
+        runtime: Ours.
+        saver: Upstream's.
+        connection: What the plain tools write through.
+        calls: When a tool was called, in seconds.
+    """
+
+    runtime: AsyncRuntime
+    saver: AsyncPostgresSaver
+    connection: AsyncConnection[Any]
+    calls: list[float] = field(default_factory=list[float])
+
+    def unsaved(self) -> Variant:
+        """`create_agent` alone: what the framework costs."""
+        return self._plain("create_agent, no saver", None, ())
+
+    def plain(self) -> Variant:
+        """`create_agent` with upstream's saver: what the others are held against."""
+        return self._plain("create_agent + AsyncPostgresSaver", UPSTREAM, ())
+
+    def asking(self) -> Variant:
+        """The same with LangChain's way to ask people."""
+        return self._plain("create_agent + HumanInTheLoop + AsyncPostgresSaver", UPSTREAM, (_asks(),))
+
+    def stacked(self) -> Variant:
+        """What a team stacks out of LangChain's own middleware to get some of what a ward does."""
+        wards = (
+            PIIMiddleware("email", apply_to_input=True),
+            PIIMiddleware("credit_card", apply_to_input=False, apply_to_output=True),
+            PIIMiddleware("ip", apply_to_input=False, apply_to_tool_results=True),
+            _asks(),
+            ToolRetryMiddleware(),
+            ToolCallLimitMiddleware(thread_limit=100_000),
+        )
+        return self._plain("create_agent + stacked middleware", UPSTREAM, wards)
+
+    def middleware(self) -> Variant:
+        """`create_agent` with our middleware, saver and store."""
+        runtime, tools = self.runtime, job.governed_tools(self.calls)
+        ward = runtime.middleware(policy=parse_policy(job.POLICY), tools=tools, principal=_CLERK.id)
+
+        def build(model: BenchModel) -> Any:
+            return create_agent(model, tools, middleware=[ward], checkpointer=runtime.checkpointer, store=runtime.store)
+
+        return self._governed("create_agent + Stateward", build, _CLERK.id)
+
+    def workflow(self) -> Variant:
+        """Our `Workflow`."""
+        flow = Workflow("bench", state=FlowState, policy=parse_policy(job.POLICY), principal=_CLERK.id)
+
+        def build(model: BenchModel) -> Any:
+            flow.orchestrate(model, tools=job.governed_tools(self.calls))
+            return flow.compile(self.runtime)
+
+        return self._governed("Stateward Workflow", build, flow.name)
+
+    def _plain(self, name: str, schema: str | None, wards: Sequence[Any]) -> Variant:
+        tools, saver = job.plain_tools(self.connection, self.calls), self.saver if schema else None
+
+        async def start() -> RunnableConfig:
+            return {"configurable": {"thread_id": uuid4().hex}, "recursion_limit": 100_000}
+
+        def build(model: BenchModel) -> Any:
+            return create_agent(model, tools, middleware=wards, checkpointer=saver)
+
+        async def approve(run: Run) -> Any:
+            answer = Command(resume={"decisions": [{"type": "approve"}]})
+            return await run.graph.ainvoke(answer, run.config, **run.variant.durability)
+
+        return Variant(name=name, schema=schema, build=build, open=start, approve=approve, calls=self.calls)
+
+    def _governed(self, name: str, build: Callable[[BenchModel], Any], graph: str) -> Variant:
+        async def start() -> RunnableConfig:
+            found = await self.runtime.thread(
+                uuid4().hex, principal=_CLERK, purpose="bench", subject="none", requester="ann", graph=graph
+            )
+            return found | {"recursion_limit": 100_000}
+
+        async def approve(run: Run) -> Any:
+            for asked in await self.runtime.approvals(thread=run.thread):
+                await self.runtime.decide(asked, "approve", by=_BOSS)
+            return await self.runtime.resume(run.graph, run.thread)
+
+        return Variant(name=name, schema=OURS, build=build, open=start, approve=approve, calls=self.calls)
 
 
 @asynccontextmanager
-async def variants(uri: str, settings: Settings) -> AsyncIterator[list[Variant]]:
-    """All ways on one database; the first that calls a tool with a saver is what the others are held against."""
+async def place(uri: str, home: Path, *, pool: bool = False) -> AsyncIterator[Place]:
+    """Open everything on one database.
+
+    Args:
+        uri: The database.
+        home: Where our settings live.
+        pool: Give upstream's saver a pool; else one connection, as its documentation opens it.
+    """
     async with AsyncExitStack() as stack:
+        settings = Settings(home=home, pool_size=POOL)
         runtime = await stack.enter_async_context(
-            AsyncRuntime.connect(uri, settings=settings, migrations=[("bench", _SCHEMA)])
+            AsyncRuntime.connect(uri, settings=settings, migrations=[("bench", job.SCHEMA)])
         )
-        # Upstream's saver as its documentation opens it: one connection, statements prepared at once.
-        saver = await stack.enter_async_context(AsyncPostgresSaver.from_conn_string(make_conninfo(uri)))
+        saver = await _upstream(stack, uri, pool=pool)
         await saver.setup()
         connection = await stack.enter_async_context(await AsyncConnection.connect(uri, autocommit=True))
-        yield [*_note(runtime, saver, connection), *_post(runtime, saver, connection)]
+        yield Place(runtime=runtime, saver=saver, connection=connection)
 
 
-def _note(runtime: AsyncRuntime, saver: AsyncPostgresSaver, connection: Any) -> list[Variant]:
-    plain, governed = _plain_tools(connection), _governed_tools()
-    return [
-        _plain("create_agent, no saver", "note", plain, None),
-        _plain("create_agent + AsyncPostgresSaver", "note", plain, saver),
-        _middleware("create_agent + Stateward", "note", governed, runtime),
-        _workflow("Stateward Workflow", "note", governed, runtime),
-    ]
+async def _upstream(stack: AsyncExitStack, uri: str, *, pool: bool) -> AsyncPostgresSaver:
+    if not pool:
+        return await stack.enter_async_context(AsyncPostgresSaver.from_conn_string(make_conninfo(uri)))
+    options = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
+    connections = AsyncConnectionPool(uri, min_size=POOL, max_size=POOL, open=False, kwargs=options)
+    return AsyncPostgresSaver(await stack.enter_async_context(connections))
 
 
-def _post(runtime: AsyncRuntime, saver: AsyncPostgresSaver, connection: Any) -> list[Variant]:
-    plain, governed = _plain_tools(connection), _governed_tools()
-    return [
-        _plain("create_agent + AsyncPostgresSaver", "post", plain, saver),
-        _middleware("create_agent + Stateward", "post", governed, runtime),
-        _workflow("Stateward Workflow", "post", governed, runtime),
-    ]
+def _asks() -> HumanInTheLoopMiddleware:
+    """Asks where our policy does."""
 
+    def big(request: Any) -> bool:
+        return request.tool_call["args"]["amount"] > 1000
 
-def _plain(name: str, called: str, tools: list[BaseTool], saver: AsyncPostgresSaver | None) -> Variant:
-    async def start() -> RunnableConfig:
-        return {"configurable": {"thread_id": uuid4().hex}, "recursion_limit": 1000}
-
-    def build(model: ScriptedModel) -> Any:
-        return create_agent(model, tools, checkpointer=saver)
-
-    return Variant(name=name, tool=called, schema="public" if saver else None, build=build, start=start)
-
-
-def _middleware(name: str, called: str, tools: list[BaseTool], runtime: AsyncRuntime) -> Variant:
-    ward = runtime.middleware(policy=parse_policy(_POLICY), tools=tools, principal="clerk")
-
-    def build(model: ScriptedModel) -> Any:
-        return create_agent(model, tools, middleware=[ward], checkpointer=runtime.checkpointer, store=runtime.store)
-
-    return Variant(name=name, tool=called, schema="stateward", build=build, start=_starter(runtime, "clerk"))
-
-
-def _workflow(name: str, called: str, tools: list[BaseTool], runtime: AsyncRuntime) -> Variant:
-    flow = Workflow("bench", state=FlowState, policy=parse_policy(_POLICY), principal="clerk")
-
-    def build(model: ScriptedModel) -> Any:
-        flow.orchestrate(model, tools=tools)
-        return flow.compile(runtime)
-
-    return Variant(name=name, tool=called, schema="stateward", build=build, start=_starter(runtime, "bench"))
-
-
-def _starter(runtime: AsyncRuntime, graph: str) -> Start:
-    clerk = Principal("clerk", kind="agent")
-
-    async def start() -> RunnableConfig:
-        return await runtime.thread(
-            uuid4().hex, principal=clerk, purpose="bench", subject="none", requester="ann", graph=graph
-        )
-
-    return start
-
-
-def _model(called: str, steps: int) -> ScriptedModel:
-    numbers = count(1)
-    calls = [_call(called, next(numbers)) for _ in range(steps)]
-    return ScriptedModel(script=[*calls, AIMessage("done")])
-
-
-def _call(called: str, at: int) -> AIMessage:
-    arguments = {"account": "4711", "amount": 1.0 + at / 100}
-    return AIMessage("", tool_calls=[{"name": called, "args": arguments, "id": f"call-{at}", "type": "tool_call"}])
-
-
-def _plain_tools(connection: AsyncConnection[Any]) -> list[BaseTool]:
-    @plain_tool
-    async def note(account: str, amount: float) -> dict[str, float]:
-        """Note an amount."""
-        return {account: amount}
-
-    @plain_tool
-    async def post(account: str, amount: float) -> dict[str, float]:
-        """Post an amount, over a connection that stands open with the application's own login."""
-        await connection.execute(_INSERT, (account, amount))
-        return {"posted": amount}
-
-    return [note, post]
-
-
-def _governed_tools() -> list[BaseTool]:
-    @tool
-    async def note(account: str, amount: float) -> dict[str, float]:
-        """Note an amount."""
-        return {account: amount}
-
-    @tool(transactional=True)
-    async def post(account: str, amount: float, effect: Effect) -> dict[str, float]:
-        """Post an amount, over a connection with a login that was made for this call."""
-        async with effect.transaction() as work:
-            await work.connection.execute(_INSERT, (account, amount))
-            work.settle({"posted": amount})
-        return {"posted": amount}
-
-    return [note, post]
+    return HumanInTheLoopMiddleware({"note": {"allowed_decisions": ["approve", "reject"], "when": big}})

@@ -1,11 +1,9 @@
-"""The cost of one governed step against the same step on plain `create_agent`, interleaved in one run."""
+"""The cost of one governed step against the same step on plain `create_agent` and on stacked middleware."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import sys
-import tempfile
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,22 +11,39 @@ from pathlib import Path
 
 from psycopg import AsyncConnection
 
-from benchmarks.agents import Variant, variants
-from benchmarks.counters import Counts, Meter, Relay
-from benchmarks.table import Table, count, figure, spread
-from stateward import Settings
-from stateward.adapters.embedded import EmbeddedServer
+from benchmarks import job
+from benchmarks.agents import OURS, Place, Variant, place
+from benchmarks.counters import WARM_STEPS, Counts, Meter, counted, quiet
+from benchmarks.relay import Relay
+from benchmarks.server import private_server
+from benchmarks.table import Goal, Table, count, figure, ratios, spread
+from benchmarks.timing import paces, timed, turns
 
-_WARM_STEPS = 5
+_DELAY, _DELAYED_STEPS = 0.03, 8
 _FAMILIES = {
-    "note": "Governed step: a write tool without I/O",
-    "post": "Governed step: a write tool that inserts one row, with a login of its own for each call",
+    "note": "a write tool without I/O",
+    "post": "a write tool that inserts one row, with a login of its own for each call",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
+class Exact:
+    """What does not depend on the machine, for each step.
+
+    Attributes:
+        counts: What Postgres saw.
+        waits: Round trips that the run waited for, with a model that thinks for longer than a round trip takes.
+        waits_at_once: The same with a model that answers at once.
+    """
+
+    counts: Counts
+    waits: float
+    waits_at_once: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """What was found of one variant, for each step.
+    """What was found of one variant with one tool, for each step.
 
     Attributes:
         wall: Milliseconds, one for each repetition.
@@ -36,66 +51,85 @@ class Result:
     """
 
     variant: Variant
-    counts: Counts
+    tool: str
+    exact: Exact
     wall: list[float] = field(default_factory=list[float])
     cpu: list[float] = field(default_factory=list[float])
 
 
 def tables(steps: int, repetitions: int) -> list[Table]:
-    """Measure on a private server in a temporary directory, which is as durable as any."""
-    with tempfile.TemporaryDirectory() as place:
-        server = EmbeddedServer(Path(place, "pg"))
-        uri = server.start()
-        try:
-            results = asyncio.run(_measure(uri, Path(place), steps, repetitions))
-            commit = asyncio.run(_commit_ms(uri))
-        finally:
-            server.close()
-    return [_table(tool, results, steps, repetitions, commit) for tool in _FAMILIES]
+    """Measure on a private server."""
+    with private_server() as (uri, home):
+        results = asyncio.run(_measure(uri, home, steps, repetitions))
+        commit = asyncio.run(_commit_ms(uri))
+    made: list[Table] = []
+    for tool, title in _FAMILIES.items():
+        family = [one for one in results if one.tool == tool]
+        made += [_times(title, family, steps, repetitions, commit), _counts(title, family)]
+    return made
 
 
-async def _measure(uri: str, place: Path, steps: int, repetitions: int) -> list[Result]:
-    settings = Settings(home=place / "home")
-    counts = await _count(uri, place, settings, steps)
-    async with variants(uri, settings) as found:
-        results = [Result(variant=one, counts=counted) for one, counted in zip(found, counts, strict=True)]
-        for one in found:
-            await _timed(one, _WARM_STEPS)
-        for at in range(repetitions):
-            for result in results:
-                wall, cpu = await _timed(result.variant, steps)
-                result.wall.append(wall)
-                result.cpu.append(cpu)
-            print(f"step {at + 1}/{repetitions}", file=sys.stderr)
+async def _measure(uri: str, home: Path, steps: int, repetitions: int) -> list[Result]:
+    exact = await _count(uri, home, steps)
+    async with place(uri, home / "home") as at:
+        found = zip(_variants(at), exact, strict=True)
+        results = [Result(variant=variant, tool=tool, exact=known) for (tool, variant), known in found]
+        for one in results:
+            await _time(one, WARM_STEPS)
+        for one in turns("step", results, repetitions):
+            wall, cpu = await _time(one, steps)
+            one.wall.append(wall)
+            one.cpu.append(cpu)
     return results
 
 
-async def _timed(variant: Variant, steps: int) -> tuple[float, float]:
-    run = await variant.run(steps)
-    gc.collect()
-    wall, cpu = time.perf_counter(), time.process_time()
-    await run()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return wall * 1000 / steps, cpu * 1000 / steps
+def _variants(at: Place) -> list[tuple[str, Variant]]:
+    note = [at.unsaved(), at.plain(), at.stacked(), at.middleware(), at.workflow()]
+    post = [at.plain(), at.middleware(), at.workflow()]
+    return [*(("note", one) for one in note), *(("post", one) for one in post)]
 
 
-async def _count(uri: str, place: Path, settings: Settings, steps: int) -> list[Counts]:
+async def _time(result: Result, steps: int) -> tuple[float, float]:
+    run = await result.variant.run(job.script(result.tool, steps))
+    wall, cpu = await timed(run.go)
+    return wall / steps, cpu / steps
+
+
+async def _count(uri: str, home: Path, steps: int) -> list[Exact]:
     relay = Relay()
     async with (
-        relay.listen(uri, place) as relayed,
-        variants(relayed, settings) as found,
+        relay.listen(uri, home) as through,
+        place(through, home / "home") as at,
         await AsyncConnection.connect(uri, autocommit=True) as admin,
     ):
         meter = Meter(admin=admin, relay=relay)
-        async with meter.quiet():
-            return [await _counted(meter, one, steps) for one in found]
+        async with quiet(admin):
+            return [await _exact(meter, variant, tool, steps) for tool, variant in _variants(at)]
 
 
-async def _counted(meter: Meter, variant: Variant, steps: int) -> Counts:
-    await (await variant.run(_WARM_STEPS))()
-    idle = await meter.count(await variant.run(0), variant.schema)
-    busy = await meter.count(await variant.run(steps), variant.schema)
-    return busy.each(idle, steps)
+async def _exact(meter: Meter, variant: Variant, tool: str, steps: int) -> Exact:
+    counts = await counted(meter, variant, tool, few=2, many=steps + 2)
+    return Exact(
+        counts=counts,
+        waits=await _waits(meter.relay, variant, tool, pause=_DELAY * 2),
+        waits_at_once=await _waits(meter.relay, variant, tool, pause=0),
+    )
+
+
+async def _waits(relay: Relay, variant: Variant, tool: str, pause: float) -> float:
+    """By how many delays a step takes longer where every answer of the server is late."""
+    usual = await _pace(variant, tool, pause)
+    relay.delay = _DELAY
+    try:
+        return max(0.0, await _pace(variant, tool, pause) - usual) / (_DELAY * 1000)
+    finally:
+        relay.delay = 0
+
+
+async def _pace(variant: Variant, tool: str, pause: float) -> float:
+    run = await variant.run(job.script(tool, _DELAYED_STEPS), pause=pause)
+    await run.go()
+    return statistics.median(wall for wall, _ in paces(run))
 
 
 async def _commit_ms(uri: str) -> float:
@@ -109,45 +143,100 @@ async def _commit_ms(uri: str) -> float:
     return best * 1000
 
 
-def _table(tool: str, results: Sequence[Result], steps: int, repetitions: int, commit: float) -> Table:
-    family = [one for one in results if one.variant.tool == tool]
-    base = next(one for one in family if one.variant.schema == "public")
+def _times(title: str, family: Sequence[Result], steps: int, repetitions: int, commit: float) -> Table:
+    plain = _named(family, "AsyncPostgresSaver")
+    stacked = _named(family, "stacked")
+    header = ("variant", "wall", "CPU", *(["wall / stacked", "CPU / stacked"] if stacked else []), "wall ms", "CPU ms")
+    notes = [
+        f"Wall and CPU are ratios to {plain[0].variant.name}. One step is one tool call: a model turn and a tool turn. "
+        f"{repetitions} repetitions of {steps} steps for each variant, taken in turns; a ratio is of two runs of the "
+        "same repetition. Times hold the run's opening and its final answer too.",
+        "Upstream runs with durability='sync'; ours with LangGraph's default, because its saver has its own barriers.",
+        f"The model takes no time. One insert with its commit took {figure(commit)} ms at best on this disk.",
+    ]
+    return Table(
+        title=f"Step: {title}",
+        header=header,
+        rows=[_time_row(one, [*plain, *stacked]) for one in family],
+        notes=notes,
+        goals=_time_goals(family, plain, stacked) if stacked else (),
+    )
+
+
+def _named(family: Sequence[Result], word: str) -> list[Result]:
+    return [one for one in family if word in one.variant.name]
+
+
+def _time_row(result: Result, bases: Sequence[Result]) -> tuple[str, ...]:
+    cells = [cell for base in bases for cell in (_ratio(result, base, "wall"), _ratio(result, base, "cpu"))]
+    return (result.variant.name, *cells, spread(result.wall), spread(result.cpu))
+
+
+def _ratio(result: Result, base: Result, of: str) -> str:
+    return "1" if result is base else spread(ratios(getattr(result, of), getattr(base, of)))
+
+
+def _time_goals(family: Sequence[Result], plain: Sequence[Result], stacked: Sequence[Result]) -> list[Goal]:
+    bounds = [(plain[0], "plain", 0.6), (stacked[0], "stacked", 0.15)]
+    return [
+        Goal(
+            what=f"step, wall of {one.variant.name} / {word}",
+            value=statistics.median(ratios(one.wall, base.wall)),
+            bound=bound,
+        )
+        for base, word, bound in bounds
+        for one in _ours(family)
+    ]
+
+
+def _ours(family: Sequence[Result]) -> list[Result]:
+    return [one for one in family if one.variant.schema == OURS]
+
+
+def _counts(title: str, family: Sequence[Result]) -> Table:
     header = (
         "variant",
-        "wall ratio",
-        "CPU ratio",
-        "wall ms",
-        "CPU ms",
         "commits",
+        "statements",
         "round trips",
+        "waited for",
+        "waited for, instant model",
         "logins",
         "supersteps",
         "ledger",
         "WAL",
     )
     notes = [
-        f"One step is one tool call: a model turn and a tool turn. {repetitions} repetitions of {steps} steps for each "
-        "variant, taken in turns (A, B, A, B, ...); a ratio is of two runs of the same repetition.",
-        "Times hold the run's opening and its final answer too; counts are those of the steps alone. Every run with a "
-        "saver has durability='sync'.",
-        f"The model takes no time. One insert with its commit took {figure(commit)} ms at best on this disk.",
+        "For each step alone, without the run's opening and end. Commits are transactions that wrote something; "
+        "statements and round trips are counted at the socket, those in the background too.",
+        f"Waited for: every answer of the server was made {_DELAY * 1000:.0f} ms late; it is the time that a step took "
+        "longer, in such delays. The first with a model that takes two delays, behind which background work can hide, "
+        "the second with one that answers at once.",
     ]
-    return Table(title=_FAMILIES[tool], header=header, rows=[_row(one, base) for one in family], notes=notes)
-
-
-def _row(result: Result, base: Result) -> tuple[str, ...]:
-    counts = result.counts
-    exact = (counts.commits, counts.trips, counts.logins, counts.checkpoints, counts.entries)
-    return (
-        result.variant.name,
-        _ratio(result.wall, base.wall, same=result is base),
-        _ratio(result.cpu, base.cpu, same=result is base),
-        spread(result.wall),
-        spread(result.cpu),
-        *(count(value) for value in exact),
-        f"{counts.wal / 1000:.1f} kB",
+    goals = [
+        goal
+        for one in _ours(family)
+        for goal in (
+            Goal(what=f"step, round trips that {one.variant.name} waits for", value=one.exact.waits, bound=1.1),
+            Goal(what=f"step, supersteps of {one.variant.name}", value=one.exact.counts.supersteps, bound=2),
+        )
+    ]
+    rows = [_count_row(one) for one in family]
+    own_login = family[0].tool == "post"  # whose login costs what a login costs
+    return Table(
+        title=f"Step, exact counts: {title}", header=header, rows=rows, notes=notes, goals=() if own_login else goals
     )
 
 
-def _ratio(values: Sequence[float], base: Sequence[float], *, same: bool) -> str:
-    return "1" if same else spread([value / other for value, other in zip(values, base, strict=True)])
+def _count_row(result: Result) -> tuple[str, ...]:
+    counts, exact = result.exact.counts, result.exact
+    before = (counts.commits, counts.statements, counts.trips)
+    after = (counts.logins, counts.supersteps, counts.entries)
+    waits = (f"{exact.waits:.1f}", f"{exact.waits_at_once:.1f}")
+    return (
+        result.variant.name,
+        *map(count, before),
+        *waits,
+        *map(count, after),
+        f"{counts.wal / 1000:.1f} kB",
+    )

@@ -1,10 +1,38 @@
-"""Tables of results, as Markdown that reads well on a terminal too."""
+"""Tables of results and their goals, as Markdown that reads well on a terminal too."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a figure should be; one that is missed is said, and breaks nothing.
+
+    Attributes:
+        what: The figure.
+        value: As measured.
+        bound: The largest good value, or the smallest.
+        least: Whether the bound is the smallest.
+    """
+
+    what: str
+    value: float
+    bound: float
+    least: bool = False
+
+    @property
+    def wanted(self) -> str:
+        """The bound in words."""
+        return f"at {'least' if self.least else 'most'} {count(self.bound)}"
+
+    @property
+    def met(self) -> str:
+        """`met` or `missed`."""
+        good = self.value >= self.bound if self.least else self.value <= self.bound
+        return "met" if good else "missed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +44,7 @@ class Table:
         header: The columns' names; the first column is aligned to the left, the others to the right.
         rows: The cells.
         notes: How to read it, a sentence each.
+        goals: What its figures should be.
         problems: What broke a limit; empty where all is well.
     """
 
@@ -23,11 +52,13 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+    goals: Sequence[Goal] = ()
     problems: Sequence[str] = ()
 
     def markdown(self) -> str:
         """The table with its title and notes."""
-        notes = [*self.notes, *(f"**Limit broken: {problem}**" for problem in self.problems)]
+        goals = (f"Goal: {one.what}, {one.wanted}: {figure(one.value)}, {one.met}." for one in self.goals)
+        notes = [*self.notes, *goals, *(f"**Limit broken: {problem}**" for problem in self.problems)]
         return "\n".join([f"## {self.title}", "", *self._lines(), "", *(f"- {note}" for note in notes)])
 
     def _lines(self) -> Iterator[str]:
@@ -37,6 +68,17 @@ class Table:
         yield _line(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])], widths)
         for row in self.rows:
             yield _line(row, widths)
+
+
+def summary(tables: Sequence[Table]) -> Table:
+    """All goals in one table."""
+    rows = [(one.what, one.wanted, figure(one.value), one.met) for table in tables for one in table.goals]
+    return Table(title="Goals", header=("figure", "goal", "measured", "result"), rows=rows)
+
+
+def ratios(values: Sequence[float], base: Sequence[float]) -> list[float]:
+    """The ratio of each two that were measured one after the other."""
+    return [value / other for value, other in zip(values, base, strict=True)]
 
 
 def spread(values: Sequence[float], unit: str = "") -> str:

@@ -53,11 +53,14 @@ class Runtime:
         *,
         settings: Settings | None = None,
         migrations: Sequence[tuple[str, str]] = (),
+        types: Sequence[type] = (),
         keep_running: bool = False,
     ) -> Runtime:
         """Open a runtime. The arguments and errors are those of `AsyncRuntime.connect`."""
         thread = _LoopThread()
-        context = AsyncRuntime.connect(url, settings=settings, migrations=migrations, keep_running=keep_running)
+        context = AsyncRuntime.connect(
+            url, settings=settings, migrations=migrations, types=types, keep_running=keep_running
+        )
         try:
             return cls(thread.wait(context.__aenter__()), context, thread)
         except BaseException:

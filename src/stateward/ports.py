@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from stateward.model.action import Action, ActionStatus
 from stateward.model.approval import Approval, ApprovalStatus, Decision
+from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
 from stateward.model.effect import Credential, Receipt, Transaction
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.memory import Coverage, Finding, MemoryItem, Scope
@@ -81,6 +82,19 @@ class Reservation:
     key: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Follows:
+    """The checkpoint that an action follows from: it happens only while the thread stands there (P11).
+
+    Attributes:
+        ns: Namespace of the graph that acts.
+        checkpoint: Id of its checkpoint.
+    """
+
+    ns: str
+    checkpoint: str
+
+
 class Schema(Protocol):
     """Creates tables."""
 
@@ -108,8 +122,8 @@ class Threads(Protocol):
         """The threads, newest first; of one tenant and about one subject where given."""
         ...
 
-    async def mark(self, thread: str, status: ThreadStatus, *, actor: str, detail: Mapping[str, Json]) -> None:
-        """Change the status and note it; a status that it has already leaves no entry."""
+    async def mark(self, thread: str, status: ThreadStatus, *, actor: str) -> None:
+        """Change the status and note it, with the thread's next commit; what it is already leaves no entry."""
         ...
 
     async def count_steps(self, thread: str, steps: int) -> int:
@@ -128,12 +142,28 @@ class Journal(Protocol):
         """The actions of a turn that are not superseded, by position."""
         ...
 
-    async def reserve(self, permit: Permit, *, actor: str) -> Reservation:
-        """Use up the permit in one statement, or find what became of the effect."""
+    def note(self, thread: ThreadFacts, judged: Sequence[Judged], *, actor: str) -> list[ActionRow]:
+        """Hand over verdicts that ask nobody, of a turn that nobody has judged; the thread's next commit has them."""
         ...
 
-    async def restart(self, permit: Permit, *, attempt: int, actor: str) -> Reservation:
-        """A new attempt of an effect of unknown outcome; `busy` where another worker was first."""
+    async def reserve(self, permit: Permit, *, actor: str, follows: Follows | None = None) -> Reservation:
+        """Use up the permit, in one commit with all that led to it; or find what became of the effect.
+
+        Raises:
+            ThreadBusy: the thread does not stand on that checkpoint any more.
+            NotDurable: no saver of this runtime was handed the checkpoint.
+        """
+        ...
+
+    async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: Follows | None = None) -> Reservation:
+        """A new attempt of an effect of unknown outcome; `busy` where another worker was first. Errors as `reserve`."""
+        ...
+
+    def send(self, permit: Permit, *, attempt: int, result: Json, actor: str) -> Receipt:
+        """Send the receipt of a call that is done, without waiting for it; the thread's next barrier does.
+
+        Where another worker owns the effect by then, that barrier raises `ThreadError`.
+        """
         ...
 
     async def settle(self, permit: Permit, *, attempt: int, result: Json, actor: str) -> Receipt:
@@ -156,16 +186,12 @@ class Journal(Protocol):
         """Mark the outcome as unknown and ask people what happened."""
         ...
 
-    async def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
-        """Audit a read that happened."""
+    def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
+        """Audit a read that happened; the thread's next commit has it."""
         ...
 
-    async def receipt(self, action: str) -> Receipt | None:
+    async def receipt(self, action: str, *, thread: str) -> Receipt | None:
         """What is known of an effect, or None where it was never reserved."""
-        ...
-
-    async def checkpoint_exists(self, thread: str, checkpoint: str) -> bool:
-        """Whether the state that an action follows from is durable."""
         ...
 
     async def usage(
@@ -325,6 +351,80 @@ class Memory(Protocol):
 
     async def sweep(self) -> int:
         """Delete what has expired; returns how many items."""
+        ...
+
+
+class Checkpoints(Protocol):
+    """Keeps checkpoints, sealed and fenced."""
+
+    async def put(self, row: CheckpointRow, *, urgent: bool) -> None:
+        """Keep a checkpoint; returns when it is durable, or when the run has visibly moved on.
+
+        Args:
+            row: The checkpoint.
+            urgent: Do not wait for company, as at the end of a run.
+
+        Raises:
+            ThreadBusy: it does not follow from the head, and is not declared to be a fork (P11).
+            ThreadErased: the thread was deleted.
+        """
+        ...
+
+    async def write(self, key: CheckpointKey, rows: Sequence[WriteRow], *, urgent: bool) -> None:
+        """Keep a task's writes; where they are urgent, returns when they are durable."""
+        ...
+
+    async def load(self, thread: str, ns: str, id_: str | None) -> StoredCheckpoint | None:
+        """A checkpoint, or the head of the namespace.
+
+        Raises:
+            SealBroken: what is kept is not what was sealed for its place; so do the other reads (P8).
+        """
+        ...
+
+    async def values(self, thread: str, ns: str, versions: Mapping[str, str]) -> dict[str, StoredValue]:
+        """The values of channels at their versions; a channel that is empty at its version is left out."""
+        ...
+
+    async def list(
+        self, thread: str | None, *, ns: str | None, id_: str | None, before: str | None, limit: int | None
+    ) -> list[StoredCheckpoint]:
+        """Checkpoints, newest first."""
+        ...
+
+    async def ancestors(self, key: CheckpointKey, channels: Sequence[str], *, depth: int) -> list[StoredCheckpoint]:
+        """A checkpoint and those that it follows from, nearest first, with what was written to some channels."""
+        ...
+
+    async def heads(self, thread: str) -> dict[str, str]:
+        """The head of each namespace."""
+        ...
+
+    async def prune(
+        self, thread: str, *, keep: Iterable[CheckpointKey], values: Iterable[tuple[str, str, str]]
+    ) -> None:
+        """Delete all of a thread but some checkpoints, and what their values are made of.
+
+        Args:
+            keep: The checkpoints that stay. Where the thread has moved on meanwhile, nothing is deleted.
+            values: Namespace, channel and version of the values that stay.
+        """
+        ...
+
+    async def clear(self, thread: str) -> None:
+        """Delete all of a thread's checkpoints; it may go on as a new one."""
+        ...
+
+    async def erase(self, thread: str) -> None:
+        """Delete a thread for good: its keys go, and a tombstone refuses whatever a run still writes."""
+        ...
+
+    async def delete_runs(self, runs: Sequence[str]) -> None:
+        """Delete what some runs have left; the newest that is left becomes the head."""
+        ...
+
+    async def copy(self, source: str, target: str) -> None:
+        """Copy every checkpoint of a thread to another, sealed anew for its place."""
         ...
 
 

@@ -14,7 +14,11 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command
 
 from stateward.adapters.embedded import EmbeddedServer
+from stateward.adapters.keyring import open_keyring
+from stateward.adapters.postgres.checkpoints import PostgresCheckpoints
+from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.credentials import PostgresCredentials
+from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.desk import PostgresDesk
 from stateward.adapters.postgres.journal import PostgresJournal
@@ -49,6 +53,7 @@ class AsyncRuntime:
         services: The ports, for code that builds on Stateward.
         settings: What it was opened with.
         database: The connection pool.
+        keys: The data keys that checkpoints are sealed with.
     """
 
     checkpointer: StatewardSaver
@@ -56,6 +61,7 @@ class AsyncRuntime:
     services: Services
     settings: Settings
     database: Database
+    keys: DataKeys
 
     @classmethod
     @asynccontextmanager
@@ -65,6 +71,7 @@ class AsyncRuntime:
         *,
         settings: Settings | None = None,
         migrations: Sequence[tuple[str, str]] = (),
+        types: Sequence[type] = (),
         keep_running: bool = False,
     ) -> AsyncGenerator[AsyncRuntime]:
         """Open a runtime for the length of the block.
@@ -73,18 +80,21 @@ class AsyncRuntime:
             url: A libpq connection string; default `DATABASE_URL`, else the embedded Postgres.
             settings: Instead of the environment's.
             migrations: Name and SQL of a workflow's own tables, run once after ours.
+            types: Classes of your own that graph state may hold, such as pydantic models and dataclasses. One that is
+                not named comes back from a checkpoint as plain data; a workflow names those of its own state.
             keep_running: Leave the embedded Postgres running at the end.
 
         Raises:
             DatabaseError: the server cannot be reached, or its schema is of another version.
             EmbeddedServerError: the embedded Postgres cannot run here.
+            KeyringError: the master key is not the one that this database's values were sealed under.
         """
         chosen = settings or Settings.from_environment()
         if url:
             chosen = replace(chosen, database_url=url)
         async with AsyncExitStack() as stack:
             uri = chosen.database_url or await _embedded(stack, chosen, keep_running=keep_running)
-            yield await cls._wire(stack, uri, chosen, migrations)
+            yield await cls._wire(stack, uri, chosen, migrations, types)
 
     async def thread(
         self,
@@ -210,7 +220,7 @@ class AsyncRuntime:
         snapshot = await graph.aget_state(config)
         if given is None and not snapshot.tasks:
             return dict(snapshot.values)
-        return await graph.ainvoke(given, config, durability="sync")  # pyright: ignore[reportUnknownMemberType]
+        return await graph.ainvoke(given, config)  # pyright: ignore[reportUnknownMemberType]
 
     async def resumption(self, graph: Graph, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:
         """The config and the input that go on with a thread, for those who stream it."""
@@ -249,20 +259,33 @@ class AsyncRuntime:
 
     @classmethod
     async def _wire(
-        cls, stack: AsyncExitStack, uri: str, settings: Settings, extra: Sequence[tuple[str, str]]
+        cls,
+        stack: AsyncExitStack,
+        uri: str,
+        settings: Settings,
+        extra: Sequence[tuple[str, str]],
+        types: Sequence[type],
     ) -> AsyncRuntime:
         # Without a DATABASE_URL it is the embedded server, which has no pooler before it.
         direct = settings.direct_url if settings.database_url else ""
         database = Database(uri, size=settings.pool_size, direct=direct)
         await database.open()
         stack.push_async_callback(database.close)
-        saver = StatewardSaver(database.pool)  # pyright: ignore[reportArgumentType]
-        await database.migrate(extra, then=saver.setup)
-        services = _services(database, settings)
+        await database.migrate(extra)
+        keys = await _keys(database, settings)
+        commits = Commits(database, keys)
+        stack.push_async_callback(commits.close)
+        services = _services(database, commits, settings)
         await PostgresCredentials(database).sweep()
         await services.memory.sweep()
         return cls(
-            checkpointer=saver,
+            checkpointer=StatewardSaver(
+                PostgresCheckpoints(database, keys, commits),
+                loop=services.loop,
+                types=types,
+                when_read=services.turns.forget,
+            ),
+            keys=keys,
             store=StatewardStore(services),
             services=services,
             settings=settings,
@@ -270,14 +293,23 @@ class AsyncRuntime:
         )
 
 
-def _services(database: Database, settings: Settings) -> Services:
+async def _keys(database: Database, settings: Settings) -> DataKeys:
+    ring = await asyncio.to_thread(
+        open_keyring, home=settings.home, master_key=settings.master_key, kms_key=settings.kms_key
+    )
+    keys = DataKeys(database, ring)
+    await keys.probe()
+    return keys
+
+
+def _services(database: Database, commits: Commits, settings: Settings) -> Services:
     return Services(
         schema=database,
-        threads=PostgresThreads(database),
-        journal=PostgresJournal(database),
-        desk=PostgresDesk(database),
-        ledger=PostgresLedger(database),
-        memory=PostgresMemory(database),
+        threads=PostgresThreads(database, commits),
+        journal=PostgresJournal(database, commits),
+        desk=PostgresDesk(database, commits),
+        ledger=PostgresLedger(database, commits),
+        memory=PostgresMemory(database, commits),
         redactor=PresidioRedactor(ner_model=settings.ner_model or None),
         credentials=PostgresCredentials(database),
         loop=asyncio.get_running_loop(),

@@ -12,7 +12,7 @@ from stateward.model.effect import Credential, Effect, Receipt, Transaction
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, JsonObject
 from stateward.model.verdict import Permit
-from stateward.ports import Credentials, Desk, Journal, Reservation
+from stateward.ports import Credentials, Desk, Follows, Journal, Reservation
 
 Run = Callable[[Effect], Awaitable[Json]]
 Probe = Callable[[JsonObject, str], Awaitable[Json]]
@@ -51,6 +51,7 @@ class Performer:
     Attributes:
         roles: The Postgres group role for each of the policy's credentials.
         settlers: Who is asked when nobody knows whether a call happened, by tool.
+        follows: The checkpoint that the calls follow from.
     """
 
     journal: Journal
@@ -58,6 +59,7 @@ class Performer:
     credentials: Credentials
     roles: Mapping[str, str]
     settlers: Callable[[str], tuple[str, ...]]
+    follows: Follows | None = None
 
     async def perform(self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits) -> Receipt | Waiting:
         """Do it, or find out what became of it.
@@ -73,7 +75,7 @@ class Performer:
         """
         if permit.effect == "read":
             return await self._read(permit, thread, run)
-        found = await self.journal.reserve(permit, actor=thread.principal)
+        found = await self.journal.reserve(permit, actor=thread.principal, follows=self.follows)
         match found.outcome:
             case "reserved":
                 return await self._attempt(permit, thread, run, traits, found)
@@ -91,9 +93,9 @@ class Performer:
             async with self._effect(permit, attempt=1) as effect:
                 result = await run(effect)
         except Exception as error:
-            await self.journal.read(permit, actor=thread.principal, ok=False)
+            self.journal.read(permit, actor=thread.principal, ok=False)
             return Receipt(action=permit.action, status="failed", error=_said(error))
-        await self.journal.read(permit, actor=thread.principal, ok=True)
+        self.journal.read(permit, actor=thread.principal, ok=True)
         return Receipt(action=permit.action, status="settled", result=result)
 
     async def _attempt(
@@ -111,7 +113,7 @@ class Performer:
         finally:
             self.journal.let_go(permit.action)
         # Where the tool settled in its own transaction, this finds it settled and changes nothing.
-        return _owned(await self.journal.settle(permit, attempt=attempt, result=result, actor=thread.principal))
+        return self.journal.send(permit, attempt=attempt, result=result, actor=thread.principal)
 
     async def _failed(
         self, permit: Permit, thread: ThreadFacts, traits: Traits, *, attempt: int, error: Exception
@@ -157,10 +159,11 @@ class Performer:
     async def _again(
         self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits, *, attempt: int
     ) -> Receipt | Waiting:
-        found = await self.journal.restart(permit, attempt=attempt, actor=thread.principal)
+        actor = thread.principal
+        found = await self.journal.restart(permit, attempt=attempt, actor=actor, follows=self.follows)
         if found.outcome == "busy":
             # A commit that the last worker sent before it died may have arrived only now.
-            receipt = await self.journal.receipt(permit.action)
+            receipt = await self.journal.receipt(permit.action, thread=permit.thread)
             if receipt is not None and receipt.status not in ("reserved", "unknown"):
                 return receipt
             raise ThreadError(f"{permit.tool} is being run by another worker of thread {thread.thread!r}")
@@ -169,7 +172,7 @@ class Performer:
     async def _ask(self, permit: Permit, thread: ThreadFacts, *, attempt: int) -> Receipt | Waiting:
         by = self.settlers(permit.tool)
         approval = await self.journal.lose(permit, attempt=attempt, thread=thread, by=by)
-        receipt = await self.journal.receipt(permit.action)
+        receipt = await self.journal.receipt(permit.action, thread=permit.thread)
         if receipt is not None and receipt.status not in ("unknown", "reserved"):
             return receipt
         return Waiting(approval=approval)

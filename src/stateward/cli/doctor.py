@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stateward.adapters.embedded import EmbeddedServer
+from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.desk import PostgresDesk
 from stateward.adapters.postgres.ledger import PostgresLedger
@@ -184,15 +185,15 @@ def _schema(done: dict[str, str]) -> Check:
 
 
 async def _work(database: Database) -> Check:
-    threads = await PostgresThreads(database).list()
-    pending = await PostgresDesk(database).list()
+    threads = await PostgresThreads(database, Commits(database)).list()
+    pending = await PostgresDesk(database, Commits(database)).list()
     unfinished = [one for one in threads if one.status in ("open", "waiting")]
     found = f"{len(threads)} threads, {len(unfinished)} unfinished, {len(pending)} approvals pending"
     return Check(name="work", status="ok", found=found, fix="stateward inbox" if pending else "")
 
 
 async def _audit(database: Database) -> Check:
-    report = await PostgresLedger(database).verify()
+    report = await PostgresLedger(database, Commits(database)).verify()
     found = f"{report.entries} entries in {report.threads} threads"
     if report.intact:
         return Check(name="audit", status="ok", found=f"{found}: intact")

@@ -62,13 +62,17 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         """The name of its node in the drawn graph."""
         return "stateward"
 
-    def after_model(self, state: Any, runtime: Any) -> None:
-        """Judge the turn's calls, and wait for people where the policy asks."""
-        blocking(current_services().loop, self._verify(state))
+    def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        """Notice the turn that the model makes; what has no calls is the answer."""
+        said = handler(request)
+        blocking(current_services().loop, self._said(said))
+        return said
 
-    async def aafter_model(self, state: Any, runtime: Any) -> None:
-        """Judge the turn's calls, and wait for people where the policy asks."""
-        await on_loop(current_services().loop, self._verify(state))
+    async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Notice the turn that the model makes; what has no calls is the answer."""
+        said = await handler(request)
+        await on_loop(current_services().loop, self._said(said))
+        return said
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], ToolAnswer]) -> ToolAnswer:
         """Perform a permitted call; what was refused is answered with the reason."""
@@ -78,17 +82,15 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         """Perform a permitted call; what was refused is answered with the reason."""
         return await on_loop(current_services().loop, self._act(request))
 
-    async def _verify(self, state: Any) -> None:
-        message = _last(state)
+    async def _said(self, response: Any) -> None:
+        message = next((one for one in reversed(response.result) if isinstance(one, AIMessage)), None)
         if message is None:
             return
         turn = await self._turn(message)
+        if message.id:
+            turn.services.turns.begin(turn.thread.thread, message.id)
         if not message.tool_calls:
             await turn.mark("answered")
-            return
-        rows = await turn.verify(calls_of(message), refusal=await self._over_budget(turn))
-        if any(row.verdict == "ask" for row in rows):
-            await turn.approve()
 
     async def _act(self, request: Any) -> ToolMessage:
         message = _last(request.state)
@@ -96,13 +98,21 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         if message is None:
             raise ConfigurationError("a tool call without a message that made it")
         turn = await self._turn(message)
+        await self._verify(turn, message)
+        await turn.ask_once(call_id)
         while (found := await turn.act_one(call_id)) is None:
-            await turn.approve()  # the outcome of a cut-off attempt is unknown, and people are asked
+            await turn.approve()  # an edit asks anew, and so does a cut-off attempt whose outcome is unknown
         row, receipt = found
         if row is None:
             refused = f"refused: {receipt.error}"
             return ToolMessage(refused, tool_call_id=call_id, name=request.tool_call["name"], status="error")
         return message_of(row, receipt)
+
+    async def _verify(self, turn: Turn, message: AIMessage) -> None:
+        """Judge the whole turn, once, whichever of its calls comes first."""
+        async with turn.judging:
+            if turn.is_new or not await turn.rows():
+                await turn.verify(calls_of(message), refusal=await self._over_budget(turn))
 
     async def _turn(self, message: AIMessage) -> Turn:
         services = current_services()

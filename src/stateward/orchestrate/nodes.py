@@ -115,7 +115,10 @@ class Step:
         """The call's turn; where an earlier run of this step failed, nothing has happened, and a new turn begins."""
         turn = self.turn(id_)
         for tries in count(1):
-            receipts = [await self.services.journal.receipt(row.action.id) for row in await turn.rows()]
+            receipts = [
+                await self.services.journal.receipt(row.action.id, thread=self.thread.thread)
+                for row in await turn.rows()
+            ]
             if not any(one is not None and one.status == "failed" for one in receipts):
                 break
             turn = self.turn(f"{id_}:{tries}")
@@ -147,20 +150,14 @@ class Nodes:
         if over:
             return Command(goto="escalate", update={"outcome": over})
         said = await self._plan(state["messages"])
-        return Command(goto="verify" if said.tool_calls else "validate", update={"messages": [said]})
+        return Command(goto=self._after(step, said), update={"messages": [said]})
 
     async def verify(self, state: Any) -> Goto:
         """Judge every call of the turn."""
         step = await self._step("verify", state)
         message = _last(state["messages"])
         rows = await step.turn(_turn_id(message), planned=True).verify(calls_of(message))
-        for row in rows:
-            _tell(
-                step="verify",
-                tool=row.action.call.tool,
-                verdict=row.verdict,
-                reasons=[why for _, why in row.reasons],
-            )
+        _tell_verdicts(rows)
         # What the policy allows does not wait for people who are asked about the rest.
         return Command(goto="approve" if rows and all(row.status == "asked" for row in rows) else "act")
 
@@ -174,7 +171,10 @@ class Nodes:
         step = await self._step("act", state)
         message = _last(state["messages"])
         answered = _answered(state["messages"], message)
-        performed, waits = await step.turn(_turn_id(message)).act(answered)
+        turn = step.turn(_turn_id(message), planned=True)
+        if turn.is_new:  # the policy asks nobody, so it is judged here, in one commit with what it leads to
+            _tell_verdicts(await turn.verify(calls_of(message)))
+        performed, waits = await turn.act(answered)
         for row, receipt in performed:
             _tell(step="act", tool=row.action.call.tool, status=receipt.status, error=receipt.error)
         fresh = [(row, receipt) for row, receipt in performed if row.action.call.id not in answered]
@@ -192,7 +192,7 @@ class Nodes:
             function = self.parts.remember.get(row.action.call.tool)
             said = _answer_of(state["messages"], row.action.call.id)
             if function is not None and said is not None:
-                found = await self.services.journal.receipt(row.action.id)
+                found = await self.services.journal.receipt(row.action.id, thread=row.action.thread)
                 await function(state, step, Done(row=row, receipt=found or _unless_read(row, said)))
 
     async def validate(self, state: Any) -> Goto:
@@ -221,7 +221,7 @@ class Nodes:
         step = await self._step("answer", state)
         update = await self.parts.answer(state, step) if self.parts.answer else None
         status = "escalated" if state.get("outcome") == "escalated" else "answered"
-        await self.services.threads.mark(step.thread.thread, status, actor=step.thread.principal, detail={})
+        await self.services.threads.mark(step.thread.thread, status, actor=step.thread.principal)
         return dict(update or {})
 
     @property
@@ -267,6 +267,14 @@ class Nodes:
             graph=self.ward.name,
             graph_version=self.ward.version,
         )
+
+    def _after(self, step: Step, said: AIMessage) -> str:
+        """Where the planner's message leads; a turn that asks nobody needs no superstep to be judged in."""
+        turn = step.turn(_turn_id(said), planned=True)
+        self.services.turns.begin(step.thread.thread, turn.id)
+        if not said.tool_calls:
+            return "validate"
+        return "verify" if turn.plain(calls_of(said)) is None else "act"
 
     async def _over_budget(self, step: Step) -> str:
         budget = self.ward.document.budget
@@ -359,6 +367,12 @@ def _value(text: str) -> Json:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _tell_verdicts(rows: Sequence[ActionRow]) -> None:
+    for row in rows:
+        reasons = [why for _, why in row.reasons]
+        _tell(step="verify", tool=row.action.call.tool, verdict=row.verdict, reasons=reasons)
 
 
 def _tell(**what: Any) -> None:

@@ -1,26 +1,77 @@
-"""The checkpointer: LangGraph's own for Postgres, in our schema, reachable from every thread and event loop."""
+"""The checkpointer: LangGraph's contract over our own sealed, fenced and flat tables."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from stateward.orchestrate.loops import on_loop
+from stateward.errors import SealBroken
+from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
+from stateward.orchestrate.ancestry import history, lineage
+from stateward.orchestrate.growing import GrowingLists
+from stateward.orchestrate.loops import blocking, on_loop
+from stateward.orchestrate.upstream import in_run, looks_final, saves_each_step
+from stateward.ports import Checkpoints
+
+_LARGE = 1 << 16  # bytes that are decoded beside the event loop
+_FORKS = ("fork", "update")
 
 
-class StatewardSaver(AsyncPostgresSaver):
-    """LangGraph's saver, whose async methods may be awaited on any event loop.
+class StatewardSaver(BaseCheckpointSaver[str]):
+    """Keeps LangGraph's checkpoints sealed and fenced, and in step with what the runtime itself keeps.
 
-    LangGraph's server runs graphs on loops of its own, while a pool belongs to one loop; each call is handed over.
+    A checkpoint is durable before anything acts on the world, before a person is asked, and at the end of a run; with
+    `durability="sync"` after each step. Its methods may be called on any thread and event loop; the blocking ones not
+    on the runtime's own loop.
+
+    Args:
+        checkpoints: Where to.
+        loop: The event loop that they live on.
+        types: Classes that state may hold beside LangChain's and plain ones; any other comes back as plain data.
+        when_read: Called with a thread when its head is read, as at the start of every run.
     """
 
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        types: Sequence[type] = (),
+        when_read: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        super().__init__(serde=JsonPlusSerializer(allowed_msgpack_modules=tuple(types) or None))
+        self.loop = loop
+        self._checkpoints = checkpoints
+        self._lists = GrowingLists()
+        self._when_read = when_read
+
+    def get_next_version(self, current: str | None, channel: None) -> str:
+        """A version after `current` that no other branch has."""
+        number = 0 if current is None else int(str(current).split(".")[0])
+        return f"{number + 1:032}.{secrets.token_hex(8)}"
+
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint of a config."""
-        return await on_loop(self.loop, super().aget_tuple(config))
+        """The checkpoint that the config names, else the head of its namespace.
+
+        Raises:
+            SealBroken: what is kept is not what was sealed for its place.
+        """
+        return await on_loop(self.loop, self._get(config))
 
     async def alist(
         self,
@@ -30,13 +81,8 @@ class StatewardSaver(AsyncPostgresSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """The checkpoints of a thread, newest first."""
-
-        async def collect() -> list[CheckpointTuple]:
-            listed = super(StatewardSaver, self).alist(config, filter=filter, before=before, limit=limit)
-            return [one async for one in listed]
-
-        for one in await on_loop(self.loop, collect()):
+        """The checkpoints of a thread, or of all, newest first; `filter` is held against their metadata."""
+        for one in await on_loop(self.loop, self._list(config, filter, before, limit)):
             yield one
 
     async def aput(
@@ -46,15 +92,258 @@ class StatewardSaver(AsyncPostgresSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Keep a checkpoint."""
-        return await on_loop(self.loop, super().aput(config, checkpoint, metadata, new_versions))
+        """Keep a checkpoint.
+
+        Raises:
+            ThreadBusy: another run has moved the thread on (P11).
+            ThreadErased: the thread was deleted.
+            DatabaseError: the database did not take it.
+        """
+        return await on_loop(self.loop, self._put(config, checkpoint, metadata, new_versions))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Keep what a task wrote."""
-        await on_loop(self.loop, super().aput_writes(config, writes, task_id, task_path))
+        """Keep what a task wrote. Errors as `aput`."""
+        await on_loop(self.loop, self._write(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete a thread's checkpoints."""
-        await on_loop(self.loop, super().adelete_thread(thread_id))
+        """Delete a thread for good: its key is destroyed, and a run that still works on it is refused."""
+        await on_loop(self.loop, self._checkpoints.erase(str(thread_id)))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete what some runs have left."""
+        await on_loop(self.loop, self._checkpoints.delete_runs([str(one) for one in run_ids]))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread with its whole history."""
+        await on_loop(self.loop, self._checkpoints.copy(str(source_thread_id), str(target_thread_id)))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete history.
+
+        Args:
+            thread_ids: The threads.
+            strategy: `keep_latest` keeps the head of each namespace, and what its delta channels are rebuilt from;
+                `delete` keeps nothing.
+
+        Raises:
+            ValueError: the strategy is another.
+        """
+        if strategy not in ("keep_latest", "delete"):
+            raise ValueError(f"strategy is {strategy!r}: keep_latest or delete")
+        for thread in thread_ids:
+            work = self._checkpoints.clear if strategy == "delete" else self._prune
+            await on_loop(self.loop, work(str(thread)))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """What delta channels are rebuilt from: the nearest value, and the writes since."""
+        return await on_loop(self.loop, self._history(config, channels))
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """See `aget_tuple`."""
+        return blocking(self.loop, self._get(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """See `alist`."""
+        yield from blocking(self.loop, self._list(config, filter, before, limit))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """See `aput`."""
+        return blocking(self.loop, self._put(config, checkpoint, metadata, new_versions))
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """See `aput_writes`."""
+        blocking(self.loop, self._write(config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """See `adelete_thread`."""
+        blocking(self.loop, self.adelete_thread(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """See `adelete_for_runs`."""
+        blocking(self.loop, self.adelete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """See `acopy_thread`."""
+        blocking(self.loop, self.acopy_thread(source_thread_id, target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """See `aprune`."""
+        blocking(self.loop, self.aprune(thread_ids, strategy=strategy))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """See `aget_delta_channel_history`."""
+        return blocking(self.loop, self._history(config, channels))
+
+    async def _get(self, config: RunnableConfig) -> CheckpointTuple | None:
+        thread, ns, id_ = _named(config)
+        stored = await self._checkpoints.load(thread, ns, id_)
+        if not ns:
+            self._when_read(thread)
+        return None if stored is None else await self._tuple(stored, grows=True)
+
+    async def _list(
+        self,
+        config: RunnableConfig | None,
+        filter_: Mapping[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Sequence[CheckpointTuple]:
+        given = _configurable(config)
+        found: list[CheckpointTuple] = []
+        for stored in await self._checkpoints.list(
+            str(given["thread_id"]) if "thread_id" in given else None,
+            ns=given.get("checkpoint_ns"),
+            id_=given.get("checkpoint_id") or None,
+            before=_configurable(before).get("checkpoint_id"),
+            limit=None if filter_ else limit,  # metadata is sealed, so it is looked through here
+        ):
+            metadata = self._opened(stored)["metadata"]
+            if limit is not None and len(found) >= limit:
+                break
+            if all(metadata.get(name) == wanted for name, wanted in (filter_ or {}).items()):
+                found.append(await self._tuple(stored, grows=False))
+        return found
+
+    async def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        thread, ns, parent = _named(config)
+        key = CheckpointKey(thread=thread, ns=ns, id=checkpoint["id"])
+        said = get_checkpoint_metadata(config, metadata)
+        source, running = said.get("source"), in_run(config)
+        # Whoever gives no parent outside a run begins anew on purpose.
+        fork = source in _FORKS or (parent is None and not running)
+        values = checkpoint["channel_values"]
+        rows = self._lists.rows(
+            CheckpointKey(thread=thread, ns=ns, id=parent) if parent else None,
+            key,
+            values,
+            {name: str(version) for name, version in new_versions.items()},
+            self._dump,
+            grows=not fork,
+            from_tasks=source == "loop",
+        )
+        kept = {name: value for name, value in checkpoint.items() if name != "channel_values"}
+        body = self._dump({"checkpoint": kept, "metadata": said, "held": list(values)})
+        run = said.get("run_id")
+        await self._checkpoints.put(
+            CheckpointRow(key=key, parent=parent, run=str(run) if run else None, body=body, values=rows, fork=fork),
+            urgent=not running or saves_each_step(config) or looks_final(checkpoint),
+        )
+        return _config(key)
+
+    async def _write(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> None:
+        thread, ns, id_ = _named(config)
+        key = CheckpointKey(thread=thread, ns=ns, id=id_ or "")
+        rows = [
+            WriteRow(
+                task=task_id,
+                idx=WRITES_IDX_MAP.get(channel, at),
+                path=task_path,
+                channel=channel,
+                body=self._dump(value),
+            )
+            for at, (channel, value) in enumerate(writes)
+        ]
+        self._lists.write(key, (value for channel, value in writes if channel not in WRITES_IDX_MAP))
+        # What ends a run, or is shown to a person, has no step after it that would make it durable.
+        urgent = not in_run(config) or any(row.idx < 0 for row in rows)
+        await self._checkpoints.write(key, rows, urgent=urgent)
+
+    async def _tuple(self, stored: StoredCheckpoint, *, grows: bool) -> CheckpointTuple:
+        key, opened = stored.key, self._opened(stored)
+        versions = {name: str(version) for name, version in opened["checkpoint"]["channel_versions"].items()}
+        held = {name: versions[name] for name in opened["held"] if name in versions}
+        kept = await self._checkpoints.values(key.thread, key.ns, held)
+        if len(kept) != len(held):
+            missing = ", ".join(sorted(set(held) - set(kept)))
+            raise SealBroken(("checkpoint_value", key.thread, key.ns, missing), "its row is missing")
+        size = sum(len(body) for value in kept.values() for body in value.bodies)
+        values = await asyncio.to_thread(self._load_all, kept) if size > _LARGE else self._load_all(kept)
+        if grows:
+            self._lists.loaded(key, kept, values)
+        parent = None if stored.parent is None else CheckpointKey(thread=key.thread, ns=key.ns, id=stored.parent)
+        return CheckpointTuple(
+            config=_config(key),
+            checkpoint=cast("Checkpoint", {**opened["checkpoint"], "channel_values": values}),
+            metadata=opened["metadata"],
+            parent_config=None if parent is None else _config(parent),
+            pending_writes=[(write.task, write.channel, self._load(write.body)) for write in stored.writes],
+        )
+
+    async def _prune(self, thread: str) -> None:
+        keep: list[CheckpointKey] = []
+        values: list[tuple[str, str, str]] = []
+        for ns, id_ in (await self._checkpoints.heads(thread)).items():
+            key = CheckpointKey(thread=thread, ns=ns, id=id_)
+            for stored in await lineage(self._checkpoints, key, self._opened):
+                keep.append(stored.key)
+                opened = self._opened(stored)
+                versions = opened["checkpoint"]["channel_versions"]
+                values.extend((ns, name, str(versions[name])) for name in opened["held"] if name in versions)
+        await self._checkpoints.prune(thread, keep=keep, values=values)
+
+    async def _history(self, config: RunnableConfig, channels: Sequence[str]) -> Mapping[str, DeltaChannelHistory]:
+        thread, ns, id_ = _named(config)
+        key = CheckpointKey(thread=thread, ns=ns, id=id_ or (await self._checkpoints.heads(thread)).get(ns, ""))
+        return await history(self._checkpoints, key, channels, self._opened, self._load, self._joined)
+
+    def _opened(self, stored: StoredCheckpoint) -> dict[str, Any]:
+        return self._load(stored.body)
+
+    def _load_all(self, kept: Mapping[str, StoredValue]) -> dict[str, Any]:
+        return {name: self._joined(value) for name, value in kept.items()}
+
+    def _joined(self, value: StoredValue) -> Any:
+        if len(value.bodies) == 1:
+            return self._load(value.bodies[0])
+        return [one for body in value.bodies for one in self._load(body)]
+
+    def _dump(self, value: Any) -> bytes:
+        kind, body = self.serde.dumps_typed(value)
+        name = kind.encode()
+        return bytes([len(name)]) + name + body
+
+    def _load(self, body: bytes) -> Any:
+        end = body[0] + 1
+        return self.serde.loads_typed((body[1:end].decode(), body[end:]))
+
+
+def _named(config: RunnableConfig) -> tuple[str, str, str | None]:
+    given = _configurable(config)
+    return str(given["thread_id"]), given.get("checkpoint_ns") or "", given.get("checkpoint_id") or None
+
+
+def _configurable(config: RunnableConfig | None) -> Mapping[str, Any]:
+    return (config or {}).get("configurable") or {}
+
+
+def _config(key: CheckpointKey) -> RunnableConfig:
+    return {"configurable": {"thread_id": key.thread, "checkpoint_ns": key.ns, "checkpoint_id": key.id}}

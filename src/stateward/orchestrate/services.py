@@ -15,6 +15,7 @@ from stateward.model.memory import Scope
 from stateward.model.policy import PolicyDocument
 from stateward.model.thread import ThreadFacts
 from stateward.orchestrate.tools import ToolSpec
+from stateward.orchestrate.turns import Turns
 from stateward.ports import Credentials, Desk, Journal, Ledger, Memory, Redactor, Schema, Threads
 from stateward.verify.gate import Gate
 
@@ -54,6 +55,7 @@ class Services:
         loop: The event loop that all of them live on.
         development: Whether an answer without a verified person counts. Never outside a developer's machine.
         hash_key: Key of the keyed hashes in memory.
+        turns: What this process knows of the turns that go on in it.
     """
 
     schema: Schema
@@ -67,6 +69,7 @@ class Services:
     loop: asyncio.AbstractEventLoop
     development: bool
     hash_key: bytes
+    turns: Turns = field(default_factory=Turns)
     wards: dict[str, Ward] = field(default_factory=dict[str, Ward])
     _facts: dict[str, ThreadFacts] = field(default_factory=dict[str, ThreadFacts])
     _installed: set[str] = field(default_factory=set[str])

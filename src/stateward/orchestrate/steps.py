@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langgraph.config import get_config
+from langgraph.errors import GraphInterrupt
 from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
 
 from stateward.act.perform import Performer, Waiting
 from stateward.approve.decide import Decided, Refused, decide
-from stateward.errors import NotDurable
 from stateward.model.action import Action, Call, action_id
 from stateward.model.approval import Approval, Decision
 from stateward.model.effect import Effect, Receipt
@@ -26,11 +26,11 @@ from stateward.model.values import Json, plain_object
 from stateward.model.verdict import Deny, Permit, Reason
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
 from stateward.orchestrate.services import Services, Ward, configurable
-from stateward.ports import ActionRow, Judged
+from stateward.orchestrate.turns import Known
+from stateward.ports import ActionRow, Follows, Judged
 from stateward.verify.arguments import unspeakable
 from stateward.verify.conditions import HistoryQuery
 
-_DURABLE_TRIES, _DURABLE_PAUSE = 100, 0.05
 _NOT_FOR_PLANNERS = Reason(rule="orchestrate.tools", because="this tool is for the workflow's own steps")
 
 
@@ -62,27 +62,40 @@ class Turn:
             calls: The turn's calls, in order.
             refusal: Denies all of them, whatever the policy says, such as a budget that is used up.
         """
+        if self.is_new:
+            judged = self.plain(calls, refusal)
+            if judged is not None:
+                self._known.rows = self.services.journal.note(self.thread, judged, actor=self._actor)
+                return self._known.rows
         rows = await self.rows()
         known = {row.action.call.id for row in rows}
-        actor = f"policy:{self.ward.document.policy}"
         for at, call in enumerate(calls):
             if call.id not in known:
                 # One by one, so that a limit sees the calls before this one.
-                judged = await self._judge(call, at)
-                if refusal is not None:
-                    judged = replace(judged, verdict=Deny(reasons=(refusal,)))
-                rows = await self.services.journal.record(self.thread, [judged], actor=actor)
+                judged_one = _refused(await self._judge(call, at), refusal)
+                rows = await self.services.journal.record(self.thread, [judged_one], actor=self._actor)
         return rows
 
+    def plain(self, calls: Sequence[Call], refusal: Reason | None = None) -> list[Judged] | None:
+        """The verdicts, where neither a person nor the history has to be asked; else None."""
+        judged: list[Judged] = []
+        for at, call in enumerate(calls):
+            if self.ward.gate.needs(_fitted(self.ward, call).tool):
+                return None
+            judged.append(_refused(self._judge_by(call, at, {}, edit=0), refusal))
+        return None if any(one.verdict.kind == "ask" for one in judged) else judged
+
     async def rows(self) -> list[ActionRow]:
-        """The turn's actions as the database has them."""
-        return await self.services.journal.turn(self.thread.thread, self.id)
+        """The turn's actions, as the database has them or will have them with the next commit."""
+        known = self._known.rows
+        return known if known is not None else await self.services.journal.turn(self.thread.thread, self.id)
 
     async def approve(self) -> None:
         """Ask people until every question of the turn is decided; it interrupts the run as long as one is not."""
         note = ""
         await self.services.desk.expire()
         while pending := [one for one in await self._questions() if one.status == "pending"]:
+            self._known.rows = None
             await self.mark("waiting")
             note = await self._ask(pending, note)
         await self.mark("open")
@@ -93,7 +106,6 @@ class Turn:
         Args:
             answered: Calls whose answers are in the conversation; a read among them is not repeated.
         """
-        await self._wait_until_durable()
         done: list[tuple[ActionRow, Receipt]] = []
         waits = False
         for row in await self.rows():
@@ -109,19 +121,63 @@ class Turn:
 
         LangGraph runs the calls of an agent's turn as tasks of their own, each of which comes by here.
         """
-        await self._wait_until_durable()
         row = next((one for one in await self.rows() if one.action.call.id == call), None)
         if row is None:
             return None, Receipt(action="", status="abandoned", error="nobody has judged this call")
         outcome = None if row.status == "asked" else await self._perform(row, answered=False)
         return (row, outcome) if isinstance(outcome, Receipt) else None
 
+    async def ask_once(self, call: str) -> None:
+        """Wait for people where the turn asks; of calls that run at once the first that is asked about asks for all.
+
+        One interrupt then stands for the whole turn, which is what clients that answer without its id can handle.
+        """
+        asked = [row.action.call.id for row in await self.rows() if row.status == "asked"]
+        if not asked or call not in asked:
+            return
+        decided = self._known.decided
+        if call == asked[0]:
+            try:
+                await self.approve()
+            finally:
+                decided.set()
+            return
+        await decided.wait()
+        if any(row.status == "asked" and row.action.call.id == call for row in await self.rows()):
+            raise GraphInterrupt(())
+
+    @property
+    def judging(self) -> asyncio.Lock:
+        """Held by whoever judges the turn, where several of its calls run at once."""
+        return self._known.judging
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a planner of this run made the turn, and nobody has judged it."""
+        return self._known.new and self._known.rows is None
+
+    @property
+    def _known(self) -> Known:
+        return self.services.turns.of(self.thread.thread, self.id)
+
+    @property
+    def _actor(self) -> str:
+        return f"policy:{self.ward.document.policy}"
+
     async def _judge(self, call: Call, position: int, *, edit: int = 0) -> Judged:
+        ids = self._ids(call, edit)
+        tool = _fitted(self.ward, call).tool
+        history = {query: await self._usage(query, tool, ids) for query in self.ward.gate.needs(tool)}
+        return self._judge_by(call, position, history, edit=edit)
+
+    def _ids(self, call: Call, edit: int) -> list[str]:
+        return [action_id(thread=self.thread.thread, turn=self.id, call=call.id, edit=n) for n in range(edit + 1)]
+
+    def _judge_by(self, call: Call, position: int, history: dict[HistoryQuery, float], *, edit: int) -> Judged:
         spec = self.ward.tools.get(call.tool)
         fitting = _fitted(self.ward, call)
-        ids = [action_id(thread=self.thread.thread, turn=self.id, call=call.id, edit=n) for n in range(edit + 1)]
         action = Action(
-            id=ids[-1],
+            id=self._ids(call, edit)[-1],
             thread=self.thread.thread,
             turn=self.id,
             position=position,
@@ -129,7 +185,6 @@ class Turn:
             tool_digest=spec.digest if spec else "",
             edit=edit,
         )
-        history = {query: await self._usage(query, fitting.tool, ids) for query in self.ward.gate.needs(fitting.tool)}
         judged = _storable(_judged(self.ward, self.thread, action, history))
         if self.planned and spec is not None and call.tool not in self.ward.shown:
             return replace(judged, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
@@ -146,7 +201,7 @@ class Turn:
 
     async def mark(self, status: Literal["open", "waiting", "answered"]) -> None:
         """Change the thread's status."""
-        await self.services.threads.mark(self.thread.thread, status, actor=self.thread.principal, detail={})
+        await self.services.threads.mark(self.thread.thread, status, actor=self.thread.principal)
 
     async def _ask(self, pending: Sequence[Approval], note: str) -> str:
         """Interrupt once; where there is an answer already, take it, and say what was wrong with it."""
@@ -216,17 +271,7 @@ class Turn:
             credentials=self.services.credentials,
             roles=_roles(self.ward),
             settlers=lambda tool: settlers(self.ward, tool),
-        )
-
-    async def _wait_until_durable(self) -> None:
-        checkpoint = _checkpoint()
-        for _ in range(_DURABLE_TRIES):
-            if checkpoint and await self.services.journal.checkpoint_exists(self.thread.thread, checkpoint):
-                return
-            await asyncio.sleep(_DURABLE_PAUSE)
-        raise NotDurable(
-            "the state that this action follows from is not in the database: compile the graph with the runtime's "
-            "checkpointer and do not run it with durability='exit'"
+            follows=_follows(),
         )
 
 
@@ -377,6 +422,12 @@ def _task() -> str:
     return info.task_id if info else ""
 
 
-def _checkpoint() -> str:
+def _follows() -> Follows:
+    """The checkpoint of the graph that runs: a task's namespace is its graph's, and its own name behind it."""
     info = get_runtime().execution_info
-    return info.checkpoint_id if info else ""
+    ns = info.checkpoint_ns if info else ""
+    return Follows(ns=ns.rpartition("|")[0], checkpoint=info.checkpoint_id if info else "")
+
+
+def _refused(judged: Judged, refusal: Reason | None) -> Judged:
+    return judged if refusal is None else replace(judged, verdict=Deny(reasons=(refusal,)))

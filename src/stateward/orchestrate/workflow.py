@@ -189,7 +189,7 @@ def policy_of(policy: str | Path | PolicyDocument) -> tuple[PolicyDocument, Poli
 # The drawn graph: from each node, where it may go.
 EDGES: dict[str, tuple[str, ...]] = {
     "retrieve": ("orchestrate",),
-    "orchestrate": ("verify", "validate", "escalate"),
+    "orchestrate": ("act", "verify", "validate", "escalate"),
     "verify": ("act", "approve"),
     "approve": ("act",),
     "act": ("approve", "remember", "orchestrate"),

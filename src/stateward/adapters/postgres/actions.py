@@ -11,13 +11,14 @@ from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.questions import insert_question, note_question
 from stateward.adapters.postgres.statements import statements
 from stateward.approve.ask import action_question
-from stateward.model.action import Action, Call
+from stateward.model.action import Action, ActionStatus, Call
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, digest
 from stateward.ports import ActionRow, Judged
 
 _SQL = statements("journal")
-_STATUS = {"allow": "permitted", "deny": "denied", "ask": "asked"}
+_KIND = {"allow": "action.allowed", "deny": "action.denied", "ask": "action.asked"}
+_STATUS: dict[str, ActionStatus] = {"allow": "permitted", "deny": "denied", "ask": "asked"}
 
 
 async def insert_judged(connection: Connection, thread: ThreadFacts, judged: Judged, *, actor: str) -> None:
@@ -25,17 +26,44 @@ async def insert_judged(connection: Connection, thread: ThreadFacts, judged: Jud
     if not await fetch_one(connection, _SQL["insert_action"], _action_values(thread, judged)):
         return
     action = judged.action
-    detail: dict[str, Json] = {
-        "policy": judged.policy,
-        "rules": [reason.rule for reason in judged.verdict.reasons],
-        "digest": digest(action.call.arguments),
-    }
-    kind = {"allow": "action.allowed", "deny": "action.denied", "ask": "action.asked"}[judged.verdict.kind]
-    await append(connection, thread.thread, kind, actor=actor, detail=detail, action=action.id, tool=action.call.tool)
+    await append(
+        connection,
+        thread.thread,
+        _KIND[judged.verdict.kind],
+        actor=actor,
+        detail=_detail(judged),
+        action=action.id,
+        tool=action.call.tool,
+    )
     if judged.verdict.kind == "ask":
         question = action_question(judged, thread)
         await insert_question(connection, question)
         await note_question(connection, question, actor=actor)
+
+
+def judge_transit(thread: ThreadFacts, judged: Judged, *, actor: str) -> dict[str, Any]:
+    """The same as a transition of the next commit, for a verdict that asks nobody."""
+    values = _action_values(thread, judged)
+    row = values | {"arguments": judged.action.call.arguments, "reasons": _reasons(judged)}
+    return {"do": "judge", "row": row, "kind": _KIND[judged.verdict.kind], "actor": actor, "detail": _detail(judged)}
+
+
+def judged_row(judged: Judged) -> ActionRow:
+    """A judged action as its row will read."""
+    verdict = judged.verdict
+    return ActionRow(
+        action=judged.action,
+        status=_STATUS[verdict.kind],
+        verdict=verdict.kind,
+        effect=judged.effect,
+        identity=judged.identity,
+        idempotent=judged.idempotent,
+        reasons=tuple((reason.rule, reason.because) for reason in verdict.reasons),
+        response=_because(judged),
+        approvers=(),
+        policy=judged.policy,
+        policy_digest=judged.policy_digest,
+    )
 
 
 def action_row(row: Row) -> ActionRow:
@@ -66,7 +94,6 @@ def action_row(row: Row) -> ActionRow:
 
 def _action_values(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
     action, verdict = judged.action, judged.verdict
-    because = "; ".join(reason.because for reason in verdict.reasons) if verdict.kind == "deny" else ""
     return {
         "action_id": action.id,
         "thread": thread.thread,
@@ -85,7 +112,23 @@ def _action_values(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
         "policy": judged.policy,
         "policy_digest": judged.policy_digest,
         "verdict": verdict.kind,
-        "reasons": Jsonb([{"rule": reason.rule, "because": reason.because} for reason in verdict.reasons]),
+        "reasons": Jsonb(_reasons(judged)),
         "status": _STATUS[verdict.kind],
-        "response": because,
+        "response": _because(judged),
     }
+
+
+def _detail(judged: Judged) -> dict[str, Json]:
+    return {
+        "policy": judged.policy,
+        "rules": [reason.rule for reason in judged.verdict.reasons],
+        "digest": digest(judged.action.call.arguments),
+    }
+
+
+def _reasons(judged: Judged) -> list[dict[str, str]]:
+    return [{"rule": reason.rule, "because": reason.because} for reason in judged.verdict.reasons]
+
+
+def _because(judged: Judged) -> str:
+    return "; ".join(reason.because for reason in judged.verdict.reasons) if judged.verdict.kind == "deny" else ""

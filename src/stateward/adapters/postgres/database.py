@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import select
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -110,14 +110,11 @@ class Database:
             raise DatabaseError("the server says nothing about itself")
         return row
 
-    async def migrate(
-        self, extra: Sequence[tuple[str, str]] = (), *, then: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
+    async def migrate(self, extra: Sequence[tuple[str, str]] = ()) -> None:
         """Bring the schema up to date, once, whoever else tries at the same time.
 
         Args:
             extra: Name and text of a workflow's own migrations, after ours.
-            then: Runs under the same lock, for LangGraph's own tables.
 
         Raises:
             DatabaseError: a migration that has run has another text now.
@@ -129,8 +126,6 @@ class Database:
             await connection.execute(_SQL["create_schema"])
             await connection.execute(_SQL["create_migrations"])
             await _apply(connection, [*ours, *extra])
-            if then is not None:
-                await then()
             await connection.execute(_SQL["unlock"])
 
     async def _holds(self, life: Connection) -> bool:
@@ -144,6 +139,12 @@ class Database:
             await life.close()
             return False
         return row is not None and not row["dead"]
+
+    async def connect(self) -> Connection:
+        """A connection beside the pool's, for whoever keeps it."""
+        connection = await AsyncConnection[DictRow].connect(self.uri, autocommit=True, row_factory=dict_row)
+        await self._configure(connection)
+        return connection
 
     async def _connect(self) -> Connection:
         return await AsyncConnection[DictRow].connect(self.direct, autocommit=True, row_factory=dict_row)

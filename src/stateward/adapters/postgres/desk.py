@@ -10,6 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.actions import action_row, insert_judged
+from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.database import Connection, Database, fetch_one
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.questions import approval_noun, approval_of, insert_question
@@ -35,8 +36,8 @@ _ACTION_STATUS = {
 class PostgresDesk:
     """The approval tables."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, database: Database, commits: Commits) -> None:
+        self._db, self._commits = database, commits
 
     async def get(self, approval: str) -> Approval | None:
         """One approval, or None."""
@@ -75,7 +76,9 @@ class PostgresDesk:
 
     async def ask(self, question: Approval, *, actor: str) -> None:
         """A question of its own, such as an escalation."""
+        await self._commits.barrier(question.thread)
         async with self._db.transaction() as connection:
+            await connection.execute(_THREADS["hold"], {"thread": question.thread})
             if not await insert_question(connection, question):
                 return
             detail: dict[str, Any] = {
@@ -106,6 +109,7 @@ class PostgresDesk:
     async def take_answer(self, thread: str, task: str, round_: int) -> bool:
         """Use up an interrupt's answer."""
         values = {"thread": thread, "task": task, "round": round_}
+        await self._commits.barrier(thread)
         async with self._db.transaction() as connection:
             taken = await fetch_one(connection, _SQL["take_answer"], values)
             if taken:

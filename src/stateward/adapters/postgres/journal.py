@@ -1,4 +1,8 @@
-"""Actions, their verdicts and what came of them; each change and its ledger entry are one transaction."""
+"""Actions, their verdicts and what came of them; each change and its ledger entry are one transaction.
+
+What belongs to a step goes through the group commit, with the step's checkpoint. What waits for people, or is found out
+after a crash, has a transaction of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,9 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from stateward.adapters.postgres.actions import action_row, insert_judged
+from stateward.adapters.postgres.actions import action_row, insert_judged, judge_transit, judged_row
+from stateward.adapters.postgres.commits import LOST, Commits
 from stateward.adapters.postgres.database import Database, Row, fetch_one
-from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.questions import approval_of, insert_question, note_question
 from stateward.adapters.postgres.statements import statements
 from stateward.approve.ask import outcome_question
@@ -19,53 +23,70 @@ from stateward.model.effect import Receipt
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, digest
 from stateward.model.verdict import Permit
-from stateward.ports import ActionRow, Judged, Reservation
+from stateward.ports import ActionRow, Follows, Judged, Reservation
 
-_SQL = statements("journal")
+_SQL, _THREADS = statements("journal"), statements("threads")
 
 
 class PostgresJournal:
     """The action and effect tables."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, database: Database, commits: Commits) -> None:
+        self._db, self._commits = database, commits
         self._running: set[str] = set()
 
     async def record(self, thread: ThreadFacts, judged: Sequence[Judged], *, actor: str) -> list[ActionRow]:
         """Write verdicts and questions once; what is there already stays."""
+        await self._commits.barrier(thread.thread)
         async with self._db.transaction() as connection:
+            await connection.execute(_THREADS["hold"], {"thread": thread.thread})
             for one in judged:
                 await insert_judged(connection, thread, one, actor=actor)
         return await self.turn(thread.thread, judged[0].action.turn) if judged else []
 
+    def note(self, thread: ThreadFacts, judged: Sequence[Judged], *, actor: str) -> list[ActionRow]:
+        """Hand over verdicts that ask nobody; the thread's next commit has them."""
+        for one in judged:
+            self._commits.transit(thread.thread, judge_transit(thread, one, actor=actor))
+        return [judged_row(one) for one in judged]
+
     async def turn(self, thread: str, turn: str) -> list[ActionRow]:
         """The actions of a turn that stand."""
+        await self._commits.barrier(thread)
         rows = await self._db.all(_SQL["turn"], {"thread": thread, "turn": turn})
         return [action_row(row) for row in rows]
 
-    async def reserve(self, permit: Permit, *, actor: str) -> Reservation:
-        """Use up the permit, or find what became of the effect."""
-        await self._db.live()
-        values = {"action_id": permit.action, "digest": digest(permit.arguments), "worker": self._db.worker}
-        row = await self._db.one(_SQL["reserve"], values | {"actor": actor})
-        if row is None:
-            raise AssertionError("reserve always answers")
+    async def reserve(self, permit: Permit, *, actor: str, follows: Follows | None = None) -> Reservation:
+        """Use up the permit in one commit with all that led to it, or find what became of the effect."""
+        what = {"do": "reserve", "action": permit.action, "digest": digest(permit.arguments), "actor": actor}
+        row = await self._now(permit, what, follows)
+        if row is LOST:
+            row = await self._after_a_lost_answer(permit)
         if row["outcome"] == "reserved":
             return _reservation(permit, row, "busy" if await self._lives(permit, row) else "unknown")
         if row["outcome"] == "new":
             self._running.add(permit.action)
         return _reservation(permit, row, "reserved" if row["outcome"] == "new" else row["outcome"])
 
-    async def restart(self, permit: Permit, *, attempt: int, actor: str) -> Reservation:
+    async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: Follows | None = None) -> Reservation:
         """Start an effect of unknown outcome anew; whoever comes second finds it busy."""
-        await self._db.live()
-        values = {"action_id": permit.action, "attempt": attempt, "worker": self._db.worker, "actor": actor}
-        row = await self._db.one(_SQL["restart"], values)
-        started = int(row["attempt"]) if row else 0
+        what = {"do": "restart", "action": permit.action, "attempt": attempt, "actor": actor}
+        started = await self._now(permit, what, follows)
+        if started is LOST:
+            row = await self._after_a_lost_answer(permit)
+            started = row["attempt"] if row["outcome"] == "new" and row["attempt"] > attempt else 0
         if started:
             self._running.add(permit.action)
         receipt = Receipt(action=permit.action, status="reserved", attempt=started or attempt)
         return Reservation(outcome="reserved" if started else "busy", receipt=receipt, key=_key(permit))
+
+    def send(self, permit: Permit, *, attempt: int, result: Json, actor: str) -> Receipt:
+        """Send the receipt of a call that is done; the thread's next barrier waits for it."""
+        self._running.discard(permit.action)
+        what = {"do": "settle", "action": permit.action, "attempt": attempt, "result": result, "actor": actor}
+        answer = self._commits.transit(permit.thread, what, urgent=True)
+        answer.add_done_callback(lambda done: self._commits.owned(permit.thread, permit.action, done))
+        return Receipt(action=permit.action, status="settled", result=result, attempt=attempt)
 
     async def settle(self, permit: Permit, *, attempt: int, result: Json, actor: str) -> Receipt:
         """It is done."""
@@ -82,7 +103,9 @@ class PostgresJournal:
     async def lose(self, permit: Permit, *, attempt: int, thread: ThreadFacts, by: Sequence[str]) -> Approval:
         """Nobody knows what happened: ask people."""
         self._running.discard(permit.action)
+        await self._commits.barrier(permit.thread)
         async with self._db.transaction() as connection:
+            await connection.execute(_THREADS["hold"], {"thread": permit.thread})
             row = await fetch_one(connection, _SQL["action"], {"action_id": permit.action})
             assert row is not None
             question = outcome_question(action_row(row), thread, attempt=attempt, by=by)
@@ -93,34 +116,21 @@ class PostgresJournal:
                 await note_question(connection, question, actor=thread.principal)
             return await approval_of(connection, question.id) or question
 
-    async def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
-        """Audit a read."""
-        async with self._db.transaction() as connection:
-            await connection.execute(_SQL["consume_read"], {"action_id": permit.action})
-            kind = "read.done" if ok else "read.failed"
-            await append(
-                connection,
-                permit.thread,
-                kind,
-                actor=actor,
-                detail={},
-                action=permit.action,
-                tool=permit.tool,
-            )
+    def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
+        """Audit a read; the thread's next commit has it."""
+        kind = "read.done" if ok else "read.failed"
+        what = {"do": "read", "action": permit.action, "tool": permit.tool, "kind": kind, "actor": actor}
+        self._commits.transit(permit.thread, what)
 
-    async def receipt(self, action: str) -> Receipt | None:
+    async def receipt(self, action: str, *, thread: str) -> Receipt | None:
         """What is known of an effect."""
+        await self._commits.barrier(thread)
         row = await self._db.one(_SQL["effect"], {"action_id": action})
         return None if row is None else _receipt(row)
 
     def let_go(self, action: str) -> None:
         """This process does not run the effect any more."""
         self._running.discard(action)
-
-    async def checkpoint_exists(self, thread: str, checkpoint: str) -> bool:
-        """Whether a checkpoint is in the database."""
-        values = {"thread": thread, "checkpoint": checkpoint}
-        return await self._db.one(_SQL["checkpoint_exists"], values) is not None
 
     async def usage(
         self, *, tenant: str, tool: str, argument: str | None, window: timedelta, excluding: Sequence[str] = ()
@@ -136,6 +146,21 @@ class PostgresJournal:
         row = await self._db.one(_SQL["usage"], values)
         return (0, 0.0) if row is None else (int(row["calls"]), float(row["total"]))
 
+    async def _now(self, permit: Permit, what: dict[str, Any], follows: Follows | None) -> Any:
+        """One transition whose answer decides what happens next, in a commit of its own or with what led to it."""
+        await self._db.live()
+        if follows is not None:
+            await self._commits.follow(permit.thread, (follows.ns, follows.checkpoint))
+        return await self._commits.transit(permit.thread, what | {"worker": self._db.worker}, urgent=True)
+
+    async def _after_a_lost_answer(self, permit: Permit) -> dict[str, Any]:
+        """The commit arrived and its answer did not: what is reserved for us, and not running, is what we reserved."""
+        row = await self._db.one(_SQL["effect"], {"action_id": permit.action})
+        if row is None:
+            return {"outcome": "refused", "attempt": 0, "key": "", "result": None, "error": "no permit", "worker": 0}
+        ours = row["status"] == "reserved" and row["worker"] == self._db.worker and permit.action not in self._running
+        return {**row, "outcome": "new" if ours else row["status"]}
+
     async def _lives(self, permit: Permit, row: Row) -> bool:
         if row["worker"] == self._db.worker:
             return permit.action in self._running
@@ -145,9 +170,10 @@ class PostgresJournal:
         self, permit: Permit, attempt: int, status: str, *, actor: str, result: Json = None, error: str = ""
     ) -> Receipt:
         self._running.discard(permit.action)
+        await self._commits.barrier(permit.thread)
         values = _move_values(permit, attempt, status, actor=actor, result=result, error=error)
         await self._db.one(_SQL["move_effect"], values)
-        found = await self.receipt(permit.action)
+        found = await self.receipt(permit.action, thread=permit.thread)
         return found or Receipt(action=permit.action, status="unknown", attempt=attempt)
 
 

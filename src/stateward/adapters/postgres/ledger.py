@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import IsolationLevel
 from psycopg.types.json import Jsonb
 
+from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
 from stateward.adapters.postgres.statements import statements
 from stateward.audit.chain import check_chains, parse_entry
@@ -36,8 +37,8 @@ async def append(
 class PostgresLedger:
     """The ledger table."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, database: Database, commits: Commits) -> None:
+        self._db, self._commits = database, commits
 
     async def append(
         self,
@@ -50,16 +51,19 @@ class PostgresLedger:
         tool: str | None = None,
     ) -> int:
         """One entry in a transaction of its own, for a transition that changes no row."""
+        await self._commits.barrier(thread)
         async with self._db.transaction() as connection:
             return await append(connection, thread, kind, actor=actor, detail=detail, action=action, tool=tool)
 
     async def entries(self, thread: str | None = None) -> AsyncIterator[Entry]:
         """The entries, in the order of the chains."""
+        await self._settled(thread)
         for row in await self._db.all(_SQL["entries"], {"thread": thread}):
             yield _entry(row)
 
     async def verify(self, thread: str | None = None) -> AuditReport:
         """Recompute every chain, in one snapshot of heads and entries."""
+        await self._settled(thread)
         async with self._db.pool.connection() as connection:
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             try:
@@ -70,6 +74,10 @@ class PostgresLedger:
                 await connection.set_isolation_level(None)
         ends = [Head(thread=row["thread_id"], seq=row["head_seq"], hash=row["head_hash"]) for row in heads]
         return check_chains([_raw(row) for row in rows], ends)
+
+    async def _settled(self, thread: str | None) -> None:
+        """What this process has handed over is part of the answer."""
+        await (self._commits.barriers() if thread is None else self._commits.barrier(thread))
 
 
 def _raw(row: Row) -> tuple[str, int, str, str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.database import Database, Row, fetch_one
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.statements import statements
@@ -21,8 +22,8 @@ _SQL = statements("memory")
 class PostgresMemory:
     """The memory table."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, database: Database, commits: Commits) -> None:
+        self._db, self._commits = database, commits
 
     async def put(
         self,
@@ -41,6 +42,7 @@ class PostgresMemory:
             "source": scope.thread,
             "keep": keep,
         }
+        await self._commits.barrier(scope.thread)
         async with self._db.transaction() as connection:
             row = await fetch_one(connection, _SQL["put_item"], values)
             version = int(row["version"]) if row else 0
@@ -55,6 +57,7 @@ class PostgresMemory:
 
     async def delete(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> bool:
         """Remove an item; whether there was one."""
+        await self._commits.barrier(scope.thread)
         async with self._db.transaction() as connection:
             if not await fetch_one(connection, _SQL["delete_item"], _place(scope, namespace, key)):
                 return False

@@ -120,7 +120,7 @@ async def asks_people_about_a_lost_outcome_once(adapters: Adapters) -> None:
     asked = [await adapters.journal.lose(one, attempt=1, thread=facts(), by=["boss"]) for _ in range(2)]
     assert asked[0].id == asked[1].id
     assert [each.kind for each in await adapters.desk.list(thread="t1")] == ["outcome"]
-    receipt = await adapters.journal.receipt(one.action)
+    receipt = await adapters.journal.receipt(one.action, thread=one.thread)
     assert receipt is not None
     assert receipt.status == "unknown"
 
@@ -137,8 +137,8 @@ async def asks_nobody_about_a_settled_one(adapters: Adapters) -> None:
 async def audits_every_read(adapters: Adapters) -> None:
     """It may be repeated, and each time is told."""
     one = await permit(adapters, judged(effect="read"))
-    await adapters.journal.read(one, actor=BOT, ok=True)
-    await adapters.journal.read(one, actor=BOT, ok=False)
+    adapters.journal.read(one, actor=BOT, ok=True)
+    adapters.journal.read(one, actor=BOT, ok=False)
     assert (await kinds(adapters))[-2:] == ["read.done", "read.failed"]
     assert [row.status for row in await adapters.journal.turn("t1", "turn-1")] == ["consumed"]
 

@@ -48,7 +48,7 @@ async def marks_a_change_once(adapters: Adapters) -> None:
     """A status that it has already leaves no entry."""
     await adapters.threads.open(facts())
     for _ in range(2):
-        await adapters.threads.mark("t1", "waiting", actor=BOT, detail={})
+        await adapters.threads.mark("t1", "waiting", actor=BOT)
     assert (await kinds(adapters)).count("thread.waiting") == 1
 
 

@@ -15,8 +15,11 @@ select a.*, coalesce((select jsonb_agg(to_jsonb(s) order by s.at) from stateward
   from stateward.approval a where a.approval_id = %(approval_id)s;
 
 -- name: lock_approval
--- Holds the approval while it is decided.
-select approval_id from stateward.approval where approval_id = %(approval_id)s for update;
+-- Holds the approval while it is decided, and its thread's row before it.
+select a.approval_id
+  from (select stateward.hold(x.thread_id) from stateward.approval x where x.approval_id = %(approval_id)s) as held
+  join stateward.approval a on a.approval_id = %(approval_id)s
+   for update of a;
 
 -- name: approvals
 -- The inbox: by tenant, thread and status, oldest first.
@@ -67,5 +70,5 @@ returning round;
 -- name: forget_answer
 -- LangGraph keeps an answer that came without an interrupt's id, and a later run without input would give it to the
 -- next question, in the name of whoever starts that run.
-delete from stateward.checkpoint_writes
+delete from stateward.checkpoint_write
  where thread_id = %(thread)s and task_id = '00000000-0000-0000-0000-000000000000' and channel = '__resume__';

@@ -26,14 +26,6 @@ update stateward.action
  where action_id = %(action_id)s and status = 'asked'
 returning action_id;
 
--- name: reserve
--- Uses up the permit, or says what became of it.
-select * from stateward.reserve(%(action_id)s, %(digest)s, %(worker)s, %(actor)s);
-
--- name: restart
--- A new attempt of an effect whose outcome is unknown; 0 when somebody else was faster.
-select stateward.restart_effect(%(action_id)s, %(attempt)s, %(worker)s, %(actor)s) as attempt;
-
 -- name: move_effect
 -- Settles, fails, loses or abandons an open effect; false when this attempt does not own it any more.
 select stateward.move_effect(%(action_id)s, %(attempt)s, %(status)s, %(result)s::jsonb, %(error)s, %(actor)s) as moved;
@@ -41,12 +33,6 @@ select stateward.move_effect(%(action_id)s, %(attempt)s, %(status)s, %(result)s:
 -- name: effect
 -- What is known of an effect.
 select * from stateward.effect where action_id = %(action_id)s;
-
--- name: consume_read
--- A read needs no reservation; its permit stays for the replay of a crashed step.
-update stateward.action set status = 'consumed'
- where action_id = %(action_id)s and effect = 'read' and status in ('permitted', 'consumed')
-returning action_id;
 
 -- name: usage
 -- How often a tool was let through within a window, and the sum of one of its arguments.
@@ -60,10 +46,6 @@ select count(*) as calls,
    and coalesce(e.status, 'reserved') in ('reserved', 'settled', 'unknown')
    and coalesce(e.reserved_at, a.created_at) > clock_timestamp() - %(window)s::interval
    and a.action_id <> all(%(excluding)s::text[]);
-
--- name: checkpoint_exists
--- Whether the state that an action follows from is in the database.
-select 1 as found from stateward.checkpoints where thread_id = %(thread)s and checkpoint_id = %(checkpoint)s limit 1;
 
 -- name: worker_lives
 -- Whether the worker still holds its sign of life.

@@ -23,15 +23,9 @@ select * from stateward.thread
    and (%(subject)s::text is null or subject = %(subject)s)
  order by created_at desc;
 
--- name: mark_thread
--- Changes the status; nothing comes back when it was so already.
-update stateward.thread set status = %(status)s, updated_at = clock_timestamp()
- where thread_id = %(thread)s and status <> %(status)s
-returning thread_id;
-
--- name: count_steps
--- Adds to the thread's steps and returns their number.
-update stateward.thread set steps = steps + %(steps)s where thread_id = %(thread)s returning steps;
+-- name: hold
+-- Takes a thread's row before any other of its rows is changed.
+select stateward.hold(%(thread)s);
 
 -- name: append
 -- One ledger entry at the end of the thread's chain.

@@ -1,0 +1,225 @@
+"""Checkpoints in Postgres: handed over to the group commit, read back opened; whatever was tampered with is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from stateward.adapters.postgres.commits import Commits, checkpoint_place, value_place, write_place
+from stateward.adapters.postgres.data_keys import DataKeys
+from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
+from stateward.adapters.postgres.statements import statements
+from stateward.adapters.sealing import Sealer
+from stateward.errors import SealBroken, ThreadErased
+from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, ValueRow, WriteRow
+
+_SQL = statements("checkpoints")
+_LOG = logging.getLogger("stateward.security")
+
+
+class PostgresCheckpoints:
+    """The checkpoint tables."""
+
+    def __init__(self, database: Database, keys: DataKeys, commits: Commits) -> None:
+        self._db, self._keys, self._commits = database, keys, commits
+
+    async def put(self, row: CheckpointRow, *, urgent: bool) -> None:
+        """Keep a checkpoint."""
+        await self._commits.put(replace(row, run=_digest(row.run)), urgent=urgent)
+
+    async def write(self, key: CheckpointKey, rows: Sequence[WriteRow], *, urgent: bool) -> None:
+        """Keep a task's writes."""
+        await self._commits.write(key, tuple(rows), urgent=urgent)
+
+    async def load(self, thread: str, ns: str, id_: str | None) -> StoredCheckpoint | None:
+        """A checkpoint, or the head of the namespace."""
+        lane = self._commits.lane(thread)
+        if id_ is None and lane.error is not None:
+            lane.heal()
+        await self._commits.barrier(thread)
+        async with self._opening(thread) as sealer:
+            row = await self._one(_SQL["load"], {"thread": thread, "ns": ns, "id": id_})
+            if row is None:
+                return None
+            found = _checkpoint(sealer, thread, ns, row)
+        lane.loaded((ns, found.key.id), head=id_ is None)
+        return found
+
+    async def values(self, thread: str, ns: str, versions: Mapping[str, str]) -> dict[str, StoredValue]:
+        """The values of channels at their versions; a channel that is empty at its version is left out."""
+        if not versions:
+            return {}
+        wanted = {"thread": thread, "ns": ns, "channels": list(versions), "versions": list(versions.values())}
+        async with self._opening(thread) as sealer:
+            return _values(sealer, thread, ns, await self._all(_SQL["values"], wanted))
+
+    async def list(
+        self, thread: str | None, *, ns: str | None, id_: str | None, before: str | None, limit: int | None
+    ) -> list[StoredCheckpoint]:
+        """Checkpoints, newest first."""
+        await (self._commits.barriers() if thread is None else self._commits.barrier(thread))
+        given = {"thread": thread, "ns": ns, "id": id_, "before": before, "limit": limit}
+        rows = await self._all(_SQL["list"], given)
+        found: list[StoredCheckpoint] = []
+        for row in rows:
+            async with self._opening(row["thread_id"]) as sealer:
+                found.append(_checkpoint(sealer, row["thread_id"], row["ns"], row))
+        return found
+
+    async def ancestors(self, key: CheckpointKey, channels: Sequence[str], *, depth: int) -> list[StoredCheckpoint]:
+        """A checkpoint and those that it follows from, nearest first, with what was written to some channels."""
+        await self._commits.barrier(key.thread)
+        given = {"thread": key.thread, "ns": key.ns, "id": key.id, "channels": list(channels), "depth": depth}
+        rows = await self._all(_SQL["ancestors"], given)
+        async with self._opening(key.thread) as sealer:
+            return [_checkpoint(sealer, key.thread, key.ns, row) for row in rows]
+
+    async def heads(self, thread: str) -> dict[str, str]:
+        """The head of each namespace."""
+        await self._commits.barrier(thread)
+        return {row["ns"]: row["checkpoint_id"] for row in await self._db.all(_SQL["heads"], {"thread": thread})}
+
+    async def prune(
+        self, thread: str, *, keep: Iterable[CheckpointKey], values: Iterable[tuple[str, str, str]]
+    ) -> None:
+        """Delete all of a thread but some checkpoints, and what their values are made of.
+
+        Args:
+            keep: The checkpoints that stay. Where the thread has moved on meanwhile, nothing is deleted.
+            values: Namespace, channel and version of the values that stay.
+        """
+        kept, stay = list(keep), list(values)
+        given = {"thread": thread, "nss": [key.ns for key in kept], "ids": [key.id for key in kept]}
+        async with self._held(thread) as connection:
+            rows = await (await connection.execute(_SQL["heads"], {"thread": thread})).fetchall()
+            if {(row["ns"], row["checkpoint_id"]) for row in rows} - {(key.ns, key.id) for key in kept}:
+                return
+            await connection.execute(_SQL["prune_checkpoints"], given)
+            await connection.execute(_SQL["prune_writes"], {"thread": thread})
+            of = {"nss": [ns for ns, _, _ in stay], "channels": [channel for _, channel, _ in stay]}
+            await connection.execute(
+                _SQL["prune_values"], of | {"thread": thread, "versions": [version for _, _, version in stay]}
+            )
+
+    async def clear(self, thread: str) -> None:
+        """Delete all of a thread's checkpoints; it may go on as a new one."""
+        async with self._held(thread) as connection:
+            await connection.execute(_SQL["delete_rows"], {"thread": thread})
+        self._commits.lane(thread).reset()
+
+    async def erase(self, thread: str) -> None:
+        """Delete a thread for good: its keys go, and a tombstone refuses whatever a run still writes."""
+        async with self._db.transaction() as connection:
+            await connection.execute(_SQL["erase"], {"thread": thread})
+            await connection.execute(_SQL["delete_rows"], {"thread": thread})
+        self._keys.forget(thread)
+        self._commits.lane(thread).sealer = None
+
+    async def delete_runs(self, runs: Sequence[str]) -> None:
+        """Delete what some runs have left; the newest that is left becomes the head."""
+        await self._commits.barriers()
+        digests = [bytes.fromhex(_digest(run) or "") for run in runs]
+        for row in await self._db.all(_SQL["threads_of_runs"], {"runs": digests}):
+            thread = row["thread_id"]
+            async with self._held(thread) as connection:
+                await connection.execute(_SQL["delete_runs"], {"thread": thread, "runs": digests})
+                await connection.execute(_SQL["mend_heads"], {"thread": thread})
+                await connection.execute(_SQL["prune_writes"], {"thread": thread})
+            self._commits.lane(thread).reset()
+
+    async def copy(self, source: str, target: str) -> None:
+        """Copy every checkpoint of a thread to another, sealed anew for its place."""
+        stored = await self.list(source, ns=None, id_=None, before=None, limit=None)
+        heads, values = await self.heads(source), await self._all_values(source)
+        # The head goes last, so that it is the copy's head as well.
+        for one in sorted(stored, key=lambda one: (heads.get(one.key.ns) == one.key.id, one.key.id)):
+            key, new = replace(one.key, thread=target), values.pop(one.key.ns, ())
+            row = CheckpointRow(key=key, parent=one.parent, run=None, body=one.body, values=new, fork=True)
+            await self._commits.put(row, urgent=True)
+            await self._commits.write(key, one.writes, urgent=True)
+
+    async def _all_values(self, thread: str) -> dict[str, tuple[ValueRow, ...]]:
+        found: dict[str, tuple[ValueRow, ...]] = {}
+        async with self._opening(thread) as sealer:
+            for row in await self._all(_SQL["values_of"], {"thread": thread}):
+                names = ("channel", "version", "root", "ordinal")
+                place = value_place(thread, row["ns"], *(row[name] for name in names))
+                value = ValueRow(**{name: row[name] for name in names}, body=sealer.open(row["body"], *place))
+                found[row["ns"]] = (*found.get(row["ns"], ()), value)
+        return found
+
+    @asynccontextmanager
+    async def _opening(self, thread: str) -> AsyncGenerator[Sealer]:
+        """The thread's sealer; a value that it refuses is a security event."""
+        try:
+            yield await self._keys.of(thread) or _Nothing()
+        except SealBroken as error:
+            _LOG.error("refused a stored value: %s", error)
+            detail = Jsonb({"place": list(error.place)})
+            await self._db.one(_SQL["note_refusal"], {"thread": thread, "detail": detail})
+            raise
+
+    @asynccontextmanager
+    async def _held(self, thread: str) -> AsyncGenerator[Connection]:
+        """A transaction in which nothing is committed on the thread beside it."""
+        await self._commits.barrier(thread)
+        async with self._db.transaction() as connection:
+            row = await fetch_one(connection, _SQL["hold_thread"], {"thread": thread})
+            if row is not None and row["erased_at"] is not None:
+                raise ThreadErased(thread)
+            yield connection
+
+    async def _one(self, statement: bytes, values: Mapping[str, Any]) -> Row | None:
+        found = await self._all(statement, values)
+        return found[0] if found else None
+
+    async def _all(self, statement: bytes, values: Mapping[str, Any]) -> Sequence[Row]:
+        async with self._db.pool.connection() as connection:
+            return await (await connection.execute(statement, values, binary=True)).fetchall()
+
+
+class _Nothing(Sealer):
+    """Opens nothing: the thread has no key, so whatever is kept of it was not sealed by us, or its key is destroyed."""
+
+    def __init__(self) -> None:
+        pass
+
+    def open(self, sealed: bytes, *place: str) -> bytes:
+        raise SealBroken(place, "its thread has no key")
+
+
+def _checkpoint(sealer: Sealer, thread: str, ns: str, row: Row) -> StoredCheckpoint:
+    key = CheckpointKey(thread=thread, ns=ns, id=row["checkpoint_id"])
+    body = sealer.open(row["body"], *checkpoint_place(thread, ns, key.id, row["parent_id"]))
+    # LangGraph applies writes in this order, whatever the server's collation is.
+    writes = sorted(_writes(sealer, key, row), key=lambda one: (one.path, one.task, one.idx))
+    return StoredCheckpoint(key=key, parent=row["parent_id"], body=body, writes=tuple(writes))
+
+
+def _writes(sealer: Sealer, key: CheckpointKey, row: Row) -> Iterable[WriteRow]:
+    columns = [row[name] or () for name in ("task", "idx", "path", "channel", "bodies")]
+    for task, idx, path, channel, body in zip(*columns, strict=True):
+        place = write_place(key.thread, key.ns, key.id, task, idx, path, channel)
+        yield WriteRow(task=task, idx=idx, path=path, channel=channel, body=sealer.open(body, *place))
+
+
+def _values(sealer: Sealer, thread: str, ns: str, rows: Sequence[Row]) -> dict[str, StoredValue]:
+    found: dict[str, tuple[str, list[bytes]]] = {}
+    for row in rows:
+        channel, root, ordinal = row["channel"], row["root"], row["ordinal"]
+        root, bodies = found.setdefault(channel, (root, []))
+        place = value_place(thread, ns, channel, row["version"], root, ordinal)
+        if ordinal != len(bodies):
+            raise SealBroken(place, f"row {len(bodies)} before it is missing")
+        bodies.append(sealer.open(row["body"], *place))
+    return {channel: StoredValue(root=root, bodies=tuple(bodies)) for channel, (root, bodies) in found.items()}
+
+
+def _digest(run: str | None) -> str | None:
+    return None if run is None else hashlib.sha256(run.encode()).hexdigest()[:32]

@@ -1,0 +1,367 @@
+"""Group commit: what the threads of a process hand over goes into the database in one statement, at barriers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg import Error, InterfaceError, OperationalError
+from psycopg import errors as pg
+
+from stateward.adapters.postgres.data_keys import DataKeys
+from stateward.adapters.postgres.database import Connection, Database, Row
+from stateward.adapters.postgres.lanes import Batch, Lane, Place
+from stateward.adapters.postgres.statements import statements
+from stateward.adapters.sealing import Sealer
+from stateward.errors import (
+    DatabaseError,
+    KeyringError,
+    NotDurable,
+    StatewardError,
+    ThreadBusy,
+    ThreadErased,
+    ThreadError,
+)
+from stateward.model.checkpoint import CheckpointKey, CheckpointRow, WriteRow
+
+_SQL = statements("checkpoints")
+_LINGER = 0.025  # seconds that a step may wait for company; nobody waits for it
+_PATIENCE = 15.0  # seconds that a server may be away
+_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+_GROUP, _LANES = 64, 2048
+_ACCEPTED = 5.0  # seconds until a checkpoint must have been handed over
+_AGAIN = (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable)
+_GONE = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.IdleInTransactionSessionTimeout)
+LOST = object()  # the batch was applied, and its answers were lost with the connection
+
+
+class Commits:
+    """The only writer of checkpoints, and of the transitions that belong to a step.
+
+    A thread's rows keep their order. Different threads share commits, and one that is slow or refused does not hold
+    up the others. All of it lives on the event loop that it is made on.
+
+    Args:
+        database: Where to.
+        keys: What values are sealed with; None where nobody writes checkpoints.
+    """
+
+    def __init__(self, database: Database, keys: DataKeys | None = None) -> None:
+        self._db, self._keys = database, keys
+        self._loop = asyncio.get_running_loop()
+        self._lanes: OrderedDict[str, Lane] = OrderedDict()
+        self._ready: OrderedDict[str, Lane] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._connection: Connection | None = None
+        self._alone: set[asyncio.Task[None]] = set()
+        self._few = asyncio.Semaphore(max(1, database.pool.max_size // 2))  # slow threads leave connections to others
+        self._worker: asyncio.Task[None] | None = None
+
+    def lane(self, thread: str) -> Lane:
+        """The thread's lane."""
+        lane = self._lanes.get(thread)
+        if lane is None:
+            lane = self._lanes[thread] = Lane(thread, self._loop)
+            self._drop_idle()
+        self._lanes.move_to_end(thread)
+        return lane
+
+    async def put(self, row: CheckpointRow, *, urgent: bool) -> None:
+        """Take a checkpoint; returns when it is durable, or when the run has visibly moved on.
+
+        Args:
+            row: The checkpoint.
+            urgent: Do not wait for company, as at the end of a run.
+
+        Raises:
+            ThreadBusy: another run has moved the thread on.
+            ThreadErased: the thread was deleted.
+            DatabaseError: the database did not take it.
+        """
+        lane = await self._sealed_lane(row.key.thread)
+        hold = lane.put(row)
+        self._schedule(lane, urgent=urgent)
+        await asyncio.shield(hold)
+
+    async def write(self, key: CheckpointKey, rows: tuple[WriteRow, ...], *, urgent: bool) -> None:
+        """Take a task's writes; where they are urgent, as an interrupt is, returns when they are durable."""
+        lane = await self._sealed_lane(key.thread)
+        lane.write(key, rows)
+        self._schedule(lane, urgent=urgent)
+        if urgent:
+            await self.barrier(key.thread)
+
+    def transit(self, thread: str, what: dict[str, Any], *, urgent: bool = False) -> asyncio.Future[Any]:
+        """Take one of the runtime's own transitions; await the future for the database's answer."""
+        lane = self.lane(thread)
+        answer = lane.transit(what)
+        self._schedule(lane, urgent=urgent)
+        return answer
+
+    def owned(self, thread: str, action: str, answer: asyncio.Future[Any]) -> None:
+        """A receipt has arrived: if another worker owns the effect by now, this run does not go on."""
+        if not answer.cancelled() and answer.exception() is None and answer.result() not in ("settled", LOST):
+            self.lane(thread).fail(ThreadError(f"the effect of action {action} was taken over by another worker"))
+
+    async def barrier(self, thread: str) -> None:
+        """Return when all that the thread has handed over is durable.
+
+        Raises:
+            ThreadBusy, ThreadErased, DatabaseError: it is not, and none of what follows from it is.
+        """
+        lane = self._lanes.get(thread)
+        if lane is None:
+            return
+        lane.refuse_broken()
+        if not lane.pending.empty:
+            self._urge(lane)
+            await asyncio.shield(lane.pending.done)
+        elif lane.flying is not None:
+            await asyncio.shield(lane.flying.done)
+
+    async def barriers(self) -> None:
+        """The same for every thread, for reads over all of them; what is broken does not stop them."""
+        for thread in list(self._lanes):
+            try:
+                await self.barrier(thread)
+            except StatewardError:
+                continue
+
+    async def follow(self, thread: str, place: Place) -> None:
+        """Let the next commit of the thread happen only while it stands on this checkpoint.
+
+        Raises:
+            NotDurable: no saver of this runtime was handed the checkpoint.
+            ThreadBusy: the thread stands elsewhere by now.
+        """
+        lane = self.lane(thread)
+        deadline = self._loop.time() + _ACCEPTED
+        while not lane.knows(place):
+            lane.refuse_broken()
+            left = deadline - self._loop.time()
+            if left <= 0 or not place[1]:
+                raise NotDurable(
+                    "the state that this action follows from is not in the database: compile the graph with the "
+                    "runtime's checkpointer and do not run it with durability='exit'"
+                )
+            await asyncio.wait([lane.watch()], timeout=left)
+        lane.follow(place)
+
+    async def close(self) -> None:
+        """Commit what is left, and stop."""
+        await self.barriers()
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.wait([self._worker])
+        for task in list(self._alone):
+            await asyncio.wait([task])
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _sealed_lane(self, thread: str) -> Lane:
+        lane = self.lane(thread)
+        if lane.sealer is None:
+            if self._keys is None:
+                raise KeyringError("checkpoints are sealed, and this runtime has no key ring")
+            lane.sealer = await self._keys.make(thread)
+        return lane
+
+    def _schedule(self, lane: Lane, *, urgent: bool) -> None:
+        if urgent:
+            self._urge(lane)
+        elif lane.timer is None and not lane.urgent:
+            lane.timer = self._loop.call_later(_LINGER, self._urge, lane)
+
+    def _urge(self, lane: Lane) -> None:
+        if lane.pending.empty:
+            return
+        lane.urgent = True
+        if lane.flying is None:
+            self._ready[lane.thread] = lane
+            self._start()
+
+    def _start(self) -> None:
+        if self._worker is None or self._worker.done():
+            self._worker = self._loop.create_task(self._work(), name="stateward commits")
+        self._wake.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._ready:
+                lanes = [self._ready.popitem(last=False)[1] for _ in range(min(_GROUP, len(self._ready)))]
+                for lane in lanes:
+                    lane.take()
+                await self._commit(lanes)
+
+    async def _commit(self, lanes: Sequence[Lane]) -> None:
+        """Commit some threads together; those that cannot be had now go on by themselves."""
+        try:
+            found = await self._patiently(lanes, wait=False)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if len(lanes) == 1:
+                self._fail(lanes[0], error)
+            else:  # one of them is at fault, and the others need not suffer
+                for lane in lanes:
+                    self._by_itself(lane)
+            return
+        for lane, row in zip(lanes, found, strict=True):
+            if row["status"] == "busy":
+                self._by_itself(lane)
+            else:
+                self._settle(lane, row)
+
+    def _by_itself(self, lane: Lane) -> None:
+        async def commit() -> None:
+            try:
+                found = await self._patiently([lane], wait=True)
+                self._settle(lane, found[0])
+            except Exception as error:
+                self._fail(lane, error)
+
+        task = self._loop.create_task(commit(), name=f"stateward commit {lane.thread}")
+        self._alone.add(task)
+        task.add_done_callback(self._alone.discard)
+
+    def _settle(self, lane: Lane, row: Row) -> None:
+        assert lane.flying is not None
+        match row["status"]:
+            case "open" | "done":
+                answers = row["answers"] if row["status"] == "open" else [LOST] * len(lane.flying.transits)
+                for (_, waiting), answer in zip(lane.flying.transits, answers, strict=True):
+                    if not waiting.done():
+                        waiting.set_result(answer)
+                lane.landed()
+                if lane.urgent:
+                    self._urge(lane)
+            case "erased":
+                lane.fail(ThreadErased(lane.thread))
+            case _:
+                lane.fail(ThreadBusy(lane.thread))
+
+    def _fail(self, lane: Lane, error: Exception) -> None:
+        if isinstance(error, StatewardError):
+            lane.fail(error)
+            return
+        failure = DatabaseError(
+            f"thread {lane.thread!r} could not be committed, and nothing that follows was done: {str(error).strip()}"
+        )
+        failure.__cause__ = error
+        lane.fail(failure)
+
+    async def _patiently(self, lanes: Sequence[Lane], *, wait: bool) -> Sequence[Row]:
+        """Send the batches; a server that is away is waited for, and a batch that arrived is not applied twice."""
+        values = self._values(lanes, wait=wait)
+        deadline, tries = self._loop.time() + _PATIENCE, 0
+        while True:
+            try:
+                return await (self._send_beside(values) if wait else self._send(await self._own(), values))
+            except (OperationalError, InterfaceError, pg.InternalError_) as error:
+                if not _passes(error) or self._loop.time() > deadline:
+                    raise
+                await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+                tries += 1
+
+    async def _send_beside(self, values: Mapping[str, Any]) -> Sequence[Row]:
+        async with self._few, self._db.pool.connection() as connection:
+            return await self._send(connection, values)
+
+    async def _send(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Row]:
+        rows = await (await connection.execute(_SQL["flush"], values)).fetchall()
+        return sorted(rows, key=lambda row: row["place"])
+
+    async def _own(self) -> Connection:
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = await self._db.connect()
+        return self._connection
+
+    def _values(self, lanes: Sequence[Lane], *, wait: bool) -> dict[str, Any]:
+        doc = _Document(wait=wait)
+        for place, lane in enumerate(lanes):
+            doc.add(place, lane)
+        return {"doc": json.dumps(doc.parts, separators=(",", ":")), "bodies": doc.bodies}
+
+    def _drop_idle(self) -> None:
+        for thread in list(self._lanes)[: max(0, len(self._lanes) - _LANES)]:
+            if self._lanes[thread].idle:
+                del self._lanes[thread]
+
+
+class _Document:
+    """The batches of some threads as `stateward.flush` takes them: names as JSON, sealed bodies beside it."""
+
+    def __init__(self, *, wait: bool) -> None:
+        self.bodies: list[bytes] = []
+        self.parts: dict[str, Any] = {"wait": wait} | {
+            name: [] for name in ("threads", "heads", "follows", "checkpoints", "values", "writes", "transits")
+        }
+
+    def add(self, place: int, lane: Lane) -> None:
+        """What is on its way of one thread."""
+        parts, batch = self.parts, lane.flying
+        assert batch is not None
+        parts["threads"].append({"place": place, "thread": lane.thread, "batch": batch.id})
+        for ns, move in batch.moves.items():
+            one = {"place": place, "ns": ns, "was": move.was, "now": move.now, "fork": move.fork}
+            parts["heads"].append(one)
+        parts["follows"].extend({"place": place, "ns": ns, "at": at} for ns, at in batch.follows)
+        parts["transits"].extend({"place": place, **what} for what, _ in batch.transits)
+        self._checkpoints(place, batch, lane.sealer)
+        self._values(place, lane.thread, batch, lane.sealer)
+        self._writes(place, lane.thread, batch, lane.sealer)
+
+    def _checkpoints(self, place: int, batch: Batch, sealer: Sealer) -> None:
+        for row in batch.checkpoints.values():
+            key = row.key
+            body = self._body(sealer.seal(row.body, *checkpoint_place(key.thread, key.ns, key.id, row.parent)))
+            one = {"place": place, "ns": key.ns, "id": key.id, "parent": row.parent, "body": body}
+            self.parts["checkpoints"].append(one | {"run": row.run})
+
+    def _values(self, place: int, thread: str, batch: Batch, sealer: Sealer) -> None:
+        for (ns, _, _), row in batch.values.items():
+            where = value_place(thread, ns, row.channel, row.version, row.root, row.ordinal)
+            one = {"place": place, "ns": ns, "channel": row.channel, "version": row.version, "root": row.root}
+            self.parts["values"].append(
+                one | {"ordinal": row.ordinal, "body": self._body(sealer.seal(row.body, *where))}
+            )
+
+    def _writes(self, place: int, thread: str, batch: Batch, sealer: Sealer) -> None:
+        for (ns, at, _, _), row in batch.writes.items():
+            where = write_place(thread, ns, at, row.task, row.idx, row.path, row.channel)
+            one = {"place": place, "ns": ns, "at": at, "task": row.task, "idx": row.idx, "path": row.path}
+            self.parts["writes"].append(
+                one | {"channel": row.channel, "body": self._body(sealer.seal(row.body, *where))}
+            )
+
+    def _body(self, sealed: bytes) -> int:
+        self.bodies.append(sealed)
+        return len(self.bodies)
+
+
+def checkpoint_place(thread: str, ns: str, id_: str, parent: str | None) -> tuple[str, ...]:
+    """What a checkpoint's body is bound to."""
+    return "checkpoint", thread, ns, id_, parent or ""
+
+
+def value_place(thread: str, ns: str, channel: str, version: str, root: str, ordinal: int) -> tuple[str, ...]:
+    """What a channel's value is bound to."""
+    return "checkpoint_value", thread, ns, channel, version, root, str(ordinal)
+
+
+def write_place(thread: str, ns: str, at: str, task: str, idx: int, path: str, channel: str) -> tuple[str, ...]:
+    """What a task's write is bound to."""
+    return "checkpoint_write", thread, ns, at, task, str(idx), path, channel
+
+
+def _passes(error: Error) -> bool:
+    """Whether the server may take the same batch a moment later."""
+    if isinstance(error, (*_AGAIN, *_GONE)):
+        return True
+    # Without an SQLSTATE it is the connection that failed, not the statement.
+    return error.sqlstate is None or error.sqlstate.startswith("08")

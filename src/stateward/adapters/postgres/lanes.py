@@ -1,0 +1,235 @@
+"""A thread's lane: what its run has handed over and is not in the database yet, in order. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from stateward.errors import ThreadBusy
+from stateward.model.checkpoint import CheckpointKey, CheckpointRow, ValueRow, WriteRow
+
+Place = tuple[str, str]  # namespace and checkpoint id
+_REMEMBERED = 512
+
+
+@dataclass(slots=True)
+class Move:
+    """A namespace's head moves: from where, to where, and whether it is declared to come from elsewhere."""
+
+    was: str | None
+    now: str
+    fork: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is committed together.
+
+    Attributes:
+        id: A batch whose answer was lost is recognised by it.
+        done: Done when it is in the database, or failed.
+        loose: Nothing waits for it, so it may go when somebody has time.
+    """
+
+    done: asyncio.Future[None]
+    id: str = field(default_factory=lambda: str(uuid4()))
+    moves: dict[str, Move] = field(default_factory=dict[str, Move])
+    follows: set[Place] = field(default_factory=set[Place])
+    checkpoints: dict[Place, CheckpointRow] = field(default_factory=dict[Place, CheckpointRow])
+    values: dict[tuple[str, str, str], ValueRow] = field(default_factory=dict[tuple[str, str, str], ValueRow])
+    writes: dict[tuple[str, str, str, int], WriteRow] = field(default_factory=dict[tuple[str, str, str, int], WriteRow])
+    transits: list[tuple[dict[str, Any], asyncio.Future[Any]]] = field(
+        default_factory=list[tuple[dict[str, Any], "asyncio.Future[Any]"]]
+    )
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it."""
+        return not (self.checkpoints or self.writes or self.transits)
+
+    def put(self, row: CheckpointRow) -> None:
+        """A checkpoint with what is new in its channels."""
+        ns = row.key.ns
+        move = self.moves.get(ns)
+        if move is None:
+            self.moves[ns] = Move(was=row.parent, now=row.key.id, fork=row.fork)
+        else:
+            move.now = row.key.id
+        self.checkpoints[(ns, row.key.id)] = row
+        for value in row.values:
+            self.values[(ns, value.channel, value.version)] = value
+
+    def write(self, key: CheckpointKey, rows: tuple[WriteRow, ...]) -> None:
+        """Writes of a task: an ordinary one stays as it was first, a special one is replaced."""
+        for row in rows:
+            place = (key.ns, key.id, row.task, row.idx)
+            if row.idx < 0 or place not in self.writes:
+                self.writes[place] = row
+
+
+class Lane:
+    """One thread's way into the database.
+
+    Attributes:
+        pending: What was handed over and is not on its way.
+        flying: What is on its way.
+        steps: How many steps the thread has taken, where this process knows.
+        sealer: What its values are sealed with, from the first of them on.
+    """
+
+    def __init__(self, thread: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.thread, self._loop = thread, loop
+        self.pending = self._batch()
+        self.flying: Batch | None = None
+        self.error: Exception | None = None
+        self.urgent = False
+        self.timer: asyncio.TimerHandle | None = None
+        self.steps: int | None = None
+        self.sealer: Any = None
+        self._heads: dict[str, str] = {}
+        self._seen: OrderedDict[Place, None] = OrderedDict()
+        self._holds: dict[Place, asyncio.Future[None]] = {}
+        self._watchers: list[asyncio.Future[None]] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it is under way."""
+        return self.pending.empty and self.flying is None and not self._holds
+
+    def put(self, row: CheckpointRow) -> asyncio.Future[None]:
+        """Take a checkpoint; the future is done when it is durable, or when the run has visibly moved on.
+
+        Raises:
+            ThreadBusy: another run of this process has moved the thread on.
+        """
+        self.refuse_broken()
+        head = self._heads.get(row.key.ns)
+        if not row.fork and head is not None and head != row.parent:
+            raise ThreadBusy(self.thread)
+        if row.parent is not None:
+            self._release((row.key.ns, row.parent))
+        self.pending.put(row)
+        self._heads[row.key.ns] = row.key.id
+        self._notice((row.key.ns, row.key.id))
+        hold = self._holds[(row.key.ns, row.key.id)] = quiet(self._loop.create_future())
+        return hold
+
+    def write(self, key: CheckpointKey, rows: tuple[WriteRow, ...]) -> None:
+        """Take a task's writes."""
+        self.refuse_broken()
+        if any(row.idx >= 0 for row in rows):
+            self._release((key.ns, key.id))
+        self.pending.write(key, rows)
+
+    def transit(self, what: dict[str, Any]) -> asyncio.Future[Any]:
+        """Take one of the runtime's own transitions; the future has the database's answer."""
+        self.refuse_broken()
+        answer: asyncio.Future[Any] = quiet(self._loop.create_future())
+        self.pending.transits.append((what, answer))
+        return answer
+
+    def follow(self, place: Place) -> None:
+        """Commit what is pending only while this checkpoint is the head of its namespace."""
+        if self._heads.get(place[0], place[1]) != place[1]:
+            raise ThreadBusy(self.thread)
+        self.pending.follows.add(place)
+
+    def loaded(self, place: Place, *, head: bool) -> None:
+        """A checkpoint was read from the database."""
+        if head:
+            self._heads[place[0]] = place[1]
+        self._notice(place)
+
+    def knows(self, place: Place) -> bool:
+        """Whether this process has seen the checkpoint."""
+        return place in self._seen
+
+    def watch(self) -> asyncio.Future[None]:
+        """Done when the next checkpoint is seen."""
+        watcher: asyncio.Future[None] = self._loop.create_future()
+        self._watchers.append(watcher)
+        return watcher
+
+    def take(self) -> Batch:
+        """What is pending leaves."""
+        self.urgent = False
+        self.flying, self.pending = self.pending, self._batch()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        return self.flying
+
+    def landed(self) -> None:
+        """What was on its way is in the database."""
+        assert self.flying is not None
+        batch, self.flying = self.flying, None
+        for place in batch.checkpoints:
+            self._release(place)
+        _finish(batch.done)
+
+    def fail(self, error: Exception) -> None:
+        """What was on its way is not, and what came after it follows from it: none of it is kept."""
+        self.error = error
+        for batch in (self.flying, self.pending):
+            for waiting in _waiting(batch):
+                if not waiting.done():
+                    waiting.set_exception(error)
+        for hold in self._holds.values():
+            if not hold.done():
+                hold.set_exception(error)
+        self._holds.clear()
+        self.flying, self.pending = None, self._batch()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what this process knew of the thread; it is read again."""
+        self._heads.clear()
+        self._seen.clear()
+        self.steps = None
+
+    def heal(self) -> None:
+        """The thread is read again: what failed before is told, and over."""
+        self.error = None
+
+    def refuse_broken(self) -> None:
+        """Raise what went wrong with what was handed over before, until the thread is read again."""
+        if self.error is not None:
+            raise self.error
+
+    def _notice(self, place: Place) -> None:
+        self._seen[place] = None
+        self._seen.move_to_end(place)
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            _finish(watcher)
+
+    def _release(self, place: Place) -> None:
+        hold = self._holds.pop(place, None)
+        if hold is not None:
+            _finish(hold)
+
+    def _batch(self) -> Batch:
+        return Batch(done=quiet(self._loop.create_future()))
+
+
+def quiet(future: asyncio.Future[Any]) -> asyncio.Future[Any]:
+    """A future whose failure need not be looked at: the lane keeps it too, and raises it at the next step."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _waiting(batch: Batch | None) -> Iterator[asyncio.Future[Any]]:
+    if batch is not None:
+        yield batch.done
+        yield from (answer for _, answer in batch.transits)

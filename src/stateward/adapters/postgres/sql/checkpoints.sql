@@ -1,0 +1,151 @@
+-- name: flush
+-- Commits all that the steps of some threads leave; a thread that may not commit is left out.
+select place, status, answers from stateward.flush(%(doc)s::jsonb, %(bodies)b::bytea[]);
+
+-- name: load
+-- A checkpoint with its writes: the one that is named, else the head of the namespace.
+select c.checkpoint_id, c.parent_id, c.body, w.task, w.idx, w.path, w.channel, w.bodies
+  from stateward.checkpoint c
+  left join lateral (
+       select array_agg(x.task_id) as task,
+              array_agg(x.idx) as idx,
+              array_agg(x.task_path) as path,
+              array_agg(x.channel) as channel,
+              array_agg(x.body) as bodies
+         from stateward.checkpoint_write x
+        where x.thread_id = c.thread_id and x.ns = c.ns and x.checkpoint_id = c.checkpoint_id) w on true
+ where c.thread_id = %(thread)s and c.ns = %(ns)s
+   and c.checkpoint_id = coalesce(%(id)s::text, (select h.checkpoint_id from stateward.checkpoint_head h
+                                                  where h.thread_id = %(thread)s and h.ns = %(ns)s));
+
+-- name: values
+-- The rows that make up some channels at some versions.
+select u.channel, s.root, s.version, s.ordinal, s.body
+  from unnest(%(channels)s::text[], %(versions)s::text[]) as u (channel, version)
+  join stateward.checkpoint_value v
+    on v.thread_id = %(thread)s and v.ns = %(ns)s and v.channel = u.channel and v.version = u.version
+  join stateward.checkpoint_value s
+    on s.thread_id = v.thread_id and s.ns = v.ns and s.channel = v.channel and s.root = v.root and s.ordinal <= v.ordinal
+ order by u.channel, s.ordinal;
+
+-- name: list
+-- Checkpoints with their writes, newest first: of one thread or of all, before one, by run.
+select c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.body, w.task, w.idx, w.path, w.channel, w.bodies
+  from stateward.checkpoint c
+  left join lateral (
+       select array_agg(x.task_id) as task,
+              array_agg(x.idx) as idx,
+              array_agg(x.task_path) as path,
+              array_agg(x.channel) as channel,
+              array_agg(x.body) as bodies
+         from stateward.checkpoint_write x
+        where x.thread_id = c.thread_id and x.ns = c.ns and x.checkpoint_id = c.checkpoint_id) w on true
+ where (%(thread)s::text is null or c.thread_id = %(thread)s)
+   and (%(ns)s::text is null or c.ns = %(ns)s)
+   and (%(id)s::text is null or c.checkpoint_id = %(id)s)
+   and (%(before)s::text is null or c.checkpoint_id < %(before)s)
+ order by c.checkpoint_id desc, c.thread_id, c.ns
+ limit %(limit)s;
+
+-- name: ancestors
+-- A checkpoint and those that it follows from, nearest first, with what their tasks wrote to some channels.
+with recursive line as (
+    select c.*, 0 as depth from stateward.checkpoint c
+     where c.thread_id = %(thread)s and c.ns = %(ns)s and c.checkpoint_id = %(id)s
+    union all
+    select c.*, line.depth + 1 from line join stateward.checkpoint c
+        on c.thread_id = line.thread_id and c.ns = line.ns and c.checkpoint_id = line.parent_id
+     where line.depth < %(depth)s
+)
+select l.checkpoint_id, l.parent_id, l.body, w.task, w.idx, w.path, w.channel, w.bodies
+  from line l
+  left join lateral (
+       select array_agg(x.task_id) as task,
+              array_agg(x.idx) as idx,
+              array_agg(x.task_path) as path,
+              array_agg(x.channel) as channel,
+              array_agg(x.body) as bodies
+         from stateward.checkpoint_write x
+        where x.thread_id = l.thread_id and x.ns = l.ns and x.checkpoint_id = l.checkpoint_id
+          and x.channel = any (%(channels)s::text[])) w on true
+ order by l.depth;
+
+-- name: heads
+-- The head of each of a thread's namespaces.
+select ns, checkpoint_id from stateward.checkpoint_head where thread_id = %(thread)s order by ns;
+
+-- name: hold_thread
+-- Takes a thread's row, so that nothing is committed on it meanwhile.
+select erased_at from stateward.checkpoint_thread where thread_id = %(thread)s for update;
+
+-- name: prune_checkpoints
+-- Deletes a thread's checkpoints but those that are kept.
+delete from stateward.checkpoint c
+ where c.thread_id = %(thread)s
+   and not exists (select from unnest(%(nss)s::text[], %(ids)s::text[]) as k (ns, id)
+                    where k.ns = c.ns and k.id = c.checkpoint_id);
+
+-- name: prune_writes
+-- Deletes what the tasks of deleted checkpoints wrote.
+delete from stateward.checkpoint_write w
+ where w.thread_id = %(thread)s
+   and not exists (select from stateward.checkpoint c
+                    where c.thread_id = w.thread_id and c.ns = w.ns and c.checkpoint_id = w.checkpoint_id);
+
+-- name: prune_values
+-- Deletes values that none of the kept versions is made of.
+delete from stateward.checkpoint_value v
+ where v.thread_id = %(thread)s
+   and not exists (select from unnest(%(nss)s::text[], %(channels)s::text[], %(versions)s::text[]) as k (ns, channel, version)
+                     join stateward.checkpoint_value x
+                       on x.thread_id = v.thread_id and x.ns = k.ns and x.channel = k.channel and x.version = k.version
+                    where x.ns = v.ns and x.channel = v.channel and x.root = v.root and x.ordinal >= v.ordinal);
+
+-- name: delete_rows
+-- Deletes everything that a thread's checkpoints consist of.
+with a as (delete from stateward.checkpoint where thread_id = %(thread)s),
+     b as (delete from stateward.checkpoint_head where thread_id = %(thread)s),
+     c as (delete from stateward.checkpoint_value where thread_id = %(thread)s)
+delete from stateward.checkpoint_write where thread_id = %(thread)s;
+
+-- name: erase
+-- Puts up the tombstone and destroys the data keys.
+with a as (delete from stateward.data_key where thread_id = %(thread)s)
+insert into stateward.checkpoint_thread (thread_id, erased_at) values (%(thread)s, clock_timestamp())
+on conflict (thread_id) do update set erased_at = clock_timestamp();
+
+-- name: threads_of_runs
+-- The threads in which some runs have left checkpoints.
+select distinct thread_id from stateward.checkpoint where run = any (%(runs)b::bytea[]) order by thread_id;
+
+-- name: delete_runs
+-- Deletes what some runs have left in a thread.
+delete from stateward.checkpoint where thread_id = %(thread)s and run = any (%(runs)b::bytea[]);
+
+-- name: mend_heads
+-- After checkpoints were deleted, the newest that is left is the head.
+with newest as (
+    select ns, max(checkpoint_id) as id from stateward.checkpoint where thread_id = %(thread)s group by ns
+), gone as (
+    delete from stateward.checkpoint_head h
+     where h.thread_id = %(thread)s and not exists (select from newest n where n.ns = h.ns)
+)
+update stateward.checkpoint_head h set checkpoint_id = n.id
+  from newest n
+ where h.thread_id = %(thread)s and h.ns = n.ns
+   and not exists (select from stateward.checkpoint c
+                    where c.thread_id = h.thread_id and c.ns = h.ns and c.checkpoint_id = h.checkpoint_id);
+
+-- name: values_of
+-- Every value of a thread as it is kept.
+select ns, channel, version, root, ordinal, body from stateward.checkpoint_value
+ where thread_id = %(thread)s order by ns, channel, root, ordinal;
+
+-- name: tombstone
+-- Whether a thread was deleted.
+select erased_at is not null as erased from stateward.checkpoint_thread where thread_id = %(thread)s;
+
+-- name: note_refusal
+-- Security: a stored value was refused; it goes into the chain of the thread, where there is one.
+select stateward.append(%(thread)s, 'security.seal_broken', 'runtime', null, null, %(detail)s::jsonb)
+ where exists (select from stateward.thread where thread_id = %(thread)s);

@@ -1,0 +1,39 @@
+-- name: keys_of
+-- The data keys of a thread, wrapped.
+select generation, wrapped from stateward.data_key where thread_id = %(thread)s;
+
+-- name: add_key
+-- A data key of the next generation, or of exactly this one; whoever is first wins. An erased thread gets none.
+insert into stateward.data_key (thread_id, generation, wrapped)
+select %(thread)s::text, coalesce(%(generation)s::int, 1 + coalesce(max(generation), 0)), %(wrapped)s::bytea
+  from stateward.data_key where thread_id = %(thread)s
+having not exists (select from stateward.checkpoint_thread where thread_id = %(thread)s and erased_at is not null)
+    on conflict (thread_id, generation) do nothing
+returning generation;
+
+-- name: keys_after
+-- The data keys that come after one, for a walk over all of them in batches.
+select thread_id, generation, wrapped from stateward.data_key
+ where (thread_id, generation) > (%(thread)s, %(generation)s)
+ order by thread_id, generation limit %(batch)s;
+
+-- name: rewrap
+-- Puts new wrappings in the place of old ones, where nobody has changed or deleted them meanwhile. The rows are locked
+-- in one order, so that two who do this at once do not wait for each other.
+with held as (
+    select k.thread_id, k.generation, n.now
+      from unnest(%(threads)s::text[], %(generations)s::int[], %(was)s::bytea[], %(now)s::bytea[])
+        as n (thread, generation, was, now)
+      join stateward.data_key k on k.thread_id = n.thread and k.generation = n.generation and k.wrapped = n.was
+     order by k.thread_id, k.generation
+       for update of k)
+update stateward.data_key k set wrapped = held.now
+  from held where k.thread_id = held.thread_id and k.generation = held.generation
+returning k.thread_id;
+
+-- name: count_keys
+-- How many data keys each master key wraps. An envelope begins with a version, two bytes of length, and the name.
+select case when length(wrapped) < 3 then wrapped
+            else substring(wrapped from 1 for 3 + 256 * get_byte(wrapped, 1) + get_byte(wrapped, 2)) end as head,
+       count(*) as keys
+  from stateward.data_key group by head;

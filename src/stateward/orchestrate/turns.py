@@ -1,0 +1,61 @@
+"""What this process knows of the turns that its own planners have just made, so that it need not ask the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from stateward.ports import ActionRow
+
+_REMEMBERED = 1024  # threads
+_AT_ONCE = 32  # turns of a thread: those of agents within agents, and of steps that act
+
+
+@dataclass(slots=True)
+class Known:
+    """One turn.
+
+    Attributes:
+        new: A planner of this run made it, so nobody can have judged it before.
+        rows: Its actions, where all of them were judged here and nobody is asked.
+        judging: One of several calls that run at once judges all of them.
+        decided: Whether the call that asks people for all of them has come to an end.
+    """
+
+    new: bool = False
+    rows: list[ActionRow] | None = None
+    judging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Turns:
+    """The turns of the runs that go on in this process.
+
+    It is never authority: the database refuses what was not judged, and what was judged otherwise. It forgets a thread
+    whenever the thread is read, as at the start of a run.
+    """
+
+    def __init__(self) -> None:
+        self._threads: OrderedDict[str, OrderedDict[str, Known]] = OrderedDict()
+
+    def begin(self, thread: str, turn: str) -> None:
+        """A planner of this run has just made this turn."""
+        self.of(thread, turn).new = True
+
+    def of(self, thread: str, turn: str) -> Known:
+        """What is known of a turn."""
+        turns = self._threads.setdefault(thread, OrderedDict())
+        self._threads.move_to_end(thread)
+        while len(self._threads) > _REMEMBERED:
+            self._threads.popitem(last=False)
+        known = turns.get(turn)
+        if known is None:
+            known = turns[turn] = Known()
+            while len(turns) > _AT_ONCE:
+                turns.popitem(last=False)
+        return known
+
+    def forget(self, thread: str) -> None:
+        """The thread is read anew; whoever acts on it may be another process."""
+        self._threads.pop(thread, None)

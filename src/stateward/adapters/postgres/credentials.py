@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.database import Connection, Database
 from stateward.adapters.postgres.statements import statements
-from stateward.errors import ConfigurationError
+from stateward.errors import ConfigurationError, DatabaseError
 from stateward.model.effect import Credential, Transaction
 from stateward.model.values import Json
 from stateward.model.verdict import Permit
@@ -60,7 +60,7 @@ class PostgresCredentials:
 
     async def sweep(self) -> None:
         """Drop logins that a crash left behind."""
-        with suppress(Error):  # a user that may not drop roles has none of its own to drop either
+        with suppress(DatabaseError):  # a user that may not drop roles has none of its own to drop either
             await self._db.one(_SQL["sweep_roles"])
 
     async def _mint(self, user: str, role: str, password: str) -> None:
@@ -73,7 +73,7 @@ class PostgresCredentials:
             raise ConfigurationError(f"no login could be made for {role!r}: {str(error).strip()}") from error
 
     async def _unmint(self, user: str) -> None:
-        with suppress(Error):  # it expires by itself, and the next start sweeps it
+        with suppress(DatabaseError):  # it expires by itself, and the next start sweeps it
             await self._db.one(_SQL["unmint"], {"user": user})
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from psycopg import AsyncConnection, Error, sql
+from psycopg import AsyncConnection, Error, InterfaceError, OperationalError, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -88,19 +88,32 @@ class Database:
         return row is not None and not row["dead"]
 
     @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        """A connection of the pool.
+
+        Raises:
+            DatabaseError: none could be had in time, it was lost, or the server has no room left.
+        """
+        try:
+            async with self.pool.connection() as connection:
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise _unusable(error) from error
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
-        """A connection in a transaction."""
-        async with self.pool.connection() as connection, connection.transaction():
+        """A connection in a transaction. Errors as `connection`."""
+        async with self.connection() as connection, connection.transaction():
             yield connection
 
     async def one(self, statement: bytes, values: Mapping[str, Any] | None = None) -> Row | None:
         """The first row of a statement of its own."""
-        async with self.pool.connection() as connection:
+        async with self.connection() as connection:
             return await fetch_one(connection, statement, values)
 
     async def all(self, statement: bytes, values: Mapping[str, Any] | None = None) -> Sequence[Row]:
         """All rows of a statement of its own."""
-        async with self.pool.connection() as connection:
+        async with self.connection() as connection:
             return await (await connection.execute(statement, values)).fetchall()
 
     async def about(self) -> Row:
@@ -147,12 +160,22 @@ class Database:
         return connection
 
     async def _connect(self) -> Connection:
-        return await AsyncConnection[DictRow].connect(self.direct, autocommit=True, row_factory=dict_row)
+        try:
+            return await AsyncConnection[DictRow].connect(
+                self.direct, autocommit=True, row_factory=dict_row, connect_timeout=10
+            )
+        except OperationalError as error:
+            raise _unusable(error) from error
 
     async def _configure(self, connection: Connection) -> None:
         # What one transaction prepares, the next one finds on another server's session, or not at all.
         if self._pooled:
             connection.prepare_threshold = None
+
+
+def _unusable(error: Error) -> DatabaseError:
+    said = str(error).strip()
+    return DatabaseError(f"Postgres cannot be used: {said}. What was committed stays; go on once that is mended.")
 
 
 async def _met(uri: str, setting: str) -> tuple[bool, Any]:

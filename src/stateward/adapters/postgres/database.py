@@ -46,7 +46,7 @@ class Database:
             connection_class=Connection,
             check=_check,
             configure=self._configure,
-            kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c search_path=stateward"},
+            kwargs={"autocommit": True, "row_factory": dict_row},
         )
         self._life: Connection | None = None
         self._living = asyncio.Lock()

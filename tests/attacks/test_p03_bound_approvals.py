@@ -13,7 +13,7 @@ from langgraph.types import Command
 
 from bank import ANN, BOSS, CHIEF, POLICY, Bank, start, texts
 from stateward import DecisionRefused, Effect, Principal, Runtime, Settings, call, tool
-from stateward.errors import UnknownApproval
+from stateward.errors import ThreadBusy, UnknownApproval
 from stateward.model.approval import Decision
 from stateward.orchestrate.steps import take_decision
 
@@ -247,12 +247,15 @@ def stale_config(run: Any) -> Any:
     return as_server(waiting[0].config)
 
 
-def test_a_stale_tab_forks_the_thread_but_not_the_effect(bank: Bank) -> None:
+def test_a_stale_tab_neither_forks_the_thread_nor_repeats_the_effect(bank: Bank) -> None:
     run = bank.run(BIG)
     stale = stale_config(run)
     run.graph.invoke(Command(resume=APPROVE), as_server(run.config))
+    before = run.graph.get_state(run.config)
     for _ in range(2):
-        run.graph.invoke(Command(resume=APPROVE), stale)
+        with pytest.raises(ThreadBusy):
+            run.graph.invoke(Command(resume=APPROVE), stale)
+    assert run.graph.get_state(run.config) == before
     assert bank.amounts() == [500]
 
 
@@ -261,7 +264,8 @@ def test_a_stale_tab_that_decides_otherwise_changes_nothing(bank: Bank) -> None:
     stale = stale_config(run)
     run.graph.invoke(Command(resume=APPROVE), as_server(run.config))
     edit = {"decisions": [{"type": "edit", "edited_action": {"name": "pay", "args": {"amount": 700}}}]}
-    run.graph.invoke(Command(resume=edit), stale)
+    with pytest.raises(ThreadBusy):
+        run.graph.invoke(Command(resume=edit), stale)
     assert bank.amounts() == [500]
     assert run.waiting == []
 
@@ -270,7 +274,8 @@ def test_a_tab_that_was_left_open_does_not_decide_the_next_question(bank: Bank) 
     run = bank.run(BIG, [call("pay", amount=900)])
     stale = stale_config(run)
     run.graph.invoke(Command(resume=APPROVE), as_server(run.config))
-    run.graph.invoke(Command(resume=APPROVE), stale)
+    with pytest.raises(ThreadBusy):
+        run.graph.invoke(Command(resume=APPROVE), stale)
     assert bank.amounts() == [500]
     assert {one.status for one in run.waiting} == {"pending"}
 

@@ -1,4 +1,4 @@
-"""P11: one writer per thread. This release does not promise it yet; what is here says how far it goes."""
+"""P11: one writer per thread. A run that another one has overtaken can neither commit nor act."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from test_p03_bound_approvals import APPROVE, as_server, both, stale_config
 
 from bank import Bank, Started
 from stateward import Runtime, Settings, call
+from stateward.errors import ThreadBusy
 
 BIG, NEXT = [call("pay", amount=500)], [call("renew", amount=7)]
-UNPROMISED = "P11 is not promised yet: a run that forks a thread plans its next turn by itself, and acts on it"
 
 
 def test_one_turn_that_two_runs_reach_acts_once(bank: Bank, settings: Settings) -> None:
@@ -21,12 +21,12 @@ def test_one_turn_that_two_runs_reach_acts_once(bank: Bank, settings: Settings) 
     assert len([row for row in run.effects() if row["tool"] == "pay"]) == 1
 
 
-@pytest.mark.xfail(reason=UNPROMISED, strict=True)
 def test_a_stale_tab_does_not_act_on_the_turn_after(bank: Bank) -> None:
     run = bank.run(BIG, NEXT)
     stale = stale_config(run)
     run.graph.invoke(Command(resume=APPROVE), as_server(run.config))
-    run.graph.invoke(Command(resume=APPROVE), stale)
+    with pytest.raises(ThreadBusy):
+        run.graph.invoke(Command(resume=APPROVE), stale)
     assert bank.amounts("renew") == [7]
 
 

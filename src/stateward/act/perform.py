@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from stateward.errors import ConfigurationError, ThreadError
@@ -90,7 +90,7 @@ class Performer:
 
     async def _read(self, permit: Permit, thread: ThreadFacts, run: Run) -> Receipt:
         try:
-            async with self._effect(permit, attempt=1) as effect:
+            async with self._effect(permit, attempt=1, settled=[]) as effect:
                 result = await run(effect)
         except Exception as error:
             self.journal.read(permit, actor=thread.principal, ok=False)
@@ -101,9 +101,9 @@ class Performer:
     async def _attempt(
         self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits, found: Reservation
     ) -> Receipt | Waiting:
-        attempt, started = found.receipt.attempt, False
+        attempt, started, settled = found.receipt.attempt, False, list[Json]()
         try:
-            async with self._effect(permit, attempt=attempt) as effect:
+            async with self._effect(permit, attempt=attempt, settled=settled) as effect:
                 started = True
                 result = await run(effect)
         except Exception as error:
@@ -112,7 +112,8 @@ class Performer:
             return _owned(await self.journal.fail(permit, attempt=attempt, error=_said(error), actor=thread.principal))
         finally:
             self.journal.let_go(permit.action)
-        # Where the tool settled in its own transaction, this finds it settled and changes nothing.
+        if settled:  # in the tool's own transaction, which has committed
+            return Receipt(action=permit.action, status="settled", result=settled[-1], attempt=attempt)
         return self.journal.send(permit, attempt=attempt, result=result, actor=thread.principal)
 
     async def _failed(
@@ -178,7 +179,7 @@ class Performer:
         return Waiting(approval=approval)
 
     @asynccontextmanager
-    async def _effect(self, permit: Permit, *, attempt: int) -> AsyncGenerator[Effect]:
+    async def _effect(self, permit: Permit, *, attempt: int, settled: list[Json]) -> AsyncGenerator[Effect]:
         async with AsyncExitStack() as stack:
             credential = await self._lend(stack, permit, attempt=attempt)
             yield Effect(
@@ -188,7 +189,7 @@ class Performer:
                 attempt=attempt,
                 approvers=permit.approvers,
                 credential=credential,
-                opens=lambda: self._open(permit, credential, attempt=attempt),
+                opens=lambda: self._open(permit, credential, attempt=attempt, settled=settled),
             )
 
     async def _lend(self, stack: AsyncExitStack, permit: Permit, *, attempt: int) -> Credential | None:
@@ -199,12 +200,31 @@ class Performer:
             raise ConfigurationError(f"the policy's identity {permit.identity!r} has no role to mint a credential for")
         return await stack.enter_async_context(self.credentials.lend(permit, role=role, attempt=attempt))
 
-    def _open(
-        self, permit: Permit, credential: Credential | None, *, attempt: int
-    ) -> AbstractAsyncContextManager[Transaction]:
+    @asynccontextmanager
+    async def _open(
+        self, permit: Permit, credential: Credential | None, *, attempt: int, settled: list[Json]
+    ) -> AsyncGenerator[Transaction]:
+        """The tool's own transaction; what it settled is known once it has committed."""
         if credential is None:
             raise ConfigurationError(f"the policy gives {permit.tool} no identity, so it has no transaction")
-        return self.credentials.transaction(permit, credential, attempt=attempt)
+        async with self.credentials.transaction(permit, credential, attempt=attempt) as work:
+            watched = _Watched(work)
+            yield watched
+        settled.extend(watched.results)
+
+
+class _Watched:
+    """A tool's transaction, and what the tool says of itself in it."""
+
+    def __init__(self, work: Transaction) -> None:
+        self.connection = work.connection
+        self.results: list[Json] = []
+        self._work = work
+
+    def settle(self, result: Json) -> None:
+        """Pass it on."""
+        self._work.settle(result)
+        self.results.append(result)
 
 
 def _owned(receipt: Receipt) -> Receipt:

@@ -26,7 +26,9 @@ app = typer.Typer(
 )
 audit = typer.Typer(help="Check the audit trail, or export it.", no_args_is_help=True)
 policy = typer.Typer(help="Check a policy, or ask it about one call.", no_args_is_help=True)
+keys = typer.Typer(help="The master keys, and what each of them wraps; or rotate them.")
 app.add_typer(audit, name="audit")
+app.add_typer(keys, name="keys")
 app.add_typer(policy, name="policy")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, in a stable shape.")]
@@ -230,6 +232,23 @@ def audit_export(thread: Thread = None) -> None:
     from stateward.cli import trail
 
     raise typer.Exit(trail.export(thread=thread))
+
+
+@keys.callback(invoke_without_command=True)
+def keys_show(context: typer.Context, as_json: Json = False) -> None:
+    """The master keys, which of them is current, and how many data keys each wraps; never a secret."""
+    if context.invoked_subcommand is None:
+        from stateward.cli import keys as key_commands
+
+        raise typer.Exit(key_commands.show(as_json=as_json))
+
+
+@keys.command("rotate")
+def keys_rotate(as_json: Json = False) -> None:
+    """Wrap every data key with a new master key; with those of the environment or AWS KMS, with the current one."""
+    from stateward.cli import keys as key_commands
+
+    raise typer.Exit(key_commands.rotate(as_json=as_json))
 
 
 @policy.command("check")

@@ -18,14 +18,17 @@ from rich.text import Text
 
 from stateward.adapters.embedded import EmbeddedServer
 from stateward.adapters.postgres.commits import Commits
+from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.desk import PostgresDesk
 from stateward.adapters.postgres.ledger import PostgresLedger
 from stateward.adapters.postgres.statements import migrations, statements
 from stateward.adapters.postgres.threads import PostgresThreads
 from stateward.adapters.presidio import PresidioRedactor
+from stateward.adapters.rings import RingFacts
 from stateward.cli import shapes
 from stateward.cli.exits import DONE, FAILED
+from stateward.cli.keys import master_keys, ring_of
 from stateward.errors import DatabaseError, EmbeddedServerError, StatewardError
 from stateward.remember.personal_data import DEFAULT_ENTITIES
 from stateward.runtime import embedded_root
@@ -74,6 +77,7 @@ def _checks() -> Iterator[Check]:
         yield Check(name="settings", status="fail", found=error.message, fix="correct the variable")
         return
     yield from _postgres(settings)
+    yield _master_key(settings)
     yield _personal_data(settings)
     yield _development(settings)
 
@@ -106,7 +110,7 @@ def _postgres(settings: Settings) -> Iterator[Check]:
         embedded, uri = _embedded(settings)
         yield embedded
     if uri:
-        yield from asyncio.run(_look(uri))
+        yield from asyncio.run(_look(uri, settings))
 
 
 def _embedded(settings: Settings) -> tuple[Check, str]:
@@ -123,8 +127,8 @@ def _embedded(settings: Settings) -> tuple[Check, str]:
     return Check(name="postgres", status="ok", found=f"{where}, running as process {status.pid}"), status.uri or ""
 
 
-async def _look(uri: str) -> list[Check]:
-    database = Database(uri, size=2)
+async def _look(uri: str, settings: Settings) -> list[Check]:
+    database = Database(uri, size=2, direct=settings.direct_url if settings.database_url else "")
     try:
         await database.open()
     except (DatabaseError, EmbeddedServerError) as error:
@@ -132,7 +136,7 @@ async def _look(uri: str) -> list[Check]:
         return [Check(name="connection", status="fail", found=_hidden(error.message, uri), fix="check DATABASE_URL")]
     try:
         about = await database.about()
-        return [_server(about), _credentials(about), *await _contents(database)]
+        return [_server(about), _credentials(about), *await _contents(database, settings)]
     finally:
         await database.close()
 
@@ -159,7 +163,7 @@ def _credentials(about: Any) -> Check:
     )
 
 
-async def _contents(database: Database) -> list[Check]:
+async def _contents(database: Database, settings: Settings) -> list[Check]:
     try:
         done = {row["name"]: row["checksum"] for row in await database.all(statements("database")["migrations"])}
     except Exception:  # only the adapters know psycopg's errors; without the table there is nothing to tell
@@ -168,7 +172,9 @@ async def _contents(database: Database) -> list[Check]:
     schema = _schema(done)
     if schema.status == "fail":
         return [schema]
-    return [schema, await _work(database), await _audit(database)]
+    checks = [schema, await _work(database), await _audit(database)]
+    # The table of data keys is younger than the first schema.
+    return [*checks, await _data_keys(database, settings)] if schema.status == "ok" else checks
 
 
 def _schema(done: dict[str, str]) -> Check:
@@ -199,6 +205,39 @@ async def _audit(database: Database) -> Check:
         return Check(name="audit", status="ok", found=f"{found}: intact")
     fix = "stateward audit verify, and compare with an export"
     return Check(name="audit", status="fail", found=f"{found}: {len(report.breaks)} breaks", fix=fix)
+
+
+async def _data_keys(database: Database, settings: Settings) -> Check:
+    try:
+        ring = await ring_of(settings)
+        facts = await ring.facts()
+    except StatewardError:
+        return Check(name="data keys", status="warn", found="not looked at without a master key", fix="see below")
+    masters = master_keys(facts, await DataKeys(database, ring).count())
+    total, old = sum(one.data_keys for one in masters), sum(one.data_keys for one in masters if one.status == "held")
+    lost = [f"{one.data_keys} of {one.master or 'no'} master key" for one in masters if not one.opens]
+    if lost:
+        found = f"{total} for threads, and NOT to be unwrapped: {', '.join(lost)}"
+        return Check(name="data keys", status="fail", found=found, fix="stateward keys, and restore the master key")
+    found = f"{total} for threads, {old} of them under an older master key"
+    return Check(name="data keys", status="ok", found=found, fix="stateward keys rotate" if old else "")
+
+
+def _master_key(settings: Settings) -> Check:
+    try:
+        facts = asyncio.run(_facts(settings))
+    except StatewardError as error:
+        fix = "correct it as said; nothing that is sealed can be read before"
+        return Check(name="master key", status="fail", found=error.message, fix=fix)
+    if facts.current is None:
+        return Check(name="master key", status="ok", found=f"none yet in {facts.where}: the first run makes it")
+    older = f", and {len(facts.keys) - 1} older" if len(facts.keys) > 1 else ""
+    found = f"{facts.current}{older}, in {facts.where}"
+    return Check(name="master key", status="ok", found=found, fix="" if facts.kind == "kms" else "keep a backup of it")
+
+
+async def _facts(settings: Settings) -> RingFacts:
+    return await (await ring_of(settings)).facts()
 
 
 def _personal_data(settings: Settings) -> Check:

@@ -9,6 +9,8 @@
 | `timeline` | `{"thread": id, "entries": [entry]}` |
 | `metrics` | the fields of `stateward.audit.views.Metrics` |
 | `audit verify` | `{"intact", "threads", "entries", "breaks": [{"thread", "seq", "problem", "detail"}]}` |
+| `keys` | `{"ring", "where", "current", "keys": [{"master", "status", "data_keys"}]}` |
+| `keys rotate` | the same with `rewrapped` |
 | `policy check` | `{"policy": "name@version", "tools": [name]}` |
 | `policy explain` | `{"tool", "verdict", "policy", "reasons", "trace"}` |
 | `doctor` | `{"healthy": bool, "checks": [{"name", "status", "found", "fix"}]}` |

@@ -172,7 +172,8 @@ class Nodes:
         message = _last(state["messages"])
         answered = _answered(state["messages"], message)
         turn = step.turn(_turn_id(message), planned=True)
-        if turn.is_new:  # the policy asks nobody, so it is judged here, in one commit with what it leads to
+        # The policy asks nobody, so it is judged here, in one commit with what it leads to.
+        if turn.is_new or not await turn.rows():
             _tell_verdicts(await turn.verify(calls_of(message)))
         performed, waits = await turn.act(answered)
         for row, receipt in performed:

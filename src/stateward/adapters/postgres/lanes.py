@@ -90,6 +90,7 @@ class Lane:
         self.timer: asyncio.TimerHandle | None = None
         self.steps: int | None = None
         self.sealer: Any = None
+        self._refused: Place | None = None
         self._heads: dict[str, str] = {}
         self._seen: OrderedDict[Place, None] = OrderedDict()
         self._holds: dict[Place, asyncio.Future[None]] = {}
@@ -109,6 +110,8 @@ class Lane:
         self.refuse_broken()
         head = self._heads.get(row.key.ns)
         if not row.fork and head is not None and head != row.parent:
+            self._refused = (row.key.ns, row.key.id)
+            self._notice(self._refused)
             raise ThreadBusy(self.thread)
         if row.parent is not None:
             self._release((row.key.ns, row.parent))
@@ -133,8 +136,12 @@ class Lane:
         return answer
 
     def follow(self, place: Place) -> None:
-        """Commit what is pending only while this checkpoint is the head of its namespace."""
-        if self._heads.get(place[0], place[1]) != place[1]:
+        """Commit what is pending only while this checkpoint is the head of its namespace.
+
+        Raises:
+            ThreadBusy: it is not.
+        """
+        if place == self._refused or self._heads.get(place[0], place[1]) != place[1]:
             raise ThreadBusy(self.thread)
         self.pending.follows.add(place)
 

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import pytest_asyncio
+from typer.testing import CliRunner, Result
 
-from stateward.adapters.keyring import LocalKeyring, key_id
+from stateward.adapters.keyring import LocalKeyring, key_id, open_keyring
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.rings import split
+from stateward.cli.app import app
 from stateward.errors import KeyringError, SealBroken, ThreadErased
 
 OLD, NEW = secrets.token_bytes(32), secrets.token_bytes(32)
+
+
+def text(key: bytes) -> str:
+    return base64.b64encode(key).decode()
 
 
 class CountingRing:
     """The local ring, which counts what is asked of it, and may be told to be slow or to stop."""
 
     def __init__(self, *keys: bytes) -> None:
-        self.inner = LocalKeyring.from_environment(",".join(base64.b64encode(key).decode() for key in keys))
+        self.inner = LocalKeyring.from_environment(",".join(map(text, keys)))
         self.wrapped = self.unwrapped = 0
         self.stop_after = -1
         self.asked = asyncio.Event()
@@ -402,3 +410,136 @@ async def test_a_rotation_that_is_killed_is_made_good_by_the_next(database: Data
             sealer = await reader.of(name)
             assert sealer is not None
             assert sealer.open(value, name) == b"value"
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The command line on a database with a home of its own."""
+
+    url: str
+    home: Path
+    environment: dict[str, str | None]
+
+    def __call__(self, *args: str, code: int = 0) -> Result:
+        done = CliRunner(env=self.environment).invoke(app, [*args])
+        assert done.exit_code == code, f"{args} ended with {done.exit_code}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *args: str, code: int = 0) -> Any:
+        return json.loads(self(*args, "--json", code=code).stdout)
+
+    def work(self, *threads: str) -> None:
+        """Make data keys as a run does."""
+        asyncio.run(self._work(threads))
+
+    async def _work(self, threads: tuple[str, ...]) -> None:
+        master_key = self.environment["STATEWARD_MASTER_KEY"] or ""
+        database = Database(self.url, size=2)
+        await database.open()
+        ring = await asyncio.to_thread(open_keyring, home=self.home, master_key=master_key, kms_key="")
+        for thread in threads:
+            await DataKeys(database, ring).make(thread)
+        await database.close()
+
+    def check(self, name: str) -> dict[str, str]:
+        """One line of the doctor."""
+        done = CliRunner(env=self.environment).invoke(app, ["doctor", "--json"])
+        return next(one for one in json.loads(done.stdout)["checks"] if one["name"] == name)
+
+
+@pytest.fixture
+def shell(database_url: str, tmp_path: Path) -> Shell:
+    home = tmp_path / "home"
+    names = ("STATEWARD_MASTER_KEY", "STATEWARD_KMS_KEY", "STATEWARD_DIRECT_URL")
+    environment: dict[str, str | None] = {"DATABASE_URL": database_url, "STATEWARD_HOME": str(home), "COLUMNS": "200"}
+    return Shell(url=database_url, home=home, environment=environment | dict.fromkeys(names))
+
+
+def test_looking_makes_no_key(shell: Shell) -> None:
+    assert shell.json("keys") == {"ring": "file", "where": f"{shell.home}/master.key", "current": None, "keys": []}
+    assert "there is no master key yet" in shell("keys").stderr
+    assert "none yet" in shell.check("master key")["found"]
+    assert not (shell.home / "master.key").exists()
+
+
+def test_the_ring_and_what_each_key_wraps_is_shown(shell: Shell) -> None:
+    shell.work("a", "b")
+    secret = (shell.home / "master.key").read_text().split()[0]
+    found = shell.json("keys")
+    assert found["keys"] == [{"master": found["current"], "status": "current", "data_keys": 2}]
+    said = [shell("keys").output, shell("keys", "--json").output, shell("doctor", code=0).output]
+    assert all(found["current"] in one and secret not in one for one in said)
+    assert shell.check("data keys") == {
+        "name": "data keys",
+        "status": "ok",
+        "found": "2 for threads, 0 of them under an older master key",
+        "fix": "",
+    }
+
+
+def test_a_file_is_rotated_with_all_that_it_wraps(shell: Shell) -> None:
+    shell.work("a", "b", "c")
+    old = shell.json("keys")["current"]
+    done = shell("keys", "rotate")
+    new = shell.json("keys")["current"]
+    assert new != old
+    assert done.stdout == f"3 data keys wrapped anew, with {new}\n"
+    assert f"master key {new} is made" in done.stderr
+    assert f"back up {shell.home}/master.key now" in done.stderr
+    assert f"nothing in this database is wrapped by {old} any more" in done.stderr
+    assert [(one["status"], one["data_keys"]) for one in shell.json("keys")["keys"]] == [("current", 3), ("held", 0)]
+    assert shell.json("keys", "rotate")["rewrapped"] == 3
+    secrets_ = [word for word in (shell.home / "master.key").read_text().split() if word.endswith("=")]
+    assert len(secrets_) == 3
+    assert not [secret for secret in secrets_ if secret in done.output]
+
+
+def test_the_environment_is_rotated_to_its_first_key(shell: Shell) -> None:
+    shell.environment["STATEWARD_MASTER_KEY"] = text(OLD)
+    shell.work("a", "b")
+    shell.environment["STATEWARD_MASTER_KEY"] = f"{text(NEW)},{text(OLD)}"
+    assert shell.check("data keys")["fix"] == "stateward keys rotate"
+    done = shell("keys", "rotate")
+    assert done.stdout == f"2 data keys wrapped anew, with {key_id(NEW)}\n"
+    assert "put a new key first in STATEWARD_MASTER_KEY" in done.stderr
+    assert text(OLD) not in done.output
+    assert shell.json("keys", "rotate")["rewrapped"] == 0
+    assert not (shell.home / "master.key").exists()
+
+
+def test_a_lost_master_key_is_shown_and_nothing_is_rotated(shell: Shell) -> None:
+    shell.work("a")
+    lost = shell.json("keys")["current"]
+    file = shell.home / "master.key"
+    file.rename(shell.home / "elsewhere")
+    assert shell.json("keys", code=1)["keys"] == [{"master": lost, "status": "missing", "data_keys": 1}]
+    assert f"{lost}            1  MISSING from the ring" in shell("keys", code=1).stdout
+    refused = shell("keys", "rotate", code=1)
+    assert "error: [SW820] MASTER KEY MISSING" in refused.stderr
+    assert f"{lost}' of a local master key" in refused.stderr
+    assert not file.exists()
+    assert shell.check("data keys")["status"] == "fail"
+    assert lost in shell.check("data keys")["found"]
+
+
+def test_a_run_refuses_to_start_without_its_master_key(shell: Shell) -> None:
+    shell.work("a")
+    (shell.home / "master.key").rename(shell.home / "elsewhere")
+    assert "MASTER KEY MISSING" in shell("threads", code=1).stderr
+    assert not (shell.home / "master.key").exists()
+
+
+def test_a_row_that_is_no_wrapped_key_is_shown(shell: Shell) -> None:
+    execute(shell.url, "insert into stateward.data_key values ('t', 1, 'junk')")
+    assert shell.json("keys", code=1)["keys"] == [{"master": None, "status": "broken", "data_keys": 1}]
+    assert "rows that are no wrapped key" in shell("keys", code=1).stdout
+
+
+def test_a_ring_that_cannot_be_read_is_said(shell: Shell) -> None:
+    shell.work("a")
+    (shell.home / "master.key").chmod(0o644)
+    assert "can be read or written by others (mode 0644): chmod 600" in shell("keys", code=1).stderr
+    assert shell.check("master key")["status"] == "fail"
+    assert shell.check("data keys")["status"] == "warn"
+    shell.environment.update(STATEWARD_MASTER_KEY=text(NEW), STATEWARD_KMS_KEY="alias/a")
+    assert "both set" in shell("keys", code=2).stderr

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 from moto.server import ThreadedMotoServer
+from typer.testing import CliRunner
 
 from stateward.adapters.keyring import LocalKeyring
 from stateward.adapters.kms import KmsKeyring
+from stateward.adapters.postgres.data_keys import DataKeys
+from stateward.adapters.postgres.database import Database
 from stateward.adapters.rings import Head, split
+from stateward.cli.app import app
 from stateward.errors import KeyringError
 
 DATA_KEY = bytes(range(32))
@@ -213,3 +220,37 @@ def test_without_a_region_it_is_said(kms: Any, arn: str, monkeypatch: pytest.Mon
 def test_an_empty_name_is_refused(name: str) -> None:
     with pytest.raises(KeyringError, match="STATEWARD_KMS_KEY"):
         KmsKeyring(name)
+
+
+def test_a_rotation_from_one_key_to_another(
+    kms: Any, arn: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = kms.create_key()["KeyMetadata"]["Arn"]
+    sealed = asyncio.run(work(database_url, arn))
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("STATEWARD_HOME", str(tmp_path))
+    monkeypatch.setenv("STATEWARD_KMS_KEY", new)
+    refused = CliRunner().invoke(app, ["keys", "rotate"])
+    assert refused.exit_code == 1
+    assert "[SW820] MASTER KEY MISSING" in refused.stderr
+    assert f"{arn}' of AWS KMS" in refused.stderr
+    monkeypatch.setenv("STATEWARD_KMS_KEY", f"{new},{arn}")
+    rotated = json.loads(CliRunner().invoke(app, ["keys", "rotate", "--json"]).stdout)
+    assert (rotated["ring"], rotated["current"], rotated["rewrapped"]) == ("kms", new, 2)
+    assert [(one["master"], one["data_keys"]) for one in rotated["keys"]] == [(new, 2), (arn, 0)]
+    monkeypatch.setenv("STATEWARD_KMS_KEY", new)
+    assert CliRunner().invoke(app, ["keys"]).exit_code == 0
+    assert asyncio.run(work(database_url, new, sealed)) == sealed
+    assert not list(tmp_path.iterdir())
+
+
+async def work(url: str, key: str, sealed: dict[str, bytes] | None = None) -> dict[str, bytes]:
+    """Values that two threads have sealed; given some, they are opened."""
+    database = Database(url, size=2)
+    await database.open()
+    keys = DataKeys(database, KmsKeyring(key))
+    sealers = {thread: await keys.make(thread) for thread in ("a", "b")}
+    await database.close()
+    if sealed:
+        assert {sealers[thread].open(value, thread) for thread, value in sealed.items()} == {b"value"}
+    return sealed or {thread: sealer.seal(b"value", thread) for thread, sealer in sealers.items()}

@@ -283,7 +283,7 @@ class AsyncRuntime:
                 PostgresCheckpoints(database, keys, commits),
                 loop=services.loop,
                 types=types,
-                when_read=services.turns.forget,
+                turns=services.turns,
             ),
             keys=keys,
             store=StatewardStore(services),

@@ -220,6 +220,16 @@ class Budget(_Part):
     steps: Annotated[StrictInt, Field(ge=1)] = 200
 
 
+class CheckpointPolicy(_Part):
+    """What stays of a thread's checkpoints.
+
+    Attributes:
+        keep: `all`, or `latest`: when a run has been answered, only where it stands stays, and its history goes.
+    """
+
+    keep: Literal["all", "latest"] = "all"
+
+
 class Escalation(_Part):
     """Who is told when work waits for too long, and after how long."""
 
@@ -238,6 +248,7 @@ class PolicyDocument(_Part):
         memory: What may be kept; nothing by default.
         budget: What stops a run.
         escalate: Whom to tell; nobody by default.
+        checkpoints: What stays of a thread's history; all of it by default.
 
     Raises:
         ValidationError: a shape is wrong, or a rule names somebody who is not declared.
@@ -250,6 +261,7 @@ class PolicyDocument(_Part):
     memory: MemoryPolicy = MemoryPolicy()
     budget: Budget = Budget()
     escalate: Escalation | None = None
+    checkpoints: CheckpointPolicy = CheckpointPolicy()
 
     @property
     def label(self) -> str:

@@ -20,6 +20,7 @@ from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.services import Ward, current_services, current_thread
 from stateward.orchestrate.steps import Turn, calls_of, message_of
 from stateward.orchestrate.tools import specs
+from stateward.orchestrate.upstream import spare_idle_threads
 from stateward.orchestrate.workflow import gate_of, policy_of
 
 try:
@@ -44,6 +45,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         self, *, policy: str | Path | PolicyDocument, tools: Sequence[BaseTool], principal: str, purpose: str = ""
     ) -> None:
         super().__init__()
+        spare_idle_threads()
         document, source = policy_of(policy)
         known = specs(list(tools))
         self.ward = Ward(
@@ -90,7 +92,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         if message.id:
             turn.services.turns.begin(turn.thread.thread, message.id)
         if not message.tool_calls:
-            await turn.mark("answered")
+            await turn.answer()
 
     async def _act(self, request: Any) -> ToolMessage:
         message = _last(request.state)

@@ -221,8 +221,8 @@ class Nodes:
         """Let the answer leave."""
         step = await self._step("answer", state)
         update = await self.parts.answer(state, step) if self.parts.answer else None
-        status = "escalated" if state.get("outcome") == "escalated" else "answered"
-        await self.services.threads.mark(step.thread.thread, status, actor=step.thread.principal)
+        turn = step.turn(_turn_id(_last(state["messages"])))
+        await turn.answer("escalated" if state.get("outcome") == "escalated" else "answered")
         return dict(update or {})
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -25,6 +25,7 @@ from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheck
 from stateward.orchestrate.ancestry import history, lineage
 from stateward.orchestrate.growing import GrowingLists
 from stateward.orchestrate.loops import blocking, on_loop
+from stateward.orchestrate.turns import Turns
 from stateward.orchestrate.upstream import in_run, looks_final, saves_each_step
 from stateward.ports import Checkpoints
 
@@ -43,7 +44,7 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         checkpoints: Where to.
         loop: The event loop that they live on.
         types: Classes that state may hold beside LangChain's and plain ones; any other comes back as plain data.
-        when_read: Called with a thread when its head is read, as at the start of every run.
+        turns: Forgets a thread when it is read, as at the start of every run, and knows whose history may go.
     """
 
     def __init__(
@@ -52,13 +53,13 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         *,
         loop: asyncio.AbstractEventLoop,
         types: Sequence[type] = (),
-        when_read: Callable[[str], None] = lambda _: None,
+        turns: Turns | None = None,
     ) -> None:
         super().__init__(serde=JsonPlusSerializer(allowed_msgpack_modules=tuple(types) or None))
         self.loop = loop
         self._checkpoints = checkpoints
         self._lists = GrowingLists()
-        self._when_read = when_read
+        self._turns = turns or Turns()
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """A version after `current` that no other branch has."""
@@ -199,7 +200,7 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         thread, ns, id_ = _named(config)
         stored = await self._checkpoints.load(thread, ns, id_)
         if not ns:
-            self._when_read(thread)
+            self._turns.forget(thread)
         return None if stored is None else await self._tuple(stored, grows=True)
 
     async def _list(
@@ -250,11 +251,13 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         )
         kept = {name: value for name, value in checkpoint.items() if name != "channel_values"}
         body = self._dump({"checkpoint": kept, "metadata": said, "held": list(values)})
-        run = said.get("run_id")
+        run, final = said.get("run_id"), looks_final(checkpoint)
         await self._checkpoints.put(
             CheckpointRow(key=key, parent=parent, run=str(run) if run else None, body=body, values=rows, fork=fork),
-            urgent=not running or saves_each_step(config) or looks_final(checkpoint),
+            urgent=not running or saves_each_step(config) or final,
         )
+        if final and not ns and self._turns.take_answered(thread):
+            await self._prune(thread)
         return _config(key)
 
     async def _write(

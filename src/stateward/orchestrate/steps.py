@@ -199,9 +199,16 @@ class Turn:
     async def _questions(self) -> list[Approval]:
         return await self.services.desk.of_turn(self.thread.thread, self.id)
 
-    async def mark(self, status: Literal["open", "waiting", "answered"]) -> None:
+    async def mark(self, status: Literal["open", "waiting"]) -> None:
         """Change the thread's status."""
         await self.services.threads.mark(self.thread.thread, status, actor=self.thread.principal)
+
+    async def answer(self, status: Literal["answered", "escalated"] = "answered") -> None:
+        """The run has its answer, or people have to go on without it."""
+        thread = self.thread.thread
+        await self.services.threads.mark(thread, status, actor=self.thread.principal)
+        if self.ward.document.checkpoints.keep == "latest":
+            self.services.turns.answered(thread)
 
     async def _ask(self, pending: Sequence[Approval], note: str) -> str:
         """Interrupt once; where there is an answer already, take it, and say what was wrong with it."""

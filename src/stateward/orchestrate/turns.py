@@ -38,6 +38,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._threads: OrderedDict[str, OrderedDict[str, Known]] = OrderedDict()
+        self._answered: set[str] = set()
 
     def begin(self, thread: str, turn: str) -> None:
         """A planner of this run has just made this turn."""
@@ -59,3 +60,14 @@ class Turns:
     def forget(self, thread: str) -> None:
         """The thread is read anew; whoever acts on it may be another process."""
         self._threads.pop(thread, None)
+        self._answered.discard(thread)
+
+    def answered(self, thread: str) -> None:
+        """The run has its answer, and the policy keeps none of the history behind it."""
+        self._answered.add(thread)
+
+    def take_answered(self, thread: str) -> bool:
+        """Whether the run has its answer and its history may go; asked once."""
+        found = thread in self._answered
+        self._answered.discard(thread)
+        return found

@@ -1,12 +1,15 @@
 """What is known of LangGraph's inside, in one place; `tests/contract/test_upstream.py` fails where it changes.
 
-None of it decides what is right, only how long a commit may wait for company.
+None of it decides what is right, only what it costs.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint
+from langsmith import utils as langsmith
 
 _RUNTIME, _DURABILITY = "__pregel_runtime", "__pregel_durability"
 _NEXT, _TASKS = "branch:to:", "__pregel_tasks"
@@ -26,3 +29,21 @@ def looks_final(checkpoint: Checkpoint) -> bool:
     """Whether nothing in this checkpoint says that a node comes next."""
     changed = checkpoint.get("updated_channels") or ()
     return not any(name.startswith(_NEXT) or name in (_TASKS, "__start__") for name in changed)
+
+
+def spare_idle_threads() -> None:
+    """Let LangSmith's spans around middleware hooks stay on the event loop while tracing is off.
+
+    LangChain wraps each hook of a middleware in a span, which goes to a thread and back twice, even where nothing is
+    traced: a quarter of a step's CPU. Where an application has set this itself, it stays as it is.
+    """
+    from langsmith._runtime_overrides import get_runtime_overrides, set_runtime_overrides
+
+    if get_runtime_overrides().aio_to_thread is None:
+        set_runtime_overrides(aio_to_thread=_inline_while_idle)
+
+
+async def _inline_while_idle(default: Any, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    if langsmith.tracing_is_enabled():  # pyright: ignore[reportUnknownMemberType]
+        return await default(context, function, *args, **kwargs)
+    return context.run(function, *args, **kwargs)

@@ -22,6 +22,7 @@ from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.nodes import Nodes
 from stateward.orchestrate.parts import CheckFunction, Parts, RememberFunction, StepFunction
 from stateward.orchestrate.services import Ward, current_services
+from stateward.orchestrate.state import classes_of
 from stateward.orchestrate.tools import ToolSpec, specs
 from stateward.verify.arguments import ToolSchema
 from stateward.verify.gate import Gate
@@ -149,10 +150,11 @@ class Workflow:
             subject=self._subject,
         )
         nodes = Nodes(ward=self.ward(), parts=parts)
-        saver: dict[str, Any] = (
-            {} if runtime is None else {"checkpointer": runtime.checkpointer, "store": runtime.store}
-        )
+        saver: dict[str, Any] = {}
         if runtime is not None:
+            # What a checkpoint brings back is limited to plain data, messages and the classes of this state.
+            checkpointer = runtime.checkpointer.with_allowlist(classes_of(self.state))
+            saver = {"checkpointer": checkpointer, "store": runtime.store}
             runtime.services.wards[self.name] = nodes.ward
         return _graph(self.state, nodes).compile(name=self.name, **saver)  # pyright: ignore[reportUnknownMemberType]
 

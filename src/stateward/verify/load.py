@@ -133,8 +133,8 @@ def parse_source(text: str, *, file: str = "<policy>") -> PolicySource:
 
 
 def policy_digest(document: PolicyDocument) -> str:
-    """SHA-256 over what the policy says, as 64 hex digits; comments and layout do not count."""
-    return digest(document.model_dump(mode="json", by_alias=True))
+    """SHA-256 over what the policy says of actions and memory, as 64 hex digits; comments and layout do not count."""
+    return digest(document.model_dump(mode="json", by_alias=True, exclude={"checkpoints"}))
 
 
 def fail(problems: Iterable[Problem], *, file: str) -> None:

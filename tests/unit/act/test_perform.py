@@ -40,13 +40,13 @@ class FakeJournal:
         status: Any = "reserved" if self.taken_over else self.status
         return Receipt(action=PERMIT.action, status=status, result=self.result, error=self.error, attempt=self.attempt)
 
-    async def reserve(self, permit: Permit, *, actor: str) -> Reservation:
+    async def reserve(self, permit: Permit, *, actor: str, follows: Any = None) -> Reservation:
         outcome: Any = {"new": "reserved", "reserved": "unknown"}.get(self.status, self.status)
         if self.status == "new":
             self.status = "reserved"
         return Reservation(outcome="busy" if self.busy else outcome, receipt=self._receipt(), key="sw-key")
 
-    async def restart(self, permit: Permit, *, attempt: int, actor: str) -> Reservation:
+    async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: Any = None) -> Reservation:
         self.attempt, self.status = attempt + 1, "reserved"
         return Reservation(outcome="busy" if self.busy else "reserved", receipt=self._receipt(), key="sw-key")
 
@@ -81,10 +81,14 @@ class FakeJournal:
         signature = Signature(principal="boss", roles=(), verified_by="x", decision=said, at=asked.requested_at)
         return replace(asked, status=status, signatures=(signature,) if kind else ())
 
-    async def receipt(self, action: str) -> Receipt:
+    async def receipt(self, action: str, *, thread: str) -> Receipt:
         return self._receipt()
 
-    async def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
+    def send(self, permit: Permit, *, attempt: int, result: Any, actor: str) -> Receipt:
+        self.status, self.result = "settled", result
+        return self._receipt()
+
+    def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
         self.told.append("ok" if ok else "failed")
 
     def let_go(self, action: str) -> None:
@@ -106,6 +110,16 @@ class FakeCredentials:
             yield Credential(identity="writer", user="u", secret=f"{role}-{attempt}")
         finally:
             self.out -= 1
+
+    @asynccontextmanager
+    async def transaction(self, permit: Permit, credential: Credential, *, attempt: int) -> AsyncIterator[Any]:
+        class Work:
+            connection = None
+
+            def settle(self, result: Any) -> None:
+                pass
+
+        yield Work()
 
 
 @dataclass
@@ -161,7 +175,7 @@ async def test_what_somebody_runs_is_left_alone() -> None:
 class LateJournal(FakeJournal):
     """The last worker died, and its commit arrives when its attempt is about to be repeated."""
 
-    async def restart(self, permit: Permit, *, attempt: int, actor: str) -> Reservation:
+    async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: Any = None) -> Reservation:
         self.status, self.result = "settled", {"id": 1}
         return Reservation(outcome="busy", receipt=self._receipt(), key="sw-key")
 
@@ -264,11 +278,39 @@ async def test_an_error_after_its_own_settlement_is_settled() -> None:
     assert (receipt.status, receipt.result) == ("settled", "mine")
 
 
-@pytest.mark.parametrize("error", [None, ValueError("bug")])
-async def test_a_worker_that_was_taken_over_says_so(error: Exception | None) -> None:
+async def test_a_worker_that_was_taken_over_says_so() -> None:
     journal = FakeJournal(taken_over=True)
     with pytest.raises(ThreadError, match="taken over"):
-        await perform(journal, Tool(error=error), TRANSACTIONAL)
+        await perform(journal, Tool(error=ValueError("bug")), TRANSACTIONAL)
+
+
+async def test_what_its_own_transaction_settled_is_its_receipt() -> None:
+    journal, credentials = FakeJournal(), FakeCredentials()
+
+    class Settles(Tool):
+        async def __call__(self, effect: Effect) -> Any:
+            async with effect.transaction() as work:
+                work.settle({"posted": 5})
+            return "what the model may read"
+
+    permit = replace(PERMIT, identity="writer")
+    receipt = await perform(journal, Settles(), TRANSACTIONAL, credentials=credentials, permit=permit)
+    assert isinstance(receipt, Receipt)
+    assert (receipt.status, receipt.result) == ("settled", {"posted": 5})
+    assert journal.status == "reserved"  # nothing is sent for it: its own commit has it
+
+
+async def test_a_transaction_that_did_not_commit_settled_nothing() -> None:
+    class Breaks(Tool):
+        async def __call__(self, effect: Effect) -> Any:
+            async with effect.transaction() as work:
+                work.settle({"posted": 5})
+                raise ValueError("rolled back")
+
+    journal, permit = FakeJournal(), replace(PERMIT, identity="writer")
+    receipt = await perform(journal, Breaks(), TRANSACTIONAL, permit=permit)
+    assert isinstance(receipt, Receipt)
+    assert receipt.status == "failed"
 
 
 async def test_a_death_is_nobodys_error() -> None:
@@ -301,7 +343,8 @@ async def test_without_an_identity_there_is_no_transaction() -> None:
     tool = Tool()
     await perform(FakeJournal(), tool)
     with pytest.raises(ConfigurationError, match="gives pay no identity"):
-        tool.effects[0].transaction()
+        async with tool.effects[0].transaction():
+            pass
 
 
 @pytest.mark.parametrize(("error", "told"), [(None, "ok"), (ValueError("gone"), "failed")])

@@ -141,10 +141,6 @@ update stateward.checkpoint_head h set checkpoint_id = n.id
 select ns, channel, version, root, ordinal, body from stateward.checkpoint_value
  where thread_id = %(thread)s order by ns, channel, root, ordinal;
 
--- name: tombstone
--- Whether a thread was deleted.
-select erased_at is not null as erased from stateward.checkpoint_thread where thread_id = %(thread)s;
-
 -- name: note_refusal
 -- Security: a stored value was refused; it goes into the chain of the thread, where there is one.
 select stateward.append(%(thread)s, 'security.seal_broken', 'runtime', null, null, %(detail)s::jsonb)

@@ -57,7 +57,7 @@ class DataKeys:
             ThreadErased: the thread was deleted, and gets no new one.
         """
         async with self._alone(thread):
-            return self._known(thread) or await self._read(thread) or await self._add(thread, generation=1)
+            return self._known(thread) or await self._add(thread, generation=1)
 
     async def renew(self, thread: str) -> Sealer:
         """A data key of a new generation: new values are sealed with it, and those of old ones still open.
@@ -129,6 +129,9 @@ class DataKeys:
             return None
         context = _context(thread)
         sealer = Sealer({row["generation"]: await self._ring.unwrap(row["wrapped"], context=context) for row in rows})
+        return self._keep(thread, sealer, began)
+
+    def _keep(self, thread: str, sealer: Sealer, began: int) -> Sealer:
         if began == self._forgotten:  # else this may be what was to be forgotten
             self._sealers[thread] = sealer
             self._sealers.move_to_end(thread)
@@ -137,9 +140,11 @@ class DataKeys:
         return sealer
 
     async def _add(self, thread: str, *, generation: int | None) -> Sealer:
-        wrapped = await self._ring.wrap(secrets.token_bytes(KEY_BYTES), context=_context(thread))
+        began, key = self._forgotten, secrets.token_bytes(KEY_BYTES)
+        wrapped = await self._ring.wrap(key, context=_context(thread))
         values = {"thread": thread, "generation": generation, "wrapped": wrapped}
-        await self._db.one(_SQL["add_key"], values)
+        if await self._db.one(_SQL["add_key"], values) and generation == 1:
+            return self._keep(thread, Sealer({1: key}), began)  # the first, and ours: there is nothing to read
         sealer = await self._read(thread)
         if sealer is None:
             raise ThreadErased(thread)

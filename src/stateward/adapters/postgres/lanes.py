@@ -94,6 +94,7 @@ class Lane:
         self._heads: dict[str, str] = {}
         self._seen: OrderedDict[Place, None] = OrderedDict()
         self._holds: dict[Place, asyncio.Future[None]] = {}
+        self._passed: set[Place] = set()
         self._watchers: list[asyncio.Future[None]] = []
 
     @property
@@ -118,14 +119,15 @@ class Lane:
         self.pending.put(row)
         self._heads[row.key.ns] = row.key.id
         self._notice((row.key.ns, row.key.id))
-        hold = self._holds[(row.key.ns, row.key.id)] = quiet(self._loop.create_future())
-        return hold
+        return self._hold((row.key.ns, row.key.id))
 
     def write(self, key: CheckpointKey, rows: tuple[WriteRow, ...]) -> None:
         """Take a task's writes."""
         self.refuse_broken()
         if any(row.idx >= 0 for row in rows):
             self._release((key.ns, key.id))
+            if not self.knows((key.ns, key.id)):
+                self._passed.add((key.ns, key.id))  # LangGraph hands a checkpoint over after the one before it
         self.pending.write(key, rows)
 
     def transit(self, what: dict[str, Any]) -> asyncio.Future[Any]:
@@ -196,6 +198,7 @@ class Lane:
         """Forget what this process knew of the thread; it is read again."""
         self._heads.clear()
         self._seen.clear()
+        self._passed.clear()
         self.steps = None
 
     def heal(self) -> None:
@@ -215,6 +218,15 @@ class Lane:
         watchers, self._watchers = self._watchers, []
         for watcher in watchers:
             _finish(watcher)
+
+    def _hold(self, place: Place) -> asyncio.Future[None]:
+        hold: asyncio.Future[None] = quiet(self._loop.create_future())
+        if place in self._passed:
+            self._passed.discard(place)
+            _finish(hold)
+        else:
+            self._holds[place] = hold
+        return hold
 
     def _release(self, place: Place) -> None:
         hold = self._holds.pop(place, None)

@@ -7,7 +7,8 @@ import hashlib
 import secrets
 import select
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import Any
 
 from psycopg import AsyncConnection, Error, InterfaceError, OperationalError, sql
@@ -21,6 +22,7 @@ Connection = AsyncConnection[DictRow]
 Row = Mapping[str, Any]
 
 _LOCK_CLASS = 0x5357  # "SW": the class of our workers' signs of life among advisory locks
+_BEAT = 0.25  # seconds within which a sign of life that was cut off is shown again
 _SQL = statements("database")
 _JOURNAL = statements("journal")
 
@@ -38,18 +40,18 @@ class Database:
         self.uri, self.direct = uri, direct or uri
         self._has_direct, self._pooled = bool(direct), False
         self.worker = secrets.randbits(31)
-        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self.pool: AsyncConnectionPool[Connection] = _Pool(
             uri,
             min_size=1,
             max_size=size,
             open=False,
             connection_class=Connection,
-            check=_check,
             configure=self._configure,
             kwargs={"autocommit": True, "row_factory": dict_row},
         )
         self._life: Connection | None = None
         self._living = asyncio.Lock()
+        self._heart: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Connect.
@@ -70,22 +72,38 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._heart is not None:
+            self._heart.cancel()
+            await asyncio.wait([self._heart])
         if self._life is not None:
             await self._life.close()
         await self.pool.close()
 
     async def live(self) -> None:
         """Show a sign of life that ends with this process: an advisory lock on a connection of its own."""
+        if self._heart is None:
+            self._heart = asyncio.create_task(self._beat(), name="stateward sign of life")
         async with self._living:
             if self._life is not None and await self._holds(self._life):
                 return
-            life = self._life = await self._connect()
-            await life.execute(_JOURNAL["hold_sign_of_life"], {"class": _LOCK_CLASS, "worker": self.worker})
+            life = await self._connect()
+            try:
+                await life.execute(_JOURNAL["hold_sign_of_life"], {"class": _LOCK_CLASS, "worker": self.worker})
+                self._life = life
+            except Error as error:
+                raise _unusable(error) from error
+            finally:
+                if self._life is not life:
+                    await life.close()
 
     async def lives(self, worker: int) -> bool:
-        """Whether that worker still shows its sign of life."""
-        row = await self.one(_JOURNAL["worker_lives"], {"class": _LOCK_CLASS, "worker": worker})
-        return row is not None and not row["dead"]
+        """Whether that worker still shows its sign of life; one that lost its connection has a moment to come back."""
+        for pause in (_BEAT, 2 * _BEAT, 0):
+            row = await self.one(_JOURNAL["worker_lives"], {"class": _LOCK_CLASS, "worker": worker})
+            if row is not None and not row["dead"]:
+                return True
+            await asyncio.sleep(pause)
+        return False
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
@@ -141,6 +159,13 @@ class Database:
             await _apply(connection, [*ours, *extra])
             await connection.execute(_SQL["unlock"])
 
+    async def _beat(self) -> None:
+        # Without it a worker whose connection is cut during a long call would be taken for dead, and the call repeated.
+        while True:
+            await asyncio.sleep(_BEAT)
+            with suppress(DatabaseError):  # the server is away: the next beat tries again
+                await self.live()
+
     async def _holds(self, life: Connection) -> bool:
         if _is_quiet(life):
             return True
@@ -188,10 +213,29 @@ async def _met(uri: str, setting: str) -> tuple[bool, Any]:
         raise DatabaseError(f"Postgres cannot be reached: {str(error).strip()}. Check {setting}.") from error
 
 
-async def _check(connection: Connection) -> None:
-    # A connection that died with its backend must not reach a step; asking the server each time would double the trips.
-    if not _is_quiet(connection):
+class _Pool(AsyncConnectionPool[Connection]):
+    """A pool that hands out no connection that has died with its backend, and loses no time over those.
+
+    The pool's own `check` asks the server each time, and waits ever longer from one dead connection to the next.
+    """
+
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109  the pool's own signature
+        deadline = monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            connection = await super().getconn(deadline - monotonic())
+            if await _answers(connection):
+                return connection
+            await self.putconn(connection)  # which throws it away, and makes another
+
+
+async def _answers(connection: Connection) -> bool:
+    if _is_quiet(connection):
+        return True
+    try:
         await AsyncConnectionPool.check_connection(connection)  # pyright: ignore[reportArgumentType]
+    except Error:
+        return False
+    return True
 
 
 def _is_quiet(connection: Connection) -> bool:

@@ -41,8 +41,8 @@ class Result:
 
 def tables(threads: Sequence[int], repetitions: int) -> list[Table]:
     """Measure on a private server."""
-    with private_server() as (uri, home):
-        results = asyncio.run(_measure(uri, home, threads, repetitions))
+    with private_server() as server:
+        results = asyncio.run(_measure(server.uri, server.home, threads, repetitions))
     return [_table([one for one in results if one.threads == many], repetitions) for many in threads]
 
 

@@ -102,9 +102,10 @@ def _time(command: tuple[str, ...], place: Path, given: dict[str, str]) -> Timin
             bufsize=0,
         )
         assert process.stdout is not None
-        said = process.stdout.read(1)
-        first, first_cpu = time.perf_counter() - start, _cpu(process.pid)
-        said += b"".join(iter(lambda: process.stdout.read(65536), b""))  # type: ignore[union-attr]
+        with process.stdout as output:
+            said = output.read(1)
+            first, first_cpu = time.perf_counter() - start, _cpu(process.pid)
+            said += b"".join(iter(lambda: output.read(65536), b""))
         code = process.wait()
         total = time.perf_counter() - start
         errors.seek(0)

@@ -59,8 +59,8 @@ class Result:
 
 def tables(messages: Sequence[int], repetitions: int) -> list[Table]:
     """Measure on a private server, on one thread for each variant and repetition."""
-    with private_server() as (uri, home):
-        results = asyncio.run(_measure(uri, home, messages, repetitions))
+    with private_server() as server:
+        results = asyncio.run(_measure(server.uri, server.home, messages, repetitions))
     saved = [one for one in results if one.variant.schema]
     return [_times(results, messages, repetitions), _bytes(saved, messages)]
 

@@ -36,8 +36,8 @@ class Result:
 
 def tables(messages: int, repetitions: int) -> list[Table]:
     """Measure on a private server."""
-    with private_server() as (uri, home):
-        results = asyncio.run(_measure(uri, home, messages, repetitions))
+    with private_server() as server:
+        results = asyncio.run(_measure(server.uri, server.home, messages, repetitions))
     return [_table(results, messages, repetitions)]
 
 

@@ -42,12 +42,12 @@ class Result:
 def tables(repetitions: int) -> list[Table]:
     """Measure on a private server that has all tables."""
     results = [Result(way=way) for way in _WAYS]
-    with private_server() as (uri, home):
-        asyncio.run(_prepare(uri, home))
+    with private_server() as server:
+        asyncio.run(_prepare(server.uri, server.home))
         for result in results:
-            _time(Result(way=result.way), uri, home)  # compiles what is not compiled yet
+            _time(Result(way=result.way), server.uri, server.home)  # compiles what is not compiled yet
         for result in turns("start", results, repetitions):
-            _time(result, uri, home)
+            _time(result, server.uri, server.home)
     return [_table(results, repetitions)]
 
 

@@ -15,11 +15,11 @@ from benchmarks import job
 from benchmarks.agents import OURS, Place, Variant, place
 from benchmarks.counters import WARM_STEPS, Counts, Meter, counted, quiet
 from benchmarks.relay import Relay
-from benchmarks.server import private_server
+from benchmarks.server import Server, private_server
 from benchmarks.table import Goal, Table, count, figure, ratios, spread
 from benchmarks.timing import paces, timed, turns
 
-_DELAY, _DELAYED_STEPS = 0.03, 8
+_DELAY, _DELAYED_STEPS = 0.03, 13
 _FAMILIES = {
     "note": "a write tool without I/O",
     "post": "a write tool that inserts one row, with a login of its own for each call",
@@ -48,6 +48,8 @@ class Result:
     Attributes:
         wall: Milliseconds, one for each repetition.
         cpu: Milliseconds of the process's CPU, one for each repetition.
+        server: Milliseconds of the server's CPU, one for each repetition.
+        alone: Milliseconds of the median step of a run, one for each repetition.
     """
 
     variant: Variant
@@ -55,13 +57,15 @@ class Result:
     exact: Exact
     wall: list[float] = field(default_factory=list[float])
     cpu: list[float] = field(default_factory=list[float])
+    server: list[float] = field(default_factory=list[float])
+    alone: list[float] = field(default_factory=list[float])
 
 
 def tables(steps: int, repetitions: int) -> list[Table]:
     """Measure on a private server."""
-    with private_server() as (uri, home):
-        results = asyncio.run(_measure(uri, home, steps, repetitions))
-        commit = asyncio.run(_commit_ms(uri))
+    with private_server() as server:
+        results = asyncio.run(_measure(server, steps, repetitions))
+        commit = asyncio.run(_commit_ms(server.uri))
     made: list[Table] = []
     for tool, title in _FAMILIES.items():
         family = [one for one in results if one.tool == tool]
@@ -69,17 +73,17 @@ def tables(steps: int, repetitions: int) -> list[Table]:
     return made
 
 
-async def _measure(uri: str, home: Path, steps: int, repetitions: int) -> list[Result]:
-    exact = await _count(uri, home, steps)
-    async with place(uri, home / "home") as at:
+async def _measure(server: Server, steps: int, repetitions: int) -> list[Result]:
+    exact = await _count(server.uri, server.home, steps)
+    async with place(server.uri, server.home / "home") as at:
         found = zip(_variants(at), exact, strict=True)
         results = [Result(variant=variant, tool=tool, exact=known) for (tool, variant), known in found]
         for one in results:
-            await _time(one, WARM_STEPS)
+            await (await one.variant.run(job.script(one.tool, WARM_STEPS))).go()
         for one in turns("step", results, repetitions):
-            wall, cpu = await _time(one, steps)
-            one.wall.append(wall)
-            one.cpu.append(cpu)
+            before = server.cpu()
+            await _time(one, steps)
+            one.server.append((server.cpu() - before) * 1000 / steps)
     return results
 
 
@@ -89,10 +93,12 @@ def _variants(at: Place) -> list[tuple[str, Variant]]:
     return [*(("note", one) for one in note), *(("post", one) for one in post)]
 
 
-async def _time(result: Result, steps: int) -> tuple[float, float]:
+async def _time(result: Result, steps: int) -> None:
     run = await result.variant.run(job.script(result.tool, steps))
     wall, cpu = await timed(run.go)
-    return wall / steps, cpu / steps
+    result.wall.append(wall / steps)
+    result.cpu.append(cpu / steps)
+    result.alone.append(statistics.median(wall for wall, _ in paces(run)))
 
 
 async def _count(uri: str, home: Path, steps: int) -> list[Exact]:
@@ -129,7 +135,8 @@ async def _waits(relay: Relay, variant: Variant, tool: str, pause: float) -> flo
 async def _pace(variant: Variant, tool: str, pause: float) -> float:
     run = await variant.run(job.script(tool, _DELAYED_STEPS), pause=pause)
     await run.go()
-    return statistics.median(wall for wall, _ in paces(run))
+    # The lower quartile, because whatever else the machine does only makes a step longer.
+    return statistics.quantiles((wall for wall, _ in paces(run)), n=4)[0]
 
 
 async def _commit_ms(uri: str) -> float:
@@ -146,18 +153,23 @@ async def _commit_ms(uri: str) -> float:
 def _times(title: str, family: Sequence[Result], steps: int, repetitions: int, commit: float) -> Table:
     plain = _named(family, "AsyncPostgresSaver")
     stacked = _named(family, "stacked")
-    header = ("variant", "wall", "CPU", *(["wall / stacked", "CPU / stacked"] if stacked else []), "wall ms", "CPU ms")
+    bases = [(base, word) for word, found in (("", plain), (" / stacked", stacked)) for base in found]
+    ratio_columns = [f"{what}{word}" for _, word in bases for what in ("wall", "CPU", "one step")]
+    header = ("variant", *ratio_columns, "wall ms", "CPU ms", "one step ms", "server")
     notes = [
-        f"Wall and CPU are ratios to {plain[0].variant.name}. One step is one tool call: a model turn and a tool turn. "
-        f"{repetitions} repetitions of {steps} steps for each variant, taken in turns; a ratio is of two runs of the "
-        "same repetition. Times hold the run's opening and its final answer too.",
+        f"Wall, CPU and one step are ratios to {plain[0].variant.name}. A step is one tool call: a model turn and a "
+        f"tool turn. {repetitions} repetitions of {steps} steps for each variant, taken in turns; a ratio is of two "
+        "runs of the same repetition.",
+        "Wall and CPU are those of the whole run, its opening and its final answer too, over its steps; one step is "
+        "the wall time of the run's median step, from one question to the model to the next.",
         "Upstream runs with durability='sync'; ours with LangGraph's default, because its saver has its own barriers.",
+        "CPU is the client's; server is the mean of the server's CPU in milliseconds, known in steps of 10 ms.",
         f"The model takes no time. One insert with its commit took {figure(commit)} ms at best on this disk.",
     ]
     return Table(
         title=f"Step: {title}",
         header=header,
-        rows=[_time_row(one, [*plain, *stacked]) for one in family],
+        rows=[_time_row(one, [base for base, _ in bases]) for one in family],
         notes=notes,
         goals=_time_goals(family, plain, stacked) if stacked else (),
     )
@@ -168,8 +180,9 @@ def _named(family: Sequence[Result], word: str) -> list[Result]:
 
 
 def _time_row(result: Result, bases: Sequence[Result]) -> tuple[str, ...]:
-    cells = [cell for base in bases for cell in (_ratio(result, base, "wall"), _ratio(result, base, "cpu"))]
-    return (result.variant.name, *cells, spread(result.wall), spread(result.cpu))
+    cells = [_ratio(result, base, of) for base in bases for of in ("wall", "cpu", "alone")]
+    times = [spread(values) for values in (result.wall, result.cpu, result.alone)]
+    return (result.variant.name, *cells, *times, figure(statistics.mean(result.server)))
 
 
 def _ratio(result: Result, base: Result, of: str) -> str:

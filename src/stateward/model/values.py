@@ -21,7 +21,7 @@ def canonical(value: object) -> str:
         ValueError: the value holds NaN or an infinity, which JSON cannot say.
         TypeError: the value holds something that is not JSON.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain)
+    return _CANONICAL(value)
 
 
 def digest(value: object) -> str:
@@ -31,7 +31,7 @@ def digest(value: object) -> str:
 
 def plain(value: object) -> Json:
     """The value as JSON brings it back, in its own order: what is judged, shown and run is then the same."""
-    return cast("Json", json.loads(json.dumps(value, allow_nan=False, default=_plain)))
+    return cast("Json", json.loads(_TEXT(value)))
 
 
 def plain_object(value: Mapping[str, object]) -> dict[str, Json]:
@@ -49,3 +49,10 @@ def _plain(value: object) -> object:
     if isinstance(value, set | frozenset):
         return sorted(cast("set[str]", value))
     raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+# Made once: an encoder of one's own for each call costs more than what it encodes.
+_TEXT = json.JSONEncoder(allow_nan=False, default=_plain).encode
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+).encode

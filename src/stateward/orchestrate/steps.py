@@ -80,7 +80,7 @@ class Turn:
         """The verdicts, where neither a person nor the history has to be asked; else None."""
         judged: list[Judged] = []
         for at, call in enumerate(calls):
-            if self.ward.gate.needs(_fitted(self.ward, call).tool):
+            if self.ward.gate.needs(call.tool):
                 return None
             judged.append(_refused(self._judge_by(call, at, {}, edit=0), refusal))
         return None if any(one.verdict.kind == "ask" for one in judged) else judged
@@ -166,8 +166,7 @@ class Turn:
 
     async def _judge(self, call: Call, position: int, *, edit: int = 0) -> Judged:
         ids = self._ids(call, edit)
-        tool = _fitted(self.ward, call).tool
-        history = {query: await self._usage(query, tool, ids) for query in self.ward.gate.needs(tool)}
+        history = {query: await self._usage(query, call.tool, ids) for query in self.ward.gate.needs(call.tool)}
         return self._judge_by(call, position, history, edit=edit)
 
     def _ids(self, call: Call, edit: int) -> list[str]:

@@ -23,7 +23,8 @@ _STATUS: dict[str, ActionStatus] = {"allow": "permitted", "deny": "denied", "ask
 
 async def insert_judged(connection: Connection, thread: ThreadFacts, judged: Judged, *, actor: str) -> None:
     """A judged action, its ledger entry and its question, in the caller's transaction."""
-    if not await fetch_one(connection, _SQL["insert_action"], _action_values(thread, judged)):
+    values = _action_values(thread, judged)
+    if not await fetch_one(connection, _SQL["insert_action"], values):
         return
     action = judged.action
     await append(
@@ -31,7 +32,7 @@ async def insert_judged(connection: Connection, thread: ThreadFacts, judged: Jud
         thread.thread,
         _KIND[judged.verdict.kind],
         actor=actor,
-        detail=_detail(judged),
+        detail=_detail(judged, values["arguments_digest"]),
         action=action.id,
         tool=action.call.tool,
     )
@@ -43,9 +44,9 @@ async def insert_judged(connection: Connection, thread: ThreadFacts, judged: Jud
 
 def judge_transit(thread: ThreadFacts, judged: Judged, *, actor: str) -> dict[str, Any]:
     """The same as a transition of the next commit, for a verdict that asks nobody."""
-    values = _action_values(thread, judged)
-    row = values | {"arguments": judged.action.call.arguments, "reasons": _reasons(judged)}
-    return {"do": "judge", "row": row, "kind": _KIND[judged.verdict.kind], "actor": actor, "detail": _detail(judged)}
+    row = _action_row(thread, judged)
+    detail = _detail(judged, row["arguments_digest"])
+    return {"do": "judge", "row": row, "kind": _KIND[judged.verdict.kind], "actor": actor, "detail": detail}
 
 
 def judged_row(judged: Judged) -> ActionRow:
@@ -93,10 +94,14 @@ def action_row(row: Row) -> ActionRow:
 
 
 def _action_values(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
+    row = _action_row(thread, judged)
+    return row | {"arguments": Jsonb(row["arguments"]), "reasons": Jsonb(row["reasons"]), "thread": thread.thread}
+
+
+def _action_row(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
     action, verdict = judged.action, judged.verdict
     return {
         "action_id": action.id,
-        "thread": thread.thread,
         "tenant": thread.tenant,
         "turn": action.turn,
         "position": action.position,
@@ -104,7 +109,7 @@ def _action_values(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
         "edit": action.edit,
         "tool": action.call.tool,
         "tool_digest": action.tool_digest,
-        "arguments": Jsonb(action.call.arguments),
+        "arguments": action.call.arguments,
         "arguments_digest": digest(action.call.arguments),
         "effect": judged.effect,
         "identity": judged.identity,
@@ -112,17 +117,17 @@ def _action_values(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
         "policy": judged.policy,
         "policy_digest": judged.policy_digest,
         "verdict": verdict.kind,
-        "reasons": Jsonb(_reasons(judged)),
+        "reasons": _reasons(judged),
         "status": _STATUS[verdict.kind],
         "response": _because(judged),
     }
 
 
-def _detail(judged: Judged) -> dict[str, Json]:
+def _detail(judged: Judged, arguments_digest: str) -> dict[str, Json]:
     return {
         "policy": judged.policy,
         "rules": [reason.rule for reason in judged.verdict.reasons],
-        "digest": digest(judged.action.call.arguments),
+        "digest": arguments_digest,
     }
 
 

@@ -35,6 +35,7 @@ _GROUP, _LANES = 64, 2048
 _ACCEPTED = 5.0  # seconds until a checkpoint must have been handed over
 _AGAIN = (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable)
 _GONE = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.IdleInTransactionSessionTimeout)
+_ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 LOST = object()  # the batch was applied, and its answers were lost with the connection
 
 
@@ -285,7 +286,7 @@ class Commits:
         doc = _Document(wait=wait)
         for place, lane in enumerate(lanes):
             doc.add(place, lane)
-        return {"doc": json.dumps(doc.parts, separators=(",", ":")), "bodies": doc.bodies}
+        return {"doc": doc.text(), "bodies": doc.bodies}
 
     def _drop_idle(self) -> None:
         for thread in list(self._lanes)[: max(0, len(self._lanes) - _LANES)]:
@@ -298,20 +299,24 @@ class _Document:
 
     def __init__(self, *, wait: bool) -> None:
         self.bodies: list[bytes] = []
-        self.parts: dict[str, Any] = {"wait": wait} | {
-            name: [] for name in ("threads", "heads", "follows", "checkpoints", "values", "writes", "transits")
-        }
+        self._wait = wait
+        self._lists: dict[str, list[list[Any]]] = {}
+
+    def text(self) -> str:
+        """The document."""
+        return _ENCODE({"wait": self._wait, **self._lists})
 
     def add(self, place: int, lane: Lane) -> None:
         """What is on its way of one thread."""
-        parts, batch = self.parts, lane.flying
+        batch = lane.flying
         assert batch is not None
-        parts["threads"].append({"place": place, "thread": lane.thread, "batch": batch.id})
+        self._append("threads", lane.thread, batch.id)
         for ns, move in batch.moves.items():
-            one = {"place": place, "ns": ns, "was": move.was, "now": move.now, "fork": move.fork}
-            parts["heads"].append(one)
-        parts["follows"].extend({"place": place, "ns": ns, "at": at} for ns, at in batch.follows)
-        parts["transits"].extend({"place": place, **what} for what, _ in batch.transits)
+            self._append("heads", place, ns, move.was, move.now, move.fork)
+        for ns, at in batch.follows:
+            self._append("follows", place, ns, at)
+        for what, _ in batch.transits:
+            self._append("transits", place, what)
         self._checkpoints(place, batch, lane.sealer)
         self._values(place, lane.thread, batch, lane.sealer)
         self._writes(place, lane.thread, batch, lane.sealer)
@@ -320,24 +325,22 @@ class _Document:
         for row in batch.checkpoints.values():
             key = row.key
             body = self._body(sealer.seal(row.body, *checkpoint_place(key.thread, key.ns, key.id, row.parent)))
-            one = {"place": place, "ns": key.ns, "id": key.id, "parent": row.parent, "body": body}
-            self.parts["checkpoints"].append(one | {"run": row.run})
+            self._append("checkpoints", place, key.ns, key.id, row.parent, row.run, body)
 
     def _values(self, place: int, thread: str, batch: Batch, sealer: Sealer) -> None:
-        for (ns, _, _), row in batch.values.items():
-            where = value_place(thread, ns, row.channel, row.version, row.root, row.ordinal)
-            one = {"place": place, "ns": ns, "channel": row.channel, "version": row.version, "root": row.root}
-            self.parts["values"].append(
-                one | {"ordinal": row.ordinal, "body": self._body(sealer.seal(row.body, *where))}
-            )
+        for (ns, channel, version), row in batch.values.items():
+            where = value_place(thread, ns, channel, version, row.root, row.ordinal)
+            body = self._body(sealer.seal(row.body, *where))
+            self._append("values", place, ns, channel, version, row.root, row.ordinal, body)
 
     def _writes(self, place: int, thread: str, batch: Batch, sealer: Sealer) -> None:
-        for (ns, at, _, _), row in batch.writes.items():
-            where = write_place(thread, ns, at, row.task, row.idx, row.path, row.channel)
-            one = {"place": place, "ns": ns, "at": at, "task": row.task, "idx": row.idx, "path": row.path}
-            self.parts["writes"].append(
-                one | {"channel": row.channel, "body": self._body(sealer.seal(row.body, *where))}
-            )
+        for (ns, at, task, idx), row in batch.writes.items():
+            where = write_place(thread, ns, at, task, idx, row.path, row.channel)
+            body = self._body(sealer.seal(row.body, *where))
+            self._append("writes", place, ns, at, task, idx, row.path, row.channel, body)
+
+    def _append(self, name: str, *row: Any) -> None:
+        self._lists.setdefault(name, []).append(list(row))
 
     def _body(self, sealed: bytes) -> int:
         self.bodies.append(sealed)

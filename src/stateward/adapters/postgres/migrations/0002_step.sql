@@ -189,13 +189,16 @@ begin
 end $$;
 
 -- All that the steps of some threads leave: checkpoints, values, writes, and the runtime's own transitions.
--- A thread that may not commit is left out as a whole, and the others commit.
+-- A thread that may not commit is left out as a whole, and the others commit. Each list in the document holds lists, whose
+-- first item is the thread's place; what is empty is left out. Bodies stand beside it, and are named by their number.
 create function stateward.flush(p jsonb, p_bodies bytea[])
 returns table (place int, status text, answers jsonb) language plpgsql as $$
 #variable_conflict use_column
 declare
     t         record;
     o         record;
+    v_threads text[] := array(select x.value ->> 0 from jsonb_array_elements(p -> 'threads') with ordinality as x (value, at)
+                               order by x.at);
     v_open    int[] := '{}';
     v_places  int[] := '{}';
     v_status  text[] := '{}';
@@ -205,17 +208,22 @@ begin
     if (p ->> 'wait')::boolean then
         perform set_config('lock_timeout', '2s', true); -- whoever waits asks again, and lets others use the connection
     end if;
-    for t in select x.* from jsonb_to_recordset(p -> 'threads') as x (place int, thread text, batch uuid) order by x.thread loop
+    for t in select (x.at - 1)::int as place, x.value ->> 0 as thread, (x.value ->> 1)::uuid as batch
+               from jsonb_array_elements(p -> 'threads') with ordinality as x (value, at) order by 2 loop
         v_one := stateward.admit(t.thread, t.batch, (p ->> 'wait')::boolean);
-        if v_one = 'open' and (
-            exists (select from jsonb_to_recordset(p -> 'heads') as h (place int, ns text, was text, now text, fork boolean)
-                      left join stateward.checkpoint_head c on c.thread_id = t.thread and c.ns = h.ns
-                     where h.place = t.place and not h.fork and c.checkpoint_id is distinct from h.was)
-            or exists (select from jsonb_to_recordset(p -> 'follows') as f (place int, ns text, at text)
-                         left join stateward.checkpoint_head c on c.thread_id = t.thread and c.ns = f.ns
-                         left join jsonb_to_recordset(p -> 'heads') as h (place int, ns text, now text)
-                           on h.place = f.place and h.ns = f.ns
-                        where f.place = t.place and coalesce(h.now, c.checkpoint_id) is distinct from f.at)
+        -- heads: place, namespace, where from, where to, fork. follows: place, namespace, where it must stand.
+        if v_one = 'open' and p ? 'heads' and exists (
+            select from jsonb_array_elements(p -> 'heads') as h
+              left join stateward.checkpoint_head c on c.thread_id = t.thread and c.ns = h ->> 1
+             where (h ->> 0)::int = t.place and not (h ->> 4)::boolean and c.checkpoint_id is distinct from h ->> 2
+        ) then
+            v_one := 'fenced';
+        end if;
+        if v_one = 'open' and p ? 'follows' and exists (
+            select from jsonb_array_elements(p -> 'follows') as f
+              left join stateward.checkpoint_head c on c.thread_id = t.thread and c.ns = f ->> 1
+              left join jsonb_array_elements(p -> 'heads') as h on h -> 0 = f -> 0 and h -> 1 = f -> 1
+             where (f ->> 0)::int = t.place and coalesce(h ->> 3, c.checkpoint_id) is distinct from f ->> 2
         ) then
             v_one := 'fenced';
         end if;
@@ -227,50 +235,40 @@ begin
         v_status := v_status || v_one;
     end loop;
 
-    insert into stateward.checkpoint_head as c (thread_id, ns, checkpoint_id)
-    select t2.thread, h.ns, h.now
-      from jsonb_to_recordset(p -> 'heads') as h (place int, ns text, now text)
-      join jsonb_to_recordset(p -> 'threads') as t2 (place int, thread text) using (place)
-     where h.place = any (v_open)
-        on conflict (thread_id, ns) do update set checkpoint_id = excluded.checkpoint_id;
-
-    insert into stateward.checkpoint (thread_id, ns, checkpoint_id, parent_id, run, body)
-    select t2.thread, c.ns, c.id, c.parent, decode(c.run, 'hex'), b.body
-      from jsonb_to_recordset(p -> 'checkpoints') as c (place int, ns text, id text, parent text, run text, body int)
-      join jsonb_to_recordset(p -> 'threads') as t2 (place int, thread text) using (place)
-      join unnest(p_bodies) with ordinality as b (body, at) on b.at = c.body
-     where c.place = any (v_open)
-        on conflict (thread_id, ns, checkpoint_id)
-        do update set parent_id = excluded.parent_id, run = excluded.run, body = excluded.body;
-
-    insert into stateward.checkpoint_value (thread_id, ns, channel, version, root, ordinal, body)
-    select t2.thread, v.ns, v.channel, v.version, v.root, v.ordinal, b.body
-      from jsonb_to_recordset(p -> 'values') as v (place int, ns text, channel text, version text, root text, ordinal int,
-                                                   body int)
-      join jsonb_to_recordset(p -> 'threads') as t2 (place int, thread text) using (place)
-      join unnest(p_bodies) with ordinality as b (body, at) on b.at = v.body
-     where v.place = any (v_open)
-        on conflict (thread_id, ns, channel, version)
-        do update set root = excluded.root, ordinal = excluded.ordinal, body = excluded.body;
-
-    insert into stateward.checkpoint_write as w (thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, body)
-    select t2.thread, x.ns, x.at, x.task, x.idx, x.path, x.channel, b.body
-      from jsonb_to_recordset(p -> 'writes') as x (place int, ns text, at text, task text, idx int, path text, channel text,
-                                                   body int)
-      join jsonb_to_recordset(p -> 'threads') as t2 (place int, thread text) using (place)
-      join unnest(p_bodies) with ordinality as b (body, at) on b.at = x.body
-     where x.place = any (v_open)
-        on conflict (thread_id, ns, checkpoint_id, task_id, idx)
-        do update set task_path = excluded.task_path, channel = excluded.channel, body = excluded.body where w.idx < 0;
-
-    for o in select (x.value ->> 'place')::int as place, x.value, t2.thread
+    if p ? 'heads' then
+        insert into stateward.checkpoint_head as c (thread_id, ns, checkpoint_id)
+        select v_threads[(h ->> 0)::int + 1], h ->> 1, h ->> 3
+          from jsonb_array_elements(p -> 'heads') as h where (h ->> 0)::int = any (v_open)
+            on conflict (thread_id, ns) do update set checkpoint_id = excluded.checkpoint_id;
+        -- checkpoints: place, namespace, id, parent, digest of the run, body
+        insert into stateward.checkpoint (thread_id, ns, checkpoint_id, parent_id, run, body)
+        select v_threads[(c ->> 0)::int + 1], c ->> 1, c ->> 2, c ->> 3, decode(c ->> 4, 'hex'), p_bodies[(c ->> 5)::int]
+          from jsonb_array_elements(p -> 'checkpoints') as c where (c ->> 0)::int = any (v_open)
+            on conflict (thread_id, ns, checkpoint_id)
+            do update set parent_id = excluded.parent_id, run = excluded.run, body = excluded.body;
+    end if;
+    if p ? 'values' then -- place, namespace, channel, version, root, ordinal, body
+        insert into stateward.checkpoint_value (thread_id, ns, channel, version, root, ordinal, body)
+        select v_threads[(v ->> 0)::int + 1], v ->> 1, v ->> 2, v ->> 3, v ->> 4, (v ->> 5)::int, p_bodies[(v ->> 6)::int]
+          from jsonb_array_elements(p -> 'values') as v where (v ->> 0)::int = any (v_open)
+            on conflict (thread_id, ns, channel, version)
+            do update set root = excluded.root, ordinal = excluded.ordinal, body = excluded.body;
+    end if;
+    if p ? 'writes' then -- place, namespace, checkpoint, task, index, path, channel, body
+        insert into stateward.checkpoint_write as w (thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, body)
+        select v_threads[(x ->> 0)::int + 1], x ->> 1, x ->> 2, x ->> 3, (x ->> 4)::int, x ->> 5, x ->> 6,
+               p_bodies[(x ->> 7)::int]
+          from jsonb_array_elements(p -> 'writes') as x where (x ->> 0)::int = any (v_open)
+            on conflict (thread_id, ns, checkpoint_id, task_id, idx)
+            do update set task_path = excluded.task_path, channel = excluded.channel, body = excluded.body where w.idx < 0;
+    end if;
+    -- transits: place, what to do
+    for o in select (x.value ->> 0)::int as place, x.value -> 1 as what
                from jsonb_array_elements(p -> 'transits') with ordinality as x (value, at)
-               join jsonb_to_recordset(p -> 'threads') as t2 (place int, thread text)
-                 on t2.place = (x.value ->> 'place')::int
-              where t2.place = any (v_open) order by x.at loop
+              where (x.value ->> 0)::int = any (v_open) order by x.at loop
         v_answers := jsonb_set(v_answers, array[o.place::text],
                                coalesce(v_answers -> o.place::text, '[]')
-                               || jsonb_build_array(stateward.transit(o.thread, o.value)));
+                               || jsonb_build_array(stateward.transit(v_threads[o.place + 1], o.what)));
     end loop;
 
     return query select u.place, u.status, coalesce(v_answers -> u.place::text, '[]')

@@ -82,19 +82,6 @@ class Reservation:
     key: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Follows:
-    """The checkpoint that an action follows from: it happens only while the thread stands there (P11).
-
-    Attributes:
-        ns: Namespace of the graph that acts.
-        checkpoint: Id of its checkpoint.
-    """
-
-    ns: str
-    checkpoint: str
-
-
 class Schema(Protocol):
     """Creates tables."""
 
@@ -146,8 +133,11 @@ class Journal(Protocol):
         """Hand over verdicts that ask nobody, of a turn that nobody has judged; the thread's next commit has them."""
         ...
 
-    async def reserve(self, permit: Permit, *, actor: str, follows: Follows | None = None) -> Reservation:
+    async def reserve(self, permit: Permit, *, actor: str, follows: str | None = None) -> Reservation:
         """Use up the permit, in one commit with all that led to it; or find what became of the effect.
+
+        Args:
+            follows: Id of the checkpoint that the action follows from: it happens only while the thread stands there.
 
         Raises:
             ThreadBusy: the thread does not stand on that checkpoint any more.
@@ -155,7 +145,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: Follows | None = None) -> Reservation:
+    async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: str | None = None) -> Reservation:
         """A new attempt of an effect of unknown outcome; `busy` where another worker was first. Errors as `reserve`."""
         ...
 

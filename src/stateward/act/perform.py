@@ -12,7 +12,7 @@ from stateward.model.effect import Credential, Effect, Receipt, Transaction
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, JsonObject
 from stateward.model.verdict import Permit
-from stateward.ports import Credentials, Desk, Follows, Journal, Reservation
+from stateward.ports import Credentials, Desk, Journal, Reservation
 
 Run = Callable[[Effect], Awaitable[Json]]
 Probe = Callable[[JsonObject, str], Awaitable[Json]]
@@ -51,7 +51,7 @@ class Performer:
     Attributes:
         roles: The Postgres group role for each of the policy's credentials.
         settlers: Who is asked when nobody knows whether a call happened, by tool.
-        follows: The checkpoint that the calls follow from.
+        follows: Id of the checkpoint that the calls follow from.
     """
 
     journal: Journal
@@ -59,7 +59,7 @@ class Performer:
     credentials: Credentials
     roles: Mapping[str, str]
     settlers: Callable[[str], tuple[str, ...]]
-    follows: Follows | None = None
+    follows: str | None = None
 
     async def perform(self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits) -> Receipt | Waiting:
         """Do it, or find out what became of it.

@@ -103,6 +103,10 @@ class GrowingLists:
             known.written = True
             known.touched.update(id(one) for value in values for one in _messages(value))
 
+    def forget(self, key: CheckpointKey) -> None:
+        """Nothing follows from this checkpoint before it is read again."""
+        self._known.pop(key, None)
+
     def loaded(self, key: CheckpointKey, stored: Mapping[str, StoredValue], values: Mapping[str, Any]) -> None:
         """A checkpoint was read: its lists may grow from here."""
         known = Known()

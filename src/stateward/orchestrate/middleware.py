@@ -91,7 +91,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         turn = await self._turn(message)
         if message.id:
             turn.services.turns.begin(turn.thread.thread, message.id)
-        if not message.tool_calls:
+        if not message.tool_calls or response.structured_response is not None:
             await turn.answer()
 
     async def _act(self, request: Any) -> ToolMessage:

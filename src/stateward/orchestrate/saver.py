@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -20,7 +21,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from stateward.errors import SealBroken
+from stateward.errors import SealBroken, StatewardError
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
 from stateward.orchestrate.ancestry import history, lineage
 from stateward.orchestrate.growing import GrowingLists
@@ -31,6 +32,7 @@ from stateward.ports import Checkpoints
 
 _LARGE = 1 << 16  # bytes that are decoded beside the event loop
 _FORKS = ("fork", "update")
+_LOG = logging.getLogger("stateward")
 
 
 class StatewardSaver(BaseCheckpointSaver[str]):
@@ -201,7 +203,7 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         stored = await self._checkpoints.load(thread, ns, id_)
         if not ns:
             self._turns.forget(thread)
-        return None if stored is None else await self._tuple(stored, grows=True)
+        return None if stored is None else await self._tuple(stored, self._opened(stored), grows=True)
 
     async def _list(
         self,
@@ -219,11 +221,11 @@ class StatewardSaver(BaseCheckpointSaver[str]):
             before=_configurable(before).get("checkpoint_id"),
             limit=None if filter_ else limit,  # metadata is sealed, so it is looked through here
         ):
-            metadata = self._opened(stored)["metadata"]
+            opened = self._opened(stored)
             if limit is not None and len(found) >= limit:
                 break
-            if all(metadata.get(name) == wanted for name, wanted in (filter_ or {}).items()):
-                found.append(await self._tuple(stored, grows=False))
+            if all(opened["metadata"].get(name) == wanted for name, wanted in (filter_ or {}).items()):
+                found.append(await self._tuple(stored, opened, grows=False))
         return found
 
     async def _put(
@@ -256,9 +258,18 @@ class StatewardSaver(BaseCheckpointSaver[str]):
             CheckpointRow(key=key, parent=parent, run=str(run) if run else None, body=body, values=rows, fork=fork),
             urgent=not running or saves_each_step(config) or final,
         )
-        if final and not ns and self._turns.take_answered(thread):
-            await self._prune(thread)
+        if final:
+            await self._ended(key)
         return _config(key)
+
+    async def _ended(self, key: CheckpointKey) -> None:
+        """A run has come to its end: memory lets go of its messages, and its history goes where the policy says so."""
+        self._lists.forget(key)
+        if not key.ns and self._turns.take_answered(key.thread):
+            try:
+                await self._prune(key.thread)
+            except StatewardError as error:  # the answer is there, and the next run tries again
+                _LOG.warning("the history of thread %s could not be pruned: %s", key.thread, error)
 
     async def _write(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -280,8 +291,8 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         urgent = not in_run(config) or any(row.idx < 0 for row in rows)
         await self._checkpoints.write(key, rows, urgent=urgent)
 
-    async def _tuple(self, stored: StoredCheckpoint, *, grows: bool) -> CheckpointTuple:
-        key, opened = stored.key, self._opened(stored)
+    async def _tuple(self, stored: StoredCheckpoint, opened: Mapping[str, Any], *, grows: bool) -> CheckpointTuple:
+        key = stored.key
         versions = {name: str(version) for name, version in opened["checkpoint"]["channel_versions"].items()}
         held = {name: versions[name] for name in opened["held"] if name in versions}
         kept = await self._checkpoints.values(key.thread, key.ns, held)

@@ -27,7 +27,7 @@ from stateward.model.verdict import Deny, Permit, Reason
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
 from stateward.orchestrate.services import Services, Ward, configurable
 from stateward.orchestrate.turns import Known
-from stateward.ports import ActionRow, Follows, Judged
+from stateward.ports import ActionRow, Judged
 from stateward.verify.arguments import unspeakable
 from stateward.verify.conditions import HistoryQuery
 
@@ -428,11 +428,9 @@ def _task() -> str:
     return info.task_id if info else ""
 
 
-def _follows() -> Follows:
-    """The checkpoint of the graph that runs: a task's namespace is its graph's, and its own name behind it."""
+def _follows() -> str:
     info = get_runtime().execution_info
-    ns = info.checkpoint_ns if info else ""
-    return Follows(ns=ns.rpartition("|")[0], checkpoint=info.checkpoint_id if info else "")
+    return info.checkpoint_id if info else ""
 
 
 def _refused(judged: Judged, refusal: Reason | None) -> Judged:

@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import Checkpoint
 from langsmith import utils as langsmith
 
 _RUNTIME, _DURABILITY = "__pregel_runtime", "__pregel_durability"
-_NEXT, _TASKS = "branch:to:", "__pregel_tasks"
+_NEXT, _TASKS = ("branch:to:", "join:"), ("__pregel_tasks", "__start__")
 
 
 def in_run(config: RunnableConfig) -> bool:
@@ -28,7 +28,7 @@ def saves_each_step(config: RunnableConfig) -> bool:
 def looks_final(checkpoint: Checkpoint) -> bool:
     """Whether nothing in this checkpoint says that a node comes next."""
     changed = checkpoint.get("updated_channels") or ()
-    return not any(name.startswith(_NEXT) or name in (_TASKS, "__start__") for name in changed)
+    return not any(name.startswith(_NEXT) or name in _TASKS for name in changed)
 
 
 def spare_idle_threads() -> None:

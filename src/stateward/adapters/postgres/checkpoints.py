@@ -40,15 +40,15 @@ class PostgresCheckpoints:
     async def load(self, thread: str, ns: str, id_: str | None) -> StoredCheckpoint | None:
         """A checkpoint, or the head of the namespace."""
         lane = self._commits.lane(thread)
-        if id_ is None and lane.error is not None:
-            lane.heal()
-        await self._commits.barrier(thread)
+        await self._commits.settled(thread)
+        lane.heal()
+        puts = lane.puts
         async with self._opening(thread) as sealer:
             row = await self._one(_SQL["load"], {"thread": thread, "ns": ns, "id": id_})
             if row is None:
                 return None
             found = _checkpoint(sealer, thread, ns, row)
-        lane.loaded((ns, found.key.id), head=id_ is None)
+        lane.loaded((ns, found.key.id), head=id_ is None and lane.puts == puts)
         return found
 
     async def values(self, thread: str, ns: str, versions: Mapping[str, str]) -> dict[str, StoredValue]:
@@ -63,7 +63,7 @@ class PostgresCheckpoints:
         self, thread: str | None, *, ns: str | None, id_: str | None, before: str | None, limit: int | None
     ) -> list[StoredCheckpoint]:
         """Checkpoints, newest first."""
-        await (self._commits.barriers() if thread is None else self._commits.barrier(thread))
+        await self._commits.settled(thread)
         given = {"thread": thread, "ns": ns, "id": id_, "before": before, "limit": limit}
         rows = await self._all(_SQL["list"], given)
         found: list[StoredCheckpoint] = []
@@ -74,7 +74,7 @@ class PostgresCheckpoints:
 
     async def ancestors(self, key: CheckpointKey, channels: Sequence[str], *, depth: int) -> list[StoredCheckpoint]:
         """A checkpoint and those that it follows from, nearest first, with what was written to some channels."""
-        await self._commits.barrier(key.thread)
+        await self._commits.settled(key.thread)
         given = {"thread": key.thread, "ns": key.ns, "id": key.id, "channels": list(channels), "depth": depth}
         rows = await self._all(_SQL["ancestors"], given)
         async with self._opening(key.thread) as sealer:
@@ -82,7 +82,7 @@ class PostgresCheckpoints:
 
     async def heads(self, thread: str) -> dict[str, str]:
         """The head of each namespace."""
-        await self._commits.barrier(thread)
+        await self._commits.settled(thread)
         return {row["ns"]: row["checkpoint_id"] for row in await self._db.all(_SQL["heads"], {"thread": thread})}
 
     async def prune(
@@ -123,7 +123,7 @@ class PostgresCheckpoints:
 
     async def delete_runs(self, runs: Sequence[str]) -> None:
         """Delete what some runs have left; the newest that is left becomes the head."""
-        await self._commits.barriers()
+        await self._commits.settled(None)
         digests = [bytes.fromhex(_digest(run) or "") for run in runs]
         for row in await self._db.all(_SQL["threads_of_runs"], {"runs": digests}):
             thread = row["thread_id"]
@@ -168,7 +168,7 @@ class PostgresCheckpoints:
     @asynccontextmanager
     async def _held(self, thread: str) -> AsyncGenerator[Connection]:
         """A transaction in which nothing is committed on the thread beside it."""
-        await self._commits.barrier(thread)
+        await self._commits.settled(thread)
         async with self._db.transaction() as connection:
             row = await fetch_one(connection, _SQL["hold_thread"], {"thread": thread})
             if row is not None and row["erased_at"] is not None:

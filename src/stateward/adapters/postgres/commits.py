@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from psycopg import errors as pg
 
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Connection, Database, Row
-from stateward.adapters.postgres.lanes import Batch, Lane, Place
+from stateward.adapters.postgres.lanes import Batch, Lane
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.sealing import Sealer
 from stateward.errors import (
@@ -123,15 +124,13 @@ class Commits:
         elif lane.flying is not None:
             await asyncio.shield(lane.flying.done)
 
-    async def barriers(self) -> None:
-        """The same for every thread, for reads over all of them; what is broken does not stop them."""
-        for thread in list(self._lanes):
-            try:
-                await self.barrier(thread)
-            except StatewardError:
-                continue
+    async def settled(self, thread: str | None) -> None:
+        """The same for a read, of one thread or of all: what failed was told to the run, and does not stop a reader."""
+        for one in list(self._lanes) if thread is None else [thread]:
+            with contextlib.suppress(StatewardError):
+                await self.barrier(one)
 
-    async def follow(self, thread: str, place: Place) -> None:
+    async def follow(self, thread: str, checkpoint: str) -> None:
         """Let the next commit of the thread happen only while it stands on this checkpoint.
 
         Raises:
@@ -140,20 +139,20 @@ class Commits:
         """
         lane = self.lane(thread)
         deadline = self._loop.time() + _ACCEPTED
-        while not lane.knows(place):
+        while not lane.knows(checkpoint):
             lane.refuse_broken()
             left = deadline - self._loop.time()
-            if left <= 0 or not place[1]:
+            if left <= 0 or not checkpoint:
                 raise NotDurable(
                     "the state that this action follows from is not in the database: compile the graph with the "
                     "runtime's checkpointer and do not run it with durability='exit'"
                 )
             await asyncio.wait([lane.watch()], timeout=left)
-        lane.follow(place)
+        lane.follow(checkpoint)
 
     async def close(self) -> None:
         """Commit what is left, and stop."""
-        await self.barriers()
+        await self.settled(None)
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
@@ -197,7 +196,11 @@ class Commits:
                 lanes = [self._ready.popitem(last=False)[1] for _ in range(min(_GROUP, len(self._ready)))]
                 for lane in lanes:
                     lane.take()
-                await self._commit(lanes)
+                try:
+                    await self._commit(lanes)
+                except Exception as error:  # nobody may wait for ever because of a mistake of ours
+                    for lane in lanes:
+                        self._fail(lane, error)
 
     async def _commit(self, lanes: Sequence[Lane]) -> None:
         """Commit some threads together; those that cannot be had now go on by themselves."""

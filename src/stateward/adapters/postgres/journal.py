@@ -23,7 +23,7 @@ from stateward.model.effect import Receipt
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, digest
 from stateward.model.verdict import Permit
-from stateward.ports import ActionRow, Follows, Judged, Reservation
+from stateward.ports import ActionRow, Judged, Reservation
 
 _SQL, _THREADS = statements("journal"), statements("threads")
 
@@ -52,11 +52,11 @@ class PostgresJournal:
 
     async def turn(self, thread: str, turn: str) -> list[ActionRow]:
         """The actions of a turn that stand."""
-        await self._commits.barrier(thread)
+        await self._commits.settled(thread)
         rows = await self._db.all(_SQL["turn"], {"thread": thread, "turn": turn})
         return [action_row(row) for row in rows]
 
-    async def reserve(self, permit: Permit, *, actor: str, follows: Follows | None = None) -> Reservation:
+    async def reserve(self, permit: Permit, *, actor: str, follows: str | None = None) -> Reservation:
         """Use up the permit in one commit with all that led to it, or find what became of the effect."""
         what = {"do": "reserve", "action": permit.action, "digest": digest(permit.arguments), "actor": actor}
         row = await self._now(permit, what, follows)
@@ -68,7 +68,7 @@ class PostgresJournal:
             self._running.add(permit.action)
         return _reservation(permit, row, "reserved" if row["outcome"] == "new" else row["outcome"])
 
-    async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: Follows | None = None) -> Reservation:
+    async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: str | None = None) -> Reservation:
         """Start an effect of unknown outcome anew; whoever comes second finds it busy."""
         what = {"do": "restart", "action": permit.action, "attempt": attempt, "actor": actor}
         started = await self._now(permit, what, follows)
@@ -124,7 +124,7 @@ class PostgresJournal:
 
     async def receipt(self, action: str, *, thread: str) -> Receipt | None:
         """What is known of an effect."""
-        await self._commits.barrier(thread)
+        await self._commits.settled(thread)
         row = await self._db.one(_SQL["effect"], {"action_id": action})
         return None if row is None else _receipt(row)
 
@@ -146,11 +146,11 @@ class PostgresJournal:
         row = await self._db.one(_SQL["usage"], values)
         return (0, 0.0) if row is None else (int(row["calls"]), float(row["total"]))
 
-    async def _now(self, permit: Permit, what: dict[str, Any], follows: Follows | None) -> Any:
+    async def _now(self, permit: Permit, what: dict[str, Any], follows: str | None) -> Any:
         """One transition whose answer decides what happens next, in a commit of its own or with what led to it."""
         await self._db.live()
         if follows is not None:
-            await self._commits.follow(permit.thread, (follows.ns, follows.checkpoint))
+            await self._commits.follow(permit.thread, follows)
         return await self._commits.transit(permit.thread, what | {"worker": self._db.worker}, urgent=True)
 
     async def _after_a_lost_answer(self, permit: Permit) -> dict[str, Any]:

@@ -77,6 +77,7 @@ class Lane:
     Attributes:
         pending: What was handed over and is not on its way.
         flying: What is on its way.
+        puts: How many checkpoints it has taken.
         steps: How many steps the thread has taken, where this process knows.
         sealer: What its values are sealed with, from the first of them on.
     """
@@ -90,9 +91,10 @@ class Lane:
         self.timer: asyncio.TimerHandle | None = None
         self.steps: int | None = None
         self.sealer: Any = None
-        self._refused: Place | None = None
+        self._refused = ""
+        self.puts = 0
         self._heads: dict[str, str] = {}
-        self._seen: OrderedDict[Place, None] = OrderedDict()
+        self._seen: OrderedDict[str, str] = OrderedDict()  # namespaces by checkpoint
         self._holds: dict[Place, asyncio.Future[None]] = {}
         self._passed: set[Place] = set()
         self._watchers: list[asyncio.Future[None]] = []
@@ -111,11 +113,12 @@ class Lane:
         self.refuse_broken()
         head = self._heads.get(row.key.ns)
         if not row.fork and head is not None and head != row.parent:
-            self._refused = (row.key.ns, row.key.id)
-            self._notice(self._refused)
+            self._refused = row.key.id
+            self._notice((row.key.ns, row.key.id))
             raise ThreadBusy(self.thread)
         if row.parent is not None:
             self._release((row.key.ns, row.parent))
+        self.puts += 1
         self.pending.put(row)
         self._heads[row.key.ns] = row.key.id
         self._notice((row.key.ns, row.key.id))
@@ -126,7 +129,7 @@ class Lane:
         self.refuse_broken()
         if any(row.idx >= 0 for row in rows):
             self._release((key.ns, key.id))
-            if not self.knows((key.ns, key.id)):
+            if not self.knows(key.id):
                 self._passed.add((key.ns, key.id))  # LangGraph hands a checkpoint over after the one before it
         self.pending.write(key, rows)
 
@@ -137,25 +140,26 @@ class Lane:
         self.pending.transits.append((what, answer))
         return answer
 
-    def follow(self, place: Place) -> None:
+    def follow(self, checkpoint: str) -> None:
         """Commit what is pending only while this checkpoint is the head of its namespace.
 
         Raises:
             ThreadBusy: it is not.
         """
-        if place == self._refused or self._heads.get(place[0], place[1]) != place[1]:
+        ns = self._seen[checkpoint]
+        if checkpoint == self._refused or self._heads.get(ns, checkpoint) != checkpoint:
             raise ThreadBusy(self.thread)
-        self.pending.follows.add(place)
+        self.pending.follows.add((ns, checkpoint))
 
     def loaded(self, place: Place, *, head: bool) -> None:
-        """A checkpoint was read from the database."""
+        """A checkpoint was read from the database; the head, unless the run has put another one meanwhile."""
         if head:
             self._heads[place[0]] = place[1]
         self._notice(place)
 
-    def knows(self, place: Place) -> bool:
+    def knows(self, checkpoint: str) -> bool:
         """Whether this process has seen the checkpoint."""
-        return place in self._seen
+        return checkpoint in self._seen
 
     def watch(self) -> asyncio.Future[None]:
         """Done when the next checkpoint is seen."""
@@ -211,8 +215,9 @@ class Lane:
             raise self.error
 
     def _notice(self, place: Place) -> None:
-        self._seen[place] = None
-        self._seen.move_to_end(place)
+        ns, checkpoint = place
+        self._seen[checkpoint] = ns
+        self._seen.move_to_end(checkpoint)
         while len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
         watchers, self._watchers = self._watchers, []

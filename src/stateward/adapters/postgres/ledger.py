@@ -57,13 +57,13 @@ class PostgresLedger:
 
     async def entries(self, thread: str | None = None) -> AsyncIterator[Entry]:
         """The entries, in the order of the chains."""
-        await self._settled(thread)
+        await self._commits.settled(thread)
         for row in await self._db.all(_SQL["entries"], {"thread": thread}):
             yield _entry(row)
 
     async def verify(self, thread: str | None = None) -> AuditReport:
         """Recompute every chain, in one snapshot of heads and entries."""
-        await self._settled(thread)
+        await self._commits.settled(thread)
         async with self._db.pool.connection() as connection:
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             try:
@@ -74,10 +74,6 @@ class PostgresLedger:
                 await connection.set_isolation_level(None)
         ends = [Head(thread=row["thread_id"], seq=row["head_seq"], hash=row["head_hash"]) for row in heads]
         return check_chains([_raw(row) for row in rows], ends)
-
-    async def _settled(self, thread: str | None) -> None:
-        """What this process has handed over is part of the answer."""
-        await (self._commits.barriers() if thread is None else self._commits.barrier(thread))
 
 
 def _raw(row: Row) -> tuple[str, int, str, str, str]:

@@ -41,13 +41,13 @@ class PostgresThreads:
 
     async def find(self, thread: str) -> ThreadRecord | None:
         """The thread, or None."""
-        await self._commits.barrier(thread)
+        await self._commits.settled(thread)
         row = await self._db.one(_SQL["find_thread"], {"thread": thread})
         return None if row is None else thread_record(row)
 
     async def list(self, *, tenant: str | None = None, subject: str | None = None) -> list[ThreadRecord]:
         """The threads, newest first."""
-        await self._commits.barriers()
+        await self._commits.settled(None)
         rows = await self._db.all(_SQL["list_threads"], {"tenant": tenant, "subject": subject})
         return [thread_record(row) for row in rows]
 

@@ -27,6 +27,7 @@ from stateward.model.effect import Receipt
 from stateward.model.memory import MemoryItem, Scope
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, plain_object
+from stateward.model.verdict import Reason
 from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.models import readable
 from stateward.orchestrate.parts import Done, Parts
@@ -172,9 +173,8 @@ class Nodes:
         message = _last(state["messages"])
         answered = _answered(state["messages"], message)
         turn = step.turn(_turn_id(message), planned=True)
-        # The policy asks nobody, so it is judged here, in one commit with what it leads to.
         if turn.is_new or not await turn.rows():
-            _tell_verdicts(await turn.verify(calls_of(message)))
+            _tell_verdicts(await self._verify_here(step, turn, calls_of(message)))
         performed, waits = await turn.act(answered)
         for row, receipt in performed:
             _tell(step="act", tool=row.action.call.tool, status=receipt.status, error=receipt.error)
@@ -268,6 +268,13 @@ class Nodes:
             graph=self.ward.name,
             graph_version=self.ward.version,
         )
+
+    async def _verify_here(self, step: Step, turn: Turn, calls: Sequence[Call]) -> list[ActionRow]:
+        """Judge a turn where it acts, in one commit with what it leads to: the policy asks nobody about it, or a crash or a
+        client has led here past `verify`. What no planner of this run has made counts as a step of its own.
+        """
+        over = "" if turn.is_new else await self._over_budget(step)
+        return await turn.verify(calls, refusal=Reason(rule="budget.steps", because=over) if over else None)
 
     def _after(self, step: Step, said: AIMessage) -> str:
         """Where the planner's message leads; a turn that asks nobody needs no superstep to be judged in."""

@@ -270,7 +270,7 @@ class Nodes:
         )
 
     async def _verify_here(self, step: Step, turn: Turn, calls: Sequence[Call]) -> list[ActionRow]:
-        """Judge a turn where it acts, in one commit with what it leads to: the policy asks nobody about it, or a crash or a
+        """Judge a turn where it acts, in one commit with what follows: the policy asks nobody about it, or a crash or a
         client has led here past `verify`. What no planner of this run has made counts as a step of its own.
         """
         over = "" if turn.is_new else await self._over_budget(step)

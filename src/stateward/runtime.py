@@ -216,19 +216,15 @@ class AsyncRuntime:
         Raises:
             UnknownThread: nobody opened it.
         """
-        config, given = await self.resumption(graph, thread)
-        snapshot = await graph.aget_state(config)
-        if given is None and not snapshot.tasks:
-            return dict(snapshot.values)
+        config, given = await self.resumption(thread)
         return await graph.ainvoke(given, config)  # pyright: ignore[reportUnknownMemberType]
 
-    async def resumption(self, graph: Graph, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:
+    async def resumption(self, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:
         """The config and the input that go on with a thread, for those who stream it."""
         if await self.services.threads.find(thread) is None:
             raise UnknownThread(thread)
-        config = self.config(thread)
-        snapshot = await graph.aget_state(config)
-        return config, Command(resume=LOOK_AGAIN) if snapshot.interrupts else None
+        waits = await self.checkpointer.waits(thread)
+        return self.config(thread), Command(resume=LOOK_AGAIN) if waits else None
 
     async def threads(self, *, subject: str | None = None) -> list[ThreadRecord]:
         """The threads, newest first."""

@@ -133,11 +133,11 @@ def _decide_all(session: Session, people: Approvers) -> int | None:
 
 def _stream(console: Console, session: Session, given: Mapping[str, Any] | None) -> None:
     runtime, graph = session.runtime, cast("Any", session.graph)
-    config, command = blocking(runtime.services.loop, runtime.inner.resumption(graph, session.thread))
+    config, command = blocking(runtime.services.loop, runtime.inner.resumption(session.thread))
     with Progress(console) as progress:
         source: Any = dict(given) if given is not None else command
         # The synchronous stream ends a running step before an interrupt by Ctrl-C leaves it.
-        streamed: Iterator[Any] = graph.stream(source, config, stream_mode=["updates", "custom"], durability="sync")
+        streamed: Iterator[Any] = graph.stream(source, config, stream_mode=["updates", "custom"])
         for mode, payload in streamed:
             progress.show(mode, payload)
 

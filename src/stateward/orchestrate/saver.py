@@ -27,7 +27,7 @@ from stateward.orchestrate.ancestry import history, lineage
 from stateward.orchestrate.growing import GrowingLists
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.turns import Turns
-from stateward.orchestrate.upstream import in_run, looks_final, saves_each_step
+from stateward.orchestrate.upstream import INTERRUPT, in_run, looks_final, saves_each_step
 from stateward.ports import Checkpoints
 
 _LARGE = 1 << 16  # bytes that are decoded beside the event loop
@@ -109,6 +109,13 @@ class StatewardSaver(BaseCheckpointSaver[str]):
     ) -> None:
         """Keep what a task wrote. Errors as `aput`."""
         await on_loop(self.loop, self._write(config, writes, task_id, task_path))
+
+    async def waits(self, thread: str) -> bool:
+        """Whether the thread's head has an interrupt that nobody has answered; its state is not read for that."""
+        stored = await on_loop(self.loop, self._checkpoints.load(thread, "", None))
+        writes = stored.writes if stored else ()
+        done = {write.task for write in writes if write.idx >= 0}
+        return any(write.channel == INTERRUPT and write.task not in done for write in writes)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread for good: its key is destroyed, and a run that still works on it is refused."""

@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint
 from langsmith import utils as langsmith
 
+INTERRUPT = "__interrupt__"
 _RUNTIME, _DURABILITY = "__pregel_runtime", "__pregel_durability"
 _NEXT, _TASKS = ("branch:to:", "join:"), ("__pregel_tasks", "__start__")
 

@@ -65,7 +65,7 @@ class PostgresCheckpoints:
         """Checkpoints, newest first."""
         await self._commits.settled(thread)
         given = {"thread": thread, "ns": ns, "id": id_, "before": before, "limit": limit}
-        rows = await self._all(_SQL["list"], given)
+        rows = await self._all(_SQL["list_all"] if thread is None else _SQL["list"], given)
         found: list[StoredCheckpoint] = []
         for row in rows:
             async with self._opening(row["thread_id"]) as sealer:

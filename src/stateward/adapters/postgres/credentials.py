@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.database import Connection, Database
 from stateward.adapters.postgres.statements import statements
-from stateward.errors import ConfigurationError, DatabaseError
+from stateward.errors import ConfigurationError, DatabaseError, DatabaseError
 from stateward.model.effect import Credential, Transaction
 from stateward.model.values import Json
 from stateward.model.verdict import Permit
@@ -69,7 +69,7 @@ class PostgresCredentials:
             async with self._db.pool.connection() as connection:
                 verifier = _verifier(connection, user, password)
                 await connection.execute(_SQL["mint"], values | {"verifier": verifier})
-        except Error as error:
+        except (Error, DatabaseError) as error:
             raise ConfigurationError(f"no login could be made for {role!r}: {str(error).strip()}") from error
 
     async def _unmint(self, user: str) -> None:

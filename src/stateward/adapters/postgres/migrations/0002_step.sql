@@ -66,6 +66,16 @@ create table stateward.checkpoint_write (
     primary key (thread_id, ns, checkpoint_id, task_id, idx)
 );
 
+-- A checkpoint with what its tasks have written, in lists beside each other.
+create view stateward.stored_checkpoint as
+select c.*, w.task, w.idx, w.path, w.channel, w.bodies
+  from stateward.checkpoint c
+  left join lateral (
+       select array_agg(x.task_id) as task, array_agg(x.idx) as idx, array_agg(x.task_path) as path,
+              array_agg(x.channel) as channel, array_agg(x.body) as bodies
+         from stateward.checkpoint_write x
+        where x.thread_id = c.thread_id and x.ns = c.ns and x.checkpoint_id = c.checkpoint_id) w on true;
+
 -- Sealed values do not compress; trying costs time.
 alter table stateward.checkpoint alter column body set storage external;
 alter table stateward.checkpoint_value alter column body set storage external;

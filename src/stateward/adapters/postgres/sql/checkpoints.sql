@@ -4,44 +4,42 @@ select place, status, answers from stateward.flush(%(doc)s::jsonb, %(bodies)b::b
 
 -- name: load
 -- A checkpoint with its writes: the one that is named, else the head of the namespace.
-select c.checkpoint_id, c.parent_id, c.body, w.task, w.idx, w.path, w.channel, w.bodies
-  from stateward.checkpoint c
-  left join lateral (
-       select array_agg(x.task_id) as task,
-              array_agg(x.idx) as idx,
-              array_agg(x.task_path) as path,
-              array_agg(x.channel) as channel,
-              array_agg(x.body) as bodies
-         from stateward.checkpoint_write x
-        where x.thread_id = c.thread_id and x.ns = c.ns and x.checkpoint_id = c.checkpoint_id) w on true
+select c.checkpoint_id, c.parent_id, c.body, c.task, c.idx, c.path, c.channel, c.bodies
+  from stateward.stored_checkpoint c
  where c.thread_id = %(thread)s and c.ns = %(ns)s
    and c.checkpoint_id = coalesce(%(id)s::text, (select h.checkpoint_id from stateward.checkpoint_head h
                                                   where h.thread_id = %(thread)s and h.ns = %(ns)s));
 
 -- name: values
--- The rows that make up some channels at some versions.
+-- The rows that make up some channels at some versions. `offset 0` keeps the planner to one look at the index for each
+-- channel: on tables without statistics it would otherwise join every row of a chain with every other.
 select u.channel, s.root, s.version, s.ordinal, s.body
   from unnest(%(channels)s::text[], %(versions)s::text[]) as u (channel, version)
-  join stateward.checkpoint_value v
-    on v.thread_id = %(thread)s and v.ns = %(ns)s and v.channel = u.channel and v.version = u.version
-  join stateward.checkpoint_value s
-    on s.thread_id = v.thread_id and s.ns = v.ns and s.channel = v.channel and s.root = v.root and s.ordinal <= v.ordinal
+ cross join lateral (
+       select v.root, v.ordinal from stateward.checkpoint_value v
+        where v.thread_id = %(thread)s and v.ns = %(ns)s and v.channel = u.channel and v.version = u.version offset 0) v
+ cross join lateral (
+       select s.root, s.version, s.ordinal, s.body from stateward.checkpoint_value s
+        where s.thread_id = %(thread)s and s.ns = %(ns)s and s.channel = u.channel and s.root = v.root
+          and s.ordinal <= v.ordinal offset 0) s
  order by u.channel, s.ordinal;
 
 -- name: list
--- Checkpoints with their writes, newest first: of one thread or of all, before one, by run.
-select c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.body, w.task, w.idx, w.path, w.channel, w.bodies
-  from stateward.checkpoint c
-  left join lateral (
-       select array_agg(x.task_id) as task,
-              array_agg(x.idx) as idx,
-              array_agg(x.task_path) as path,
-              array_agg(x.channel) as channel,
-              array_agg(x.body) as bodies
-         from stateward.checkpoint_write x
-        where x.thread_id = c.thread_id and x.ns = c.ns and x.checkpoint_id = c.checkpoint_id) w on true
- where (%(thread)s::text is null or c.thread_id = %(thread)s)
+-- A thread's checkpoints with their writes, newest first.
+select c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.body, c.task, c.idx, c.path, c.channel, c.bodies
+  from stateward.stored_checkpoint c
+ where c.thread_id = %(thread)s
    and (%(ns)s::text is null or c.ns = %(ns)s)
+   and (%(id)s::text is null or c.checkpoint_id = %(id)s)
+   and (%(before)s::text is null or c.checkpoint_id < %(before)s)
+ order by c.checkpoint_id desc, c.thread_id, c.ns
+ limit %(limit)s;
+
+-- name: list_all
+-- The checkpoints of all threads with their writes, newest first.
+select c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.body, c.task, c.idx, c.path, c.channel, c.bodies
+  from stateward.stored_checkpoint c
+ where (%(ns)s::text is null or c.ns = %(ns)s)
    and (%(id)s::text is null or c.checkpoint_id = %(id)s)
    and (%(before)s::text is null or c.checkpoint_id < %(before)s)
  order by c.checkpoint_id desc, c.thread_id, c.ns
@@ -94,12 +92,17 @@ delete from stateward.checkpoint_write w
 
 -- name: prune_values
 -- Deletes values that none of the kept versions is made of.
+with kept as materialized (
+    select x.ns, x.channel, x.root, max(x.ordinal) as last
+      from unnest(%(nss)s::text[], %(channels)s::text[], %(versions)s::text[]) as k (ns, channel, version)
+     cross join lateral (
+           select v.ns, v.channel, v.root, v.ordinal from stateward.checkpoint_value v
+            where v.thread_id = %(thread)s and v.ns = k.ns and v.channel = k.channel and v.version = k.version offset 0) x
+     group by x.ns, x.channel, x.root)
 delete from stateward.checkpoint_value v
  where v.thread_id = %(thread)s
-   and not exists (select from unnest(%(nss)s::text[], %(channels)s::text[], %(versions)s::text[]) as k (ns, channel, version)
-                     join stateward.checkpoint_value x
-                       on x.thread_id = v.thread_id and x.ns = k.ns and x.channel = k.channel and x.version = k.version
-                    where x.ns = v.ns and x.channel = v.channel and x.root = v.root and x.ordinal >= v.ordinal);
+   and not exists (select from kept k
+                    where k.ns = v.ns and k.channel = v.channel and k.root = v.root and k.last >= v.ordinal);
 
 -- name: delete_rows
 -- Deletes everything that a thread's checkpoints consist of.

@@ -60,7 +60,7 @@ class PostgresCredentials:
 
     async def sweep(self) -> None:
         """Drop logins that a crash left behind."""
-        with suppress(DatabaseError):  # a user that may not drop roles has none of its own to drop either
+        with suppress(Error, DatabaseError):  # a user that may not drop roles has none of its own to drop either
             await self._db.one(_SQL["sweep_roles"])
 
     async def _mint(self, user: str, role: str, password: str) -> None:
@@ -73,7 +73,7 @@ class PostgresCredentials:
             raise ConfigurationError(f"no login could be made for {role!r}: {str(error).strip()}") from error
 
     async def _unmint(self, user: str) -> None:
-        with suppress(DatabaseError):  # it expires by itself, and the next start sweeps it
+        with suppress(Error, DatabaseError):  # it expires by itself, and the next start sweeps it
             await self._db.one(_SQL["unmint"], {"user": user})
 
 

@@ -284,6 +284,73 @@ async def test_new_input_at_an_old_checkpoint_is_not_declared(saver: Recorder, i
     assert first["config"]["configurable"]["checkpoint_id"] == old["configurable"]["checkpoint_id"]
 
 
+def with_a_subgraph(saver: InMemorySaver, checkpointer: bool | None) -> Any:
+    """A graph whose only node is a graph that asks."""
+    inner = StateGraph(Log)
+    inner.add_node("ask", lambda state: {"log": [interrupt("?")]})
+    inner.add_edge(START, "ask")
+    builder = StateGraph(Log)
+    builder.add_node("before", lambda state: {"log": ["before"]})
+    builder.add_node("inner", inner.compile(checkpointer=checkpointer))
+    builder.add_edge(START, "before")
+    builder.add_edge("before", "inner")
+    return builder.compile(checkpointer=saver)
+
+
+@pytest.mark.parametrize("checkpointer", [None, True])
+async def test_time_travel_shows_itself_in_a_subgraphs_config_only(
+    saver: Recorder, invoke: Way, checkpointer: bool | None
+) -> None:
+    """It says neither `fork` nor `update` when it begins anew, or from an older checkpoint of its own."""
+    graph = with_a_subgraph(saver, checkpointer)
+    await invoke(graph, {"log": []})
+    await invoke(graph, Command(resume="one"))
+    assert not any(said["config"]["configurable"].get("__pregel_replay_state") for said in saver.puts())
+    old = next(one for one in graph.get_state_history(CONFIG) if one.next == ("inner",))
+    before = len(saver.puts())
+    await invoke(graph, None, {**CONFIG, **old.config})
+    nested = [said for said in saver.puts()[before:] if said["config"]["configurable"]["checkpoint_ns"]]
+    assert [said["metadata"]["source"] for said in nested] == ["input", "loop"]
+    assert not nested[0]["config"]["configurable"].get("checkpoint_id")
+    assert all(said["config"]["configurable"]["__pregel_replay_state"] for said in nested)
+    # Going on from there is no time travel any more.
+    before = len(saver.puts())
+    await invoke(graph, Command(resume="two"))
+    assert not any(said["config"]["configurable"].get("__pregel_replay_state") for said in saver.puts()[before:])
+
+
+class Refusing(InMemorySaver):
+    """Takes no checkpoint of a subgraph."""
+
+    def put(self, config, checkpoint, metadata, new_versions) -> RunnableConfig:
+        if config["configurable"]["checkpoint_ns"]:
+            raise OSError("refused")
+        return super().put(config, checkpoint, metadata, new_versions)
+
+
+async def test_a_refusal_is_not_told_where_a_subgraph_ends_with_a_question(invoke: Way) -> None:
+    """So a saver cannot rely on its error being seen, and has to refuse the question as well."""
+    result = await invoke(with_a_subgraph(Refusing(), None), {"log": []})
+    assert [one.value for one in result["__interrupt__"]] == ["?"]
+
+
+async def test_a_barrier_is_handed_over_by_reference(saver: Recorder, invoke: Way) -> None:
+    """A saver that writes it down later writes down what later steps have made of it."""
+    builder = StateGraph(Log)
+    for name in ("start", "left", "right", "longer", "end"):
+        builder.add_node(name, lambda state, name=name: {"log": [name]})
+    builder.add_edge(START, "start")
+    builder.add_edge("start", "left")
+    builder.add_edge("start", "right")
+    builder.add_edge("right", "longer")
+    builder.add_edge(["left", "longer"], "end")
+    await invoke(builder.compile(checkpointer=saver), {"log": []})
+    seen = [said["checkpoint"]["channel_values"].get("join:left+longer:end") for said in saver.puts()]
+    sets = [one for one in seen if one is not None]
+    assert len(sets) > 1
+    assert sets[0] is sets[1]
+
+
 async def test_an_empty_interrupt_leaves_its_task_to_be_run_again(saver: Recorder, invoke: Way) -> None:
     """A node that cannot go on beside one that asks: the run ends with the question, the answer runs both again."""
     ran: list[str] = []

@@ -291,9 +291,10 @@ class Nodes:
 
     async def _plan(self, messages: Sequence[AnyMessage]) -> AIMessage:
         prompt = [SystemMessage(self.parts.instructions)] if self.parts.instructions else []
-        # A provider's client is made in a thread of its own: that takes seconds and reads files.
-        model = await asyncio.to_thread(lambda: self.model)
-        said = await model.ainvoke([*prompt, *messages])
+        if "model" not in vars(self):
+            # A provider's client is made in a thread of its own: that takes seconds and reads files.
+            await asyncio.to_thread(lambda: self.model)
+        said = await self.model.ainvoke([*prompt, *messages])
         if not isinstance(said, AIMessage):
             raise ConfigurationError(f"the planner answered with a {type(said).__name__}, not with an AIMessage")
         # The id names the turn in the database; providers may repeat theirs.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, NotRequired, cast
 
 from langchain_core.messages import AnyMessage
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
@@ -207,24 +207,27 @@ def _graph(state: type, nodes: Any) -> StateGraph[Any, Any, Any, Any]:
     for name, targets in EDGES.items():
         step = cast("Callable[[Any], Awaitable[Any]]", getattr(nodes, name))
         if len(targets) == 1:
-            graph.add_node(name, _both(name, step))  # pyright: ignore[reportUnknownMemberType]
+            graph.add_node(name, _Both(name, step))  # pyright: ignore[reportUnknownMemberType]
             graph.add_edge(name, targets[0])
         else:
-            graph.add_node(name, _both(name, step), destinations=targets)  # pyright: ignore[reportUnknownMemberType]
+            graph.add_node(name, _Both(name, step), destinations=targets)  # pyright: ignore[reportUnknownMemberType]
     graph.add_edge(START, "retrieve")
     return graph
 
 
-def _both(name: str, step: Callable[[Any], Awaitable[Any]]) -> RunnableLambda[Any, Any]:
+class _Both(Runnable[Any, Any]):
     """One async step for LangGraph's sync and async users alike, run on the runtime's own loop."""
 
-    async def run(state: Any) -> Any:
-        return await step(state)
+    def __init__(self, name: str, step: Callable[[Any], Awaitable[Any]]) -> None:
+        self.name, self._step = name, step
 
-    def sync(state: Any) -> Any:
-        return blocking(current_services().loop, run(state))
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Run the step and wait for it."""
+        return blocking(current_services().loop, self._run(input))
 
-    async def asynchronous(state: Any) -> Any:
-        return await on_loop(current_services().loop, run(state))
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Run the step."""
+        return await on_loop(current_services().loop, self._run(input))
 
-    return RunnableLambda(sync, afunc=asynchronous, name=name)
+    async def _run(self, state: Any) -> Any:
+        return await self._step(state)

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.database import Connection, Database
 from stateward.adapters.postgres.statements import statements
-from stateward.errors import ConfigurationError, DatabaseError, DatabaseError
+from stateward.errors import ConfigurationError, DatabaseError
 from stateward.model.effect import Credential, Transaction
 from stateward.model.values import Json
 from stateward.model.verdict import Permit

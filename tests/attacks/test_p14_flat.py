@@ -331,7 +331,7 @@ def orphans(url: str, thread: str) -> int:
 def test_a_pruned_thread_is_whole_and_grows_on(runtime: Runtime, settings: Settings, database_url: str) -> None:
     saver, config = runtime.checkpointer, _config("talk")
     asyncio.run(talk(saver, "talk", 300, **IN_ORDER))
-    before = talking(saver).get_state(config)
+    before, whole = talking(saver).get_state(config), kept(database_url, "talk")
     saver.prune(["talk"], strategy="keep_latest")
     assert checkpoints(database_url, "talk") == {"": 1}
     assert orphans(database_url, "talk") == 0
@@ -340,6 +340,7 @@ def test_a_pruned_thread_is_whole_and_grows_on(runtime: Runtime, settings: Setti
     assert [one.config for one in talking(saver).get_state_history(config)] == [before.config]
 
     small = kept(database_url, "talk")
+    assert small < whole / 4
     with Runtime.open(settings=settings) as second:
         for at, one in enumerate((runtime, second, runtime, second)):
             out = asyncio.run(_say(one.checkpointer, "talk", said(300 + 2 * at)))

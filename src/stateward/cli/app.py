@@ -27,9 +27,11 @@ app = typer.Typer(
 audit = typer.Typer(help="Check the audit trail, or export it.", no_args_is_help=True)
 policy = typer.Typer(help="Check a policy, or ask it about one call.", no_args_is_help=True)
 keys = typer.Typer(help="The master keys, and what each of them wraps; or rotate them.")
+threads = typer.Typer(help="All threads, newest first; or bring some over from LangGraph's own tables.")
 app.add_typer(audit, name="audit")
 app.add_typer(keys, name="keys")
 app.add_typer(policy, name="policy")
+app.add_typer(threads, name="threads")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, in a stable shape.")]
 ApproveAs = Annotated[
@@ -168,14 +170,6 @@ def decide(
 
 
 @app.command()
-def threads(as_json: Json = False) -> None:
-    """All threads, newest first."""
-    from stateward.cli import reading
-
-    reading.threads(as_json=as_json)
-
-
-@app.command()
 def timeline(
     thread: Annotated[str, typer.Argument(metavar="THREAD")],
     everything: Annotated[bool, typer.Option("--all", help="Every entry, one a line.")] = False,
@@ -249,6 +243,35 @@ def keys_rotate(as_json: Json = False) -> None:
     from stateward.cli import keys as key_commands
 
     raise typer.Exit(key_commands.rotate(as_json=as_json))
+
+
+@threads.callback(invoke_without_command=True)
+def threads_show(context: typer.Context, as_json: Json = False) -> None:
+    """All threads, newest first; or bring some over from LangGraph's own tables."""
+    if context.invoked_subcommand is None:
+        from stateward.cli import reading
+
+        reading.threads(as_json=as_json)
+
+
+@threads.command("import")
+def threads_import(
+    uri: Annotated[
+        str,
+        typer.Option("--from", metavar="URL", help="The database they are in, if it is another.", show_default=False),
+    ] = "",
+    schema: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The schema; `stateward`, else `public`, unless stated.")
+    ] = None,
+    thread: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this thread; repeatable.")] = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Delete each there, once it is here and the same.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring over the threads that release 0.1.0, or LangGraph's own PostgresSaver, has kept."""
+    from stateward.cli import importing
+
+    wishes = importing.Wishes(uri=uri, schema=schema, threads=thread or (), drop=drop)
+    raise typer.Exit(importing.bring(wishes, as_json=as_json))
 
 
 @policy.command("check")

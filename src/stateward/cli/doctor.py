@@ -21,6 +21,7 @@ from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.desk import PostgresDesk
+from stateward.adapters.postgres.importing import left_behind
 from stateward.adapters.postgres.ledger import PostgresLedger
 from stateward.adapters.postgres.statements import migrations, statements
 from stateward.adapters.postgres.threads import PostgresThreads
@@ -172,7 +173,7 @@ async def _contents(database: Database, settings: Settings) -> list[Check]:
     schema = _schema(done)
     if schema.status == "fail":
         return [schema]
-    checks = [schema, await _work(database), await _audit(database)]
+    checks = [schema, await _work(database), *await _left_behind(database), await _audit(database)]
     # The table of data keys is younger than the first schema.
     return [*checks, await _data_keys(database, settings)] if schema.status == "ok" else checks
 
@@ -196,6 +197,12 @@ async def _work(database: Database) -> Check:
     unfinished = [one for one in threads if one.status in ("open", "waiting")]
     found = f"{len(threads)} threads, {len(unfinished)} unfinished, {len(pending)} approvals pending"
     return Check(name="work", status="ok", found=found, fix="stateward inbox" if pending else "")
+
+
+async def _left_behind(database: Database) -> list[Check]:
+    threads = await left_behind(database)
+    found = f"{threads} threads are in clear in LangGraph's own tables, where release 0.1.0 kept them"
+    return [Check(name="0.1.0", status="warn", found=found, fix="stateward threads import")] if threads else []
 
 
 async def _audit(database: Database) -> Check:

@@ -45,7 +45,7 @@ class Tables(Protocol):
         ...
 
     async def line(self, thread: str) -> Sequence[Row]:
-        """`ns`, `id` and `parent` of a thread's checkpoints, oldest first."""
+        """`ns`, `id`, `parent` and number of `writes` of a thread's checkpoints, oldest first."""
         ...
 
     async def places(self, thread: str) -> Sequence[Row]:
@@ -57,7 +57,7 @@ class Arrivals(Protocol):
     """The way in for whole threads."""
 
     async def here(self, thread: str) -> Sequence[Row]:
-        """`ns`, `id` and `head` of the checkpoints that we keep of a thread."""
+        """`ns`, `id`, whether it is a `head`, and number of `writes` of the checkpoints that we keep of a thread."""
         ...
 
     def thread(self, thread: str, heads: Mapping[str, str]) -> AbstractAsyncContextManager[None]:
@@ -110,7 +110,7 @@ class Importer:
             drop: Delete it from LangGraph's tables, once it was read back and is the same.
 
         Raises:
-            DatabaseError: one of the databases cannot be used; the others threads would fail as this one.
+            DatabaseError: one of the databases cannot be used; the other threads would fail as this one.
         """
         try:
             brought = await self._bring(thread)
@@ -203,18 +203,20 @@ def standing(line: Sequence[Row], here: Sequence[Row]) -> tuple[State, str]:
         line: Its checkpoints in LangGraph's tables.
         here: Its checkpoints in ours.
     """
-    theirs, ours = {(row["ns"], row["id"]) for row in line}, {(row["ns"], row["id"]) for row in here}
+    theirs, ours = ({(row["ns"], row["id"]): row["writes"] for row in rows} for rows in (line, here))
     if not ours:
         return "imported", ""
-    if missing := theirs - ours:
+    missing = [key for key, writes in theirs.items() if ours.get(key, -1) < writes]
+    if missing:
         return "refused", (
-            f"there is a thread of this id here already, and {len(missing)} of its {len(theirs)} checkpoints are not "
-            "in it: it went on in both places, its history here was deleted, or it is another thread"
+            f"there is a thread of this id here already, and {len(missing)} of its {len(theirs)} checkpoints there are "
+            "not in it, or not with all that was written: it went on there, or it is another thread, or its history "
+            "here was deleted"
         )
     if ours == theirs and {(row["ns"], row["id"]) for row in here if row["head"]} == set(heads_of(line).items()):
         return "complete", ""
-    more = len(ours - theirs)
-    return "gone on", f"refused: it has gone on here since, by {more} checkpoints; nothing of it was changed"
+    more = f", by {len(ours) - len(theirs)} checkpoints" if len(ours) > len(theirs) else ""
+    return "gone on", f"refused: it has gone on here since{more}; nothing of it was changed"
 
 
 def heads_of(line: Iterable[Row]) -> dict[str, str]:

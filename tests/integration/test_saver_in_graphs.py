@@ -1886,7 +1886,8 @@ async def test_many_runs_at_once_leave_one_line(pair: Pair) -> None:
     for round_ in range(12):
         config = pair.first.thread(str(round_))
         runs = [outcome(graph.invoke({"log": [f"{number} in"]}, config)) for number, graph in enumerate(graphs)]
-        outcomes = await asyncio.gather(*runs)
+        outcomes = await asyncio.gather(*runs, return_exceptions=True)
+        assert [one for one in outcomes if isinstance(one, BaseException) and not isinstance(one, ThreadBusy)] == []
         won = [number for number, one in enumerate(outcomes) if not isinstance(one, ThreadBusy)]
         assert won
         lines = (await graphs[0].state(config)).values["log"]
@@ -1899,14 +1900,18 @@ async def test_a_new_thread_is_read_while_it_begins(pair: Pair) -> None:
     """Whoever looks at it sees nothing yet, or what is there, and raises no alarm."""
     graph, reader = pair.first.graph(chain("a", "b")), pair.second.graph(chain("a", "b"))
 
-    async def looks(config: RunnableConfig) -> None:
-        while not (state := await reader.state(config)).values or state.next:
+    async def looks(config: RunnableConfig, run: asyncio.Task[Any]) -> None:
+        while not run.done():
+            await reader.state(config)
             await reader.history(config)
             await asyncio.sleep(0)  # a reader that never waits would let nobody else run
 
     configs = [pair.first.thread(str(number)) for number in range(20)]
-    runs = [graph.invoke({"log": ["in"]}, config, durability="sync") for config in configs]
-    await asyncio.wait_for(asyncio.gather(*map(looks, configs), *runs), 60)
+    runs = [asyncio.create_task(graph.invoke({"log": ["in"]}, config, durability="sync")) for config in configs]
+    looking = [looks(config, run) for config, run in zip(configs, runs, strict=True)]
+    outcomes = await asyncio.gather(*runs, *looking, return_exceptions=True)
+    assert [one for one in outcomes if isinstance(one, BaseException)] == []
+    assert [(await reader.state(config)).values for config in configs] == [{"log": ["in", "a", "b"]}] * 20
 
 
 async def test_wide_steps(both: Both) -> None:

@@ -163,7 +163,7 @@ class Workflow:
         tools = specs([*self._tools, *self._own_tools])
         return Ward(
             name=self.name,
-            version=digest([self.name, EDGES, sorted(tools)])[:12],
+            version=digest([self.name, _SHAPE, sorted(tools)])[:12],
             document=self.document,
             gate=gate_of(self.document, tools, self._source),
             tools=tools,
@@ -200,6 +200,9 @@ EDGES: dict[str, tuple[str, ...]] = {
     "escalate": ("orchestrate", "answer"),
     "answer": (END,),
 }
+# What a waiting thread depends on, which its version is a digest of: the nodes, as 0.1.0 drew them. The edge that has come
+# since leads from `orchestrate` to where it led before by way of `verify`, and no thread of 0.1.0 waits between the two.
+_SHAPE = {**EDGES, "orchestrate": ("verify", "validate", "escalate")}
 
 
 def _graph(state: type, nodes: Any) -> StateGraph[Any, Any, Any, Any]:

@@ -56,3 +56,8 @@ def test_a_thread_that_was_opened_before_its_graph_was_loaded_can_run(bank: Bank
     graph.invoke({"messages": [("user", "go")]}, config)
     assert bank.amounts() == [5]
     assert bank.runtime.find_thread("early").facts.graph_version
+
+
+def test_a_thread_of_the_first_release_is_not_refused(bank: Bank) -> None:
+    # The bank's version as 0.1.0 computed it: edges that came since lead nowhere that it could not have gone.
+    assert bank.flow(bank.tools(), POLICY, []).ward().version == "658599326afc"

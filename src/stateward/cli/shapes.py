@@ -3,6 +3,7 @@
 | command | shape |
 |---|---|
 | `threads` | `{"threads": [thread]}` |
+| `threads import` | `{"schema", "threads": [thread and what became of it], "left"}` |
 | `inbox` | `{"approvals": [approval]}` |
 | `show` | an approval with `signatures` |
 | `decide` | the approval after the decision |

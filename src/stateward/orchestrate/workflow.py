@@ -200,8 +200,8 @@ EDGES: dict[str, tuple[str, ...]] = {
     "escalate": ("orchestrate", "answer"),
     "answer": (END,),
 }
-# What a waiting thread depends on, which its version is a digest of: the nodes, as 0.1.0 drew them. The edge that has come
-# since leads from `orchestrate` to where it led before by way of `verify`, and no thread of 0.1.0 waits between the two.
+# What a waiting thread depends on, which its version is a digest of: the nodes, as 0.1.0 drew them. The edge that has
+# come since leads from `orchestrate` to where it led by way of `verify`, and no thread waits between the two.
 _SHAPE = {**EDGES, "orchestrate": ("verify", "validate", "escalate")}
 
 

@@ -73,8 +73,10 @@ class PostgresCredentials:
             raise ConfigurationError(f"no login could be made for {role!r}: {str(error).strip()}") from error
 
     async def _unmint(self, user: str) -> None:
-        with suppress(Error, DatabaseError):  # it expires by itself, and the next start sweeps it
-            await self._db.one(_SQL["unmint"], {"user": user})
+        for _ in range(2):  # where the call's connection was cut, the pool's may have been too
+            with suppress(Error, DatabaseError):  # it expires by itself, and the next start sweeps it
+                await self._db.one(_SQL["unmint"], {"user": user})
+                return
 
 
 class _Transaction:

@@ -360,8 +360,15 @@ class Checkpoints(Protocol):
         """
         ...
 
-    async def write(self, key: CheckpointKey, rows: Sequence[WriteRow], *, urgent: bool) -> None:
-        """Keep a task's writes; where they are urgent, returns when they are durable."""
+    async def write(self, key: CheckpointKey, rows: Sequence[WriteRow], *, urgent: bool, asks: bool = False) -> None:
+        """Keep a task's writes; where they are urgent, returns when they are durable.
+
+        Args:
+            asks: They ask people something, who could not answer on a checkpoint that is not the head any more.
+
+        Raises:
+            ThreadBusy: they ask, and the checkpoint is not the head any more (P11).
+        """
         ...
 
     async def load(self, thread: str, ns: str, id_: str | None) -> StoredCheckpoint | None:
@@ -409,8 +416,11 @@ class Checkpoints(Protocol):
         """Delete a thread for good: its keys go, and a tombstone refuses whatever a run still writes."""
         ...
 
-    async def delete_runs(self, runs: Sequence[str]) -> None:
-        """Delete what some runs have left; the newest that is left becomes the head."""
+    async def delete_runs(self, runs: Sequence[str]) -> list[str]:
+        """Delete the checkpoints of some runs, and say in which threads; the newest that is left becomes the head.
+
+        Values stay until `prune` is told which of them the checkpoints that are left are made of.
+        """
         ...
 
     async def copy(self, source: str, target: str) -> None:

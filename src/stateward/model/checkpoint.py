@@ -80,11 +80,13 @@ class StoredCheckpoint:
     """A checkpoint as it is kept, opened.
 
     Attributes:
+        run: Digest of the id of the run that made it, where there was one.
         writes: What its tasks have written, in the order in which LangGraph applies them.
     """
 
     key: CheckpointKey
     parent: str | None
+    run: str | None
     body: bytes
     writes: tuple[WriteRow, ...] = ()
 
@@ -96,7 +98,9 @@ class StoredValue:
     Attributes:
         root: The version that began the chain.
         bodies: The rows of the chain in order, serialised.
+        newest: Whether nothing continues the chain yet, as another branch may.
     """
 
     root: str
     bodies: tuple[bytes, ...] = field(default=())
+    newest: bool = True

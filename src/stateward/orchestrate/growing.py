@@ -9,6 +9,7 @@ from operator import is_
 from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
+from langgraph.types import Overwrite
 
 from stateward.model.checkpoint import CheckpointKey, StoredValue, ValueRow
 
@@ -112,7 +113,7 @@ class GrowingLists:
         known = Known()
         for channel, kept in stored.items():
             value = values[channel]
-            if _is_messages(value):
+            if kept.newest and _is_messages(value):
                 items = list(cast("list[BaseMessage]", value))
                 ordinal = len(kept.bodies) - 1
                 first = max(0, len(items) - ordinal)  # at least: a row may hold several
@@ -160,6 +161,10 @@ def _is_messages(value: Any) -> bool:
 
 
 def _messages(value: Any) -> Sequence[BaseMessage]:
+    if isinstance(value, Overwrite):
+        value = value.value
+    if isinstance(value, dict):  # LangGraph's other way to say the same
+        value = next(iter(cast("dict[str, Any]", value).values()), None)
     if isinstance(value, BaseMessage):
         return (value,)
     if isinstance(value, (list, tuple)):

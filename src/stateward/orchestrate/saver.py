@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -27,11 +28,13 @@ from stateward.orchestrate.ancestry import history, lineage
 from stateward.orchestrate.growing import GrowingLists
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.turns import Turns
-from stateward.orchestrate.upstream import INTERRUPT, in_run, looks_final, saves_each_step
+from stateward.orchestrate.upstream import INTERRUPT, in_run, looks_final, replays, saves_each_step
 from stateward.ports import Checkpoints
 
 _LARGE = 1 << 16  # bytes that are decoded beside the event loop
 _FORKS = ("fork", "update")
+# Which checkpoint the caller of the running graph named: its saves run in the context that it was loaded in.
+_NAMED: ContextVar[tuple[str, str] | None] = ContextVar("stateward.named", default=None)
 _LOG = logging.getLogger("stateward")
 
 
@@ -74,6 +77,7 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         Raises:
             SealBroken: what is kept is not what was sealed for its place.
         """
+        _name(config)
         return await on_loop(self.loop, self._get(config))
 
     async def alist(
@@ -123,7 +127,7 @@ class StatewardSaver(BaseCheckpointSaver[str]):
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete what some runs have left."""
-        await on_loop(self.loop, self._checkpoints.delete_runs([str(one) for one in run_ids]))
+        await on_loop(self.loop, self._delete_runs([str(one) for one in run_ids]))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread with its whole history."""
@@ -154,6 +158,7 @@ class StatewardSaver(BaseCheckpointSaver[str]):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """See `aget_tuple`."""
+        _name(config)
         return blocking(self.loop, self._get(config))
 
     def list(
@@ -247,7 +252,9 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         said = get_checkpoint_metadata(config, metadata)
         source, running = said.get("source"), in_run(config)
         # Whoever gives no parent outside a run begins anew on purpose.
-        fork = source in _FORKS or (parent is None and not running)
+        fork = source in _FORKS or (parent is None and not running) or replays(config)
+        # New input on a checkpoint that the caller named is a branch on purpose, as when a message is edited.
+        fork = fork or (source == "input" and parent is not None and _NAMED.get() == (thread, parent))
         values = checkpoint["channel_values"]
         rows = self._lists.rows(
             CheckpointKey(thread=thread, ns=ns, id=parent) if parent else None,
@@ -296,14 +303,16 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         self._lists.write(key, (value for channel, value in writes if channel not in WRITES_IDX_MAP))
         # What ends a run, or is shown to a person, has no step after it that would make it durable.
         urgent = not in_run(config) or any(row.idx < 0 for row in rows)
-        await self._checkpoints.write(key, rows, urgent=urgent)
+        asks = any(row.channel == INTERRUPT for row in rows)
+        await self._checkpoints.write(key, rows, urgent=urgent, asks=asks)
 
     async def _tuple(self, stored: StoredCheckpoint, opened: Mapping[str, Any], *, grows: bool) -> CheckpointTuple:
         key = stored.key
         versions = {name: str(version) for name, version in opened["checkpoint"]["channel_versions"].items()}
         held = {name: versions[name] for name in opened["held"] if name in versions}
-        kept = await self._checkpoints.values(key.thread, key.ns, held)
-        if len(kept) != len(held):
+        # A delta channel's last value stands at its version, which later checkpoints share without holding it.
+        kept = await self._checkpoints.values(key.thread, key.ns, versions)
+        if set(held) - set(kept):
             missing = ", ".join(sorted(set(held) - set(kept)))
             raise SealBroken(("checkpoint_value", key.thread, key.ns, missing), "its row is missing")
         size = sum(len(body) for value in kept.values() for body in value.bodies)
@@ -320,16 +329,23 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         )
 
     async def _prune(self, thread: str) -> None:
-        keep: list[CheckpointKey] = []
-        values: list[tuple[str, str, str]] = []
+        keep: list[StoredCheckpoint] = []
         for ns, id_ in (await self._checkpoints.heads(thread)).items():
             key = CheckpointKey(thread=thread, ns=ns, id=id_)
-            for stored in await lineage(self._checkpoints, key, self._opened):
-                keep.append(stored.key)
-                opened = self._opened(stored)
-                versions = opened["checkpoint"]["channel_versions"]
-                values.extend((ns, name, str(versions[name])) for name in opened["held"] if name in versions)
-        await self._checkpoints.prune(thread, keep=keep, values=values)
+            keep.extend(await lineage(self._checkpoints, key, self._opened))
+        await self._keep_only(thread, keep)
+
+    async def _delete_runs(self, runs: Sequence[str]) -> None:
+        for thread in await self._checkpoints.delete_runs(runs):
+            left = await self._checkpoints.list(thread, ns=None, id_=None, before=None, limit=None)
+            await self._keep_only(thread, left)
+
+    async def _keep_only(self, thread: str, keep: Sequence[StoredCheckpoint]) -> None:
+        values: list[tuple[str, str, str]] = []
+        for stored in keep:
+            versions = self._opened(stored)["checkpoint"]["channel_versions"]
+            values.extend((stored.key.ns, name, str(version)) for name, version in versions.items())
+        await self._checkpoints.prune(thread, keep=[stored.key for stored in keep], values=values)
 
     async def _history(self, config: RunnableConfig, channels: Sequence[str]) -> Mapping[str, DeltaChannelHistory]:
         thread, ns, id_ = _named(config)
@@ -355,6 +371,15 @@ class StatewardSaver(BaseCheckpointSaver[str]):
     def _load(self, body: bytes) -> Any:
         end = body[0] + 1
         return self.serde.loads_typed((body[1:end].decode(), body[end:]))
+
+
+def _name(config: RunnableConfig) -> None:
+    """Note which checkpoint the caller of a run names; LangGraph's own look at the head names none on purpose."""
+    given = _configurable(config)
+    if given.get("checkpoint_id"):
+        _NAMED.set((str(given["thread_id"]), given["checkpoint_id"]))
+    elif "checkpoint_id" not in given:
+        _NAMED.set(None)
 
 
 def _named(config: RunnableConfig) -> tuple[str, str, str | None]:

@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import Checkpoint
 from langsmith import utils as langsmith
 
 INTERRUPT = "__interrupt__"
-_RUNTIME, _DURABILITY = "__pregel_runtime", "__pregel_durability"
+_RUNTIME, _DURABILITY, _REPLAY = "__pregel_runtime", "__pregel_durability", "__pregel_replay_state"
 _NEXT, _TASKS = ("branch:to:", "join:"), ("__pregel_tasks", "__start__")
 
 
@@ -24,6 +24,12 @@ def in_run(config: RunnableConfig) -> bool:
 def saves_each_step(config: RunnableConfig) -> bool:
     """Whether the run was started with `durability="sync"`."""
     return (config.get("configurable") or {}).get(_DURABILITY) == "sync"
+
+
+def replays(config: RunnableConfig) -> bool:
+    """Whether a subgraph runs again because its parent goes back in time; its own saves do not say so."""
+    given = config.get("configurable") or {}
+    return bool(given.get("checkpoint_ns") and given.get(_REPLAY))
 
 
 def looks_final(checkpoint: Checkpoint) -> bool:

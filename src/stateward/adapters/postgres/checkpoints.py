@@ -33,9 +33,9 @@ class PostgresCheckpoints:
         """Keep a checkpoint."""
         await self._commits.put(replace(row, run=_digest(row.run)), urgent=urgent)
 
-    async def write(self, key: CheckpointKey, rows: Sequence[WriteRow], *, urgent: bool) -> None:
+    async def write(self, key: CheckpointKey, rows: Sequence[WriteRow], *, urgent: bool, asks: bool = False) -> None:
         """Keep a task's writes."""
-        await self._commits.write(key, tuple(rows), urgent=urgent)
+        await self._commits.write(key, tuple(rows), urgent=urgent, asks=asks)
 
     async def load(self, thread: str, ns: str, id_: str | None) -> StoredCheckpoint | None:
         """A checkpoint, or the head of the namespace."""
@@ -43,10 +43,10 @@ class PostgresCheckpoints:
         await self._commits.settled(thread)
         lane.heal()
         puts = lane.puts
-        async with self._opening(thread) as sealer:
-            row = await self._one(_SQL["load"], {"thread": thread, "ns": ns, "id": id_})
-            if row is None:
-                return None
+        row = await self._one(_SQL["load"], {"thread": thread, "ns": ns, "id": id_})
+        if row is None:
+            return None
+        async with self._opening(thread) as sealer:  # after its row: a thread's key is there before its first row is
             found = _checkpoint(sealer, thread, ns, row)
         lane.loaded((ns, found.key.id), head=id_ is None and lane.puts == puts)
         return found
@@ -56,8 +56,9 @@ class PostgresCheckpoints:
         if not versions:
             return {}
         wanted = {"thread": thread, "ns": ns, "channels": list(versions), "versions": list(versions.values())}
+        rows = await self._all(_SQL["values"], wanted)
         async with self._opening(thread) as sealer:
-            return _values(sealer, thread, ns, await self._all(_SQL["values"], wanted))
+            return _values(sealer, thread, ns, rows)
 
     async def list(
         self, thread: str | None, *, ns: str | None, id_: str | None, before: str | None, limit: int | None
@@ -117,21 +118,23 @@ class PostgresCheckpoints:
         """Delete a thread for good: its keys go, and a tombstone refuses whatever a run still writes."""
         async with self._db.transaction() as connection:
             await connection.execute(_SQL["erase"], {"thread": thread})
+            await connection.execute(_SQL["delete_keys"], {"thread": thread})
             await connection.execute(_SQL["delete_rows"], {"thread": thread})
         self._keys.forget(thread)
-        self._commits.lane(thread).sealer = None
+        self._commits.erased(thread)
 
-    async def delete_runs(self, runs: Sequence[str]) -> None:
-        """Delete what some runs have left; the newest that is left becomes the head."""
+    async def delete_runs(self, runs: Sequence[str]) -> list[str]:
+        """Delete the checkpoints of some runs, and say in which threads; the newest that is left becomes the head."""
         await self._commits.settled(None)
         digests = [bytes.fromhex(_digest(run) or "") for run in runs]
-        for row in await self._db.all(_SQL["threads_of_runs"], {"runs": digests}):
-            thread = row["thread_id"]
+        threads = [str(row["thread_id"]) for row in await self._db.all(_SQL["threads_of_runs"], {"runs": digests})]
+        for thread in threads:
             async with self._held(thread) as connection:
                 await connection.execute(_SQL["delete_runs"], {"thread": thread, "runs": digests})
                 await connection.execute(_SQL["mend_heads"], {"thread": thread})
                 await connection.execute(_SQL["prune_writes"], {"thread": thread})
             self._commits.lane(thread).reset()
+        return threads
 
     async def copy(self, source: str, target: str) -> None:
         """Copy every checkpoint of a thread to another, sealed anew for its place."""
@@ -140,7 +143,7 @@ class PostgresCheckpoints:
         # The head goes last, so that it is the copy's head as well.
         for one in sorted(stored, key=lambda one: (heads.get(one.key.ns) == one.key.id, one.key.id)):
             key, new = replace(one.key, thread=target), values.pop(one.key.ns, ())
-            row = CheckpointRow(key=key, parent=one.parent, run=None, body=one.body, values=new, fork=True)
+            row = CheckpointRow(key=key, parent=one.parent, run=one.run, body=one.body, values=new, fork=True)
             await self._commits.put(row, urgent=True)
             await self._commits.write(key, one.writes, urgent=True)
 
@@ -199,7 +202,7 @@ def _checkpoint(sealer: Sealer, thread: str, ns: str, row: Row) -> StoredCheckpo
     body = sealer.open(row["body"], *checkpoint_place(thread, ns, key.id, row["parent_id"]))
     # LangGraph applies writes in this order, whatever the server's collation is.
     writes = sorted(_writes(sealer, key, row), key=lambda one: (one.path, one.task, one.idx))
-    return StoredCheckpoint(key=key, parent=row["parent_id"], body=body, writes=tuple(writes))
+    return StoredCheckpoint(key=key, parent=row["parent_id"], run=row["run"], body=body, writes=tuple(writes))
 
 
 def _writes(sealer: Sealer, key: CheckpointKey, row: Row) -> Iterable[WriteRow]:
@@ -210,15 +213,18 @@ def _writes(sealer: Sealer, key: CheckpointKey, row: Row) -> Iterable[WriteRow]:
 
 
 def _values(sealer: Sealer, thread: str, ns: str, rows: Sequence[Row]) -> dict[str, StoredValue]:
-    found: dict[str, tuple[str, list[bytes]]] = {}
+    found: dict[str, tuple[str, bool, list[bytes]]] = {}
     for row in rows:
         channel, root, ordinal = row["channel"], row["root"], row["ordinal"]
-        root, bodies = found.setdefault(channel, (root, []))
+        root, _, bodies = found.setdefault(channel, (root, row["newest"], []))
         place = value_place(thread, ns, channel, row["version"], root, ordinal)
         if ordinal != len(bodies):
             raise SealBroken(place, f"row {len(bodies)} before it is missing")
         bodies.append(sealer.open(row["body"], *place))
-    return {channel: StoredValue(root=root, bodies=tuple(bodies)) for channel, (root, bodies) in found.items()}
+    return {
+        channel: StoredValue(root=root, bodies=tuple(bodies), newest=newest)
+        for channel, (root, newest, bodies) in found.items()
+    }
 
 
 def _digest(run: str | None) -> str | None:

@@ -37,6 +37,7 @@ _ACCEPTED = 5.0  # seconds until a checkpoint must have been handed over
 _AGAIN = (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable)
 _GONE = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.IdleInTransactionSessionTimeout)
 _ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+Flight = tuple[Lane, Batch]
 LOST = object()  # the batch was applied, and its answers were lost with the connection
 
 
@@ -88,9 +89,15 @@ class Commits:
         self._schedule(lane, urgent=urgent)
         await asyncio.shield(hold)
 
-    async def write(self, key: CheckpointKey, rows: tuple[WriteRow, ...], *, urgent: bool) -> None:
-        """Take a task's writes; where they are urgent, as an interrupt is, returns when they are durable."""
+    async def write(self, key: CheckpointKey, rows: tuple[WriteRow, ...], *, urgent: bool, asks: bool = False) -> None:
+        """Take a task's writes; where they are urgent, as an interrupt is, returns when they are durable.
+
+        Args:
+            asks: They ask people something, who could not answer on a checkpoint that is not the head any more.
+        """
         lane = await self._sealed_lane(key.thread)
+        if asks and lane.knows(key.id):
+            lane.follow(key.id)
         lane.write(key, rows)
         self._schedule(lane, urgent=urgent)
         if urgent:
@@ -102,6 +109,13 @@ class Commits:
         answer = lane.transit(what)
         self._schedule(lane, urgent=urgent)
         return answer
+
+    def erased(self, thread: str) -> None:
+        """The thread was deleted: whatever a run of this process still hands over is refused."""
+        lane = self.lane(thread)
+        lane.fail(ThreadErased(thread))
+        lane.heal()
+        lane.sealer = None
 
     def owned(self, thread: str, action: str, answer: asyncio.Future[Any]) -> None:
         """A receipt has arrived: if another worker owns the effect by now, this run does not go on."""
@@ -194,51 +208,52 @@ class Commits:
             self._wake.clear()
             while self._ready:
                 lanes = [self._ready.popitem(last=False)[1] for _ in range(min(_GROUP, len(self._ready)))]
-                for lane in lanes:
-                    lane.take()
+                flights = [(lane, lane.take()) for lane in lanes]
                 try:
-                    await self._commit(lanes)
+                    await self._commit(flights)
                 except Exception as error:  # nobody may wait for ever because of a mistake of ours
-                    for lane in lanes:
-                        self._fail(lane, error)
+                    for flight in flights:
+                        self._fail(flight, error)
 
-    async def _commit(self, lanes: Sequence[Lane]) -> None:
+    async def _commit(self, flights: Sequence[Flight]) -> None:
         """Commit some threads together; those that cannot be had now go on by themselves."""
         try:
-            found = await self._patiently(lanes, wait=False)
+            found = await self._patiently(flights, wait=False)
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            if len(lanes) == 1:
-                self._fail(lanes[0], error)
+            if len(flights) == 1:
+                self._fail(flights[0], error)
             else:  # one of them is at fault, and the others need not suffer
-                for lane in lanes:
-                    self._by_itself(lane)
+                for flight in flights:
+                    self._by_itself(flight)
             return
-        for lane, row in zip(lanes, found, strict=True):
+        for flight, row in zip(flights, found, strict=True):
             if row["status"] == "busy":
-                self._by_itself(lane)
+                self._by_itself(flight)
             else:
-                self._settle(lane, row)
+                self._settle(flight, row)
 
-    def _by_itself(self, lane: Lane) -> None:
+    def _by_itself(self, flight: Flight) -> None:
         async def commit() -> None:
             try:
-                found = await self._patiently([lane], wait=True)
-                self._settle(lane, found[0])
+                found = await self._patiently([flight], wait=True)
+                self._settle(flight, found[0])
             except Exception as error:
-                self._fail(lane, error)
+                self._fail(flight, error)
 
-        task = self._loop.create_task(commit(), name=f"stateward commit {lane.thread}")
+        task = self._loop.create_task(commit(), name=f"stateward commit {flight[0].thread}")
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)
 
-    def _settle(self, lane: Lane, row: Row) -> None:
-        assert lane.flying is not None
+    def _settle(self, flight: Flight, row: Row) -> None:
+        lane, batch = flight
+        if lane.flying is not batch:
+            return  # the thread was deleted meanwhile, and whoever waited was told
         match row["status"]:
             case "open" | "done":
-                answers = row["answers"] if row["status"] == "open" else [LOST] * len(lane.flying.transits)
-                for (_, waiting), answer in zip(lane.flying.transits, answers, strict=True):
+                answers = row["answers"] if row["status"] == "open" else [LOST] * len(batch.transits)
+                for (_, waiting), answer in zip(batch.transits, answers, strict=True):
                     if not waiting.done():
                         waiting.set_result(answer)
                 lane.landed()
@@ -249,7 +264,10 @@ class Commits:
             case _:
                 lane.fail(ThreadBusy(lane.thread))
 
-    def _fail(self, lane: Lane, error: Exception) -> None:
+    def _fail(self, flight: Flight, error: Exception) -> None:
+        lane, batch = flight
+        if lane.flying is not batch:
+            return
         if isinstance(error, StatewardError):
             lane.fail(error)
             return
@@ -259,9 +277,9 @@ class Commits:
         failure.__cause__ = error
         lane.fail(failure)
 
-    async def _patiently(self, lanes: Sequence[Lane], *, wait: bool) -> Sequence[Row]:
+    async def _patiently(self, flights: Sequence[Flight], *, wait: bool) -> Sequence[Row]:
         """Send the batches; a server that is away is waited for, and a batch that arrived is not applied twice."""
-        values = self._values(lanes, wait=wait)
+        values = document(flights, wait=wait)
         deadline, tries = self._loop.time() + _PATIENCE, 0
         while True:
             try:
@@ -285,12 +303,6 @@ class Commits:
             self._connection = await self._db.connect()
         return self._connection
 
-    def _values(self, lanes: Sequence[Lane], *, wait: bool) -> dict[str, Any]:
-        doc = _Document(wait=wait)
-        for place, lane in enumerate(lanes):
-            doc.add(place, lane)
-        return {"doc": doc.text(), "bodies": doc.bodies}
-
     def _drop_idle(self) -> None:
         for thread in list(self._lanes)[: max(0, len(self._lanes) - _LANES)]:
             if self._lanes[thread].idle:
@@ -309,10 +321,8 @@ class _Document:
         """The document."""
         return _ENCODE({"wait": self._wait, **self._lists})
 
-    def add(self, place: int, lane: Lane) -> None:
+    def add(self, place: int, lane: Lane, batch: Batch) -> None:
         """What is on its way of one thread."""
-        batch = lane.flying
-        assert batch is not None
         self._append("threads", lane.thread, batch.id)
         for ns, move in batch.moves.items():
             self._append("heads", place, ns, move.was, move.now, move.fork)
@@ -348,6 +358,14 @@ class _Document:
     def _body(self, sealed: bytes) -> int:
         self.bodies.append(sealed)
         return len(self.bodies)
+
+
+def document(flights: Sequence[Flight], *, wait: bool) -> dict[str, Any]:
+    """What `stateward.flush` is given for some threads."""
+    doc = _Document(wait=wait)
+    for place, (lane, batch) in enumerate(flights):
+        doc.add(place, lane, batch)
+    return {"doc": doc.text(), "bodies": doc.bodies}
 
 
 def checkpoint_place(thread: str, ns: str, id_: str, parent: str | None) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
 from psycopg.rows import DictRow, dict_row
 
-from stateward.adapters.postgres.commits import Commits
+from stateward.adapters.postgres.commits import Commits, document
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
 from stateward.adapters.postgres.lanes import Lane, Move
@@ -168,7 +168,7 @@ class Arrivals(Commits):
         arriving.lane.pending.put(row)
         await self._taken(arriving, len(row.body) + sum(len(one.body) for one in row.values))
 
-    async def write(self, key: CheckpointKey, rows: tuple[WriteRow, ...], *, urgent: bool) -> None:
+    async def write(self, key: CheckpointKey, rows: tuple[WriteRow, ...], *, urgent: bool, asks: bool = False) -> None:
         """Take a task's writes."""
         arriving = self._now()
         arriving.lane.pending.write(key, rows)
@@ -188,8 +188,8 @@ class Arrivals(Commits):
             # It is fenced by where the namespace stands, not by the parent: a fork's is another, or was pruned.
             move.was, move.fork = arriving.stands.get(ns), False
             arriving.stands[ns] = move.now
-        arriving.lane.take()
-        [row] = await self._send(arriving.connection, self._values([arriving.lane], wait=True))
+        flight = (arriving.lane, arriving.lane.take())
+        [row] = await self._send(arriving.connection, document([flight], wait=True))
         arriving.lane.landed()
         arriving.size = 0
         if row["status"] == "erased":

@@ -4,7 +4,7 @@ select place, status, answers from stateward.flush(%(doc)s::jsonb, %(bodies)b::b
 
 -- name: load
 -- A checkpoint with its writes: the one that is named, else the head of the namespace.
-select c.checkpoint_id, c.parent_id, c.body, c.task, c.idx, c.path, c.channel, c.bodies
+select c.checkpoint_id, c.parent_id, encode(c.run, 'hex') as run, c.body, c.task, c.idx, c.path, c.channel, c.bodies
   from stateward.stored_checkpoint c
  where c.thread_id = %(thread)s and c.ns = %(ns)s
    and c.checkpoint_id = coalesce(%(id)s::text, (select h.checkpoint_id from stateward.checkpoint_head h
@@ -13,10 +13,14 @@ select c.checkpoint_id, c.parent_id, c.body, c.task, c.idx, c.path, c.channel, c
 -- name: values
 -- The rows that make up some channels at some versions. `offset 0` keeps the planner to one look at the index for each
 -- channel: on tables without statistics it would otherwise join every row of a chain with every other.
-select u.channel, s.root, s.version, s.ordinal, s.body
+select u.channel, s.root, s.version, s.ordinal, v.newest, s.body
   from unnest(%(channels)s::text[], %(versions)s::text[]) as u (channel, version)
  cross join lateral (
-       select v.root, v.ordinal from stateward.checkpoint_value v
+       select v.root, v.ordinal,
+              not exists (select from stateward.checkpoint_value n
+                           where n.thread_id = %(thread)s and n.ns = %(ns)s and n.channel = u.channel
+                             and n.root = v.root and n.ordinal = v.ordinal + 1) as newest
+         from stateward.checkpoint_value v
         where v.thread_id = %(thread)s and v.ns = %(ns)s and v.channel = u.channel and v.version = u.version offset 0) v
  cross join lateral (
        select s.root, s.version, s.ordinal, s.body from stateward.checkpoint_value s
@@ -26,7 +30,7 @@ select u.channel, s.root, s.version, s.ordinal, s.body
 
 -- name: list
 -- A thread's checkpoints with their writes, newest first.
-select c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.body, c.task, c.idx, c.path, c.channel, c.bodies
+select c.thread_id, c.ns, c.checkpoint_id, c.parent_id, encode(c.run, 'hex') as run, c.body, c.task, c.idx, c.path, c.channel, c.bodies
   from stateward.stored_checkpoint c
  where c.thread_id = %(thread)s
    and (%(ns)s::text is null or c.ns = %(ns)s)
@@ -37,7 +41,7 @@ select c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.body, c.task, c.idx, c
 
 -- name: list_all
 -- The checkpoints of all threads with their writes, newest first.
-select c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.body, c.task, c.idx, c.path, c.channel, c.bodies
+select c.thread_id, c.ns, c.checkpoint_id, c.parent_id, encode(c.run, 'hex') as run, c.body, c.task, c.idx, c.path, c.channel, c.bodies
   from stateward.stored_checkpoint c
  where (%(ns)s::text is null or c.ns = %(ns)s)
    and (%(id)s::text is null or c.checkpoint_id = %(id)s)
@@ -55,7 +59,7 @@ with recursive line as (
         on c.thread_id = line.thread_id and c.ns = line.ns and c.checkpoint_id = line.parent_id
      where line.depth < %(depth)s
 )
-select l.checkpoint_id, l.parent_id, l.body, w.task, w.idx, w.path, w.channel, w.bodies
+select l.checkpoint_id, l.parent_id, encode(l.run, 'hex') as run, l.body, w.task, w.idx, w.path, w.channel, w.bodies
   from line l
   left join lateral (
        select array_agg(x.task_id) as task,
@@ -111,9 +115,12 @@ with a as (delete from stateward.checkpoint where thread_id = %(thread)s),
      c as (delete from stateward.checkpoint_value where thread_id = %(thread)s)
 delete from stateward.checkpoint_write where thread_id = %(thread)s;
 
+-- name: delete_keys
+-- Destroys a thread's data keys.
+delete from stateward.data_key where thread_id = %(thread)s;
+
 -- name: erase
--- Puts up the tombstone and destroys the data keys.
-with a as (delete from stateward.data_key where thread_id = %(thread)s)
+-- Puts up the tombstone; whoever makes a key for the thread at this moment is waited for.
 insert into stateward.checkpoint_thread (thread_id, erased_at) values (%(thread)s, clock_timestamp())
 on conflict (thread_id) do update set erased_at = clock_timestamp();
 

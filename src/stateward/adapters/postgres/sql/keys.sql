@@ -4,10 +4,16 @@ select generation, wrapped from stateward.data_key where thread_id = %(thread)s;
 
 -- name: add_key
 -- A data key of the next generation, or of exactly this one; whoever is first wins. An erased thread gets none.
+with held as (
+    insert into stateward.checkpoint_thread as t (thread_id) values (%(thread)s)
+        on conflict (thread_id) do update set thread_id = excluded.thread_id -- takes the row, so that an erasure waits
+    returning t.erased_at)
 insert into stateward.data_key (thread_id, generation, wrapped)
-select %(thread)s::text, coalesce(%(generation)s::int, 1 + coalesce(max(generation), 0)), %(wrapped)s::bytea
-  from stateward.data_key where thread_id = %(thread)s
-having not exists (select from stateward.checkpoint_thread where thread_id = %(thread)s and erased_at is not null)
+select %(thread)s::text,
+       coalesce(%(generation)s::int,
+                1 + coalesce((select max(k.generation) from stateward.data_key k where k.thread_id = %(thread)s), 0)),
+       %(wrapped)s::bytea
+  from held where held.erased_at is null
     on conflict (thread_id, generation) do nothing
 returning generation;
 

@@ -1860,19 +1860,30 @@ async def test_a_stale_answer_is_refused(both: Both) -> None:
     assert await graph.invoke(Command(resume="and yes"), config) == {"log": ["one:yes", "two:and yes"]}
 
 
-async def test_new_input_at_an_older_checkpoint_is_refused(both: Both) -> None:
-    """It looks like a run that lost a race; whoever goes back says so with an update."""
+async def test_new_input_at_an_older_checkpoint_is_a_branch(both: Both) -> None:
+    """Who names a checkpoint goes back on purpose, as a chat does in which a message is edited."""
     stage = Stage(both.saver, both.sync)
     graph, config = stage.graph(chain("a", effects=stage.effects)), stage.thread()
     await graph.invoke({"log": ["one"]}, config)
     older = (await graph.state(config)).config
-    ended = await graph.invoke({"log": ["two"]}, config)
-    with pytest.raises(ThreadBusy):
-        await graph.invoke({"log": ["instead of two"]}, older, durability="sync")
-    assert stage.effects == ["a", "a"]
-    assert (await graph.state(config)).values == ended
-    forked = await graph.update(older, {"log": ["instead of two"]}, "__start__")
-    assert await graph.invoke(None, forked) == {"log": ["one", "a", "instead of two", "a"]}
+    await graph.invoke({"log": ["two"]}, config)
+    instead = ["one", "a", "instead of two", "a"]
+    assert await graph.invoke({"log": ["instead of two"]}, older) == {"log": instead}
+    assert await graph.invoke({"log": ["three"]}, config) == {"log": [*instead, "three", "a"]}
+
+
+async def test_who_names_no_checkpoint_makes_no_branch(both: Both) -> None:
+    """New input that lost a race is refused, also where the same caller has looked at a checkpoint by name before."""
+    stage = Stage(both.saver, both.sync)
+    graph, config = stage.graph(chain("a", effects=stage.effects)), stage.thread()
+    await graph.invoke({"log": ["one"]}, config)
+    await graph.state((await graph.state(config)).config)
+    outcomes = await asyncio.gather(*(outcome(graph.invoke({"log": [f"{n}"]}, config)) for n in range(6)))
+    lines = (await graph.state(config)).values["log"]
+    won = [n for n, one in enumerate(outcomes) if not isinstance(one, BaseException)]
+    assert won
+    assert all(isinstance(one, ThreadBusy) for one in outcomes if isinstance(one, BaseException))
+    assert {str(n) for n in won} <= set(lines)
 
 
 async def test_many_runs_at_once_leave_one_line(pair: Pair) -> None:

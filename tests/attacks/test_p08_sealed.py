@@ -730,6 +730,9 @@ VALUES: dict[str, str | list[str]] = {
     ],
     "from another namespace": given_body("checkpoint_value", newest("note"), newest("note", ns="%(below)s")),
     "from another channel": given_body("checkpoint_value", newest("note"), newest("count")),
+    "from another channel of the same version": given_body(
+        "checkpoint_value", newest("count"), newest("branch:to:below")
+    ),
     "from an older version": given_body(
         "checkpoint_value",
         newest("count"),
@@ -853,6 +856,21 @@ def test_history_is_refused_where_it_is_read(case: Case, statement: str, caplog:
         with refused(case, caplog):
             attempt()
     assert case.resume()["answers"] == ["yes", f"{SECRET} beside", "acted"]
+    case.vault.acted.clear()
+
+
+def test_two_forks_of_one_checkpoint_are_not_taken_for_each_other(case: Case, caplog: pytest.LogCaptureFixture) -> None:
+    graph, head = case.vault.graph, case.names["head"]
+    older: Any = {"configurable": {"thread_id": case.thread, "checkpoint_ns": "", "checkpoint_id": head}}
+    forks = [graph.update_state(older, {"note": note}, as_node="say3") for note in ("first", "second")]
+    ids = [fork["configurable"]["checkpoint_id"] for fork in forks]
+    one, other = (f"thread_id = %(mine)s and ns = '' and checkpoint_id = '{id_}'" for id_ in ids)
+    assert [graph.get_state(fork).values["note"] for fork in forks] == ["first", "second"]
+    case.forge(swapped("checkpoint", one, other))
+    for fork in forks:
+        with refused(case, caplog):
+            graph.get_state(fork)
+    case.restore()
     case.vault.acted.clear()
 
 

@@ -54,5 +54,6 @@ select not exists (select 1 from pg_locks
                       and database = (select oid from pg_database where datname = current_database())) as dead;
 
 -- name: hold_sign_of_life
--- Held by a worker's own connection until it dies.
-select pg_advisory_lock(%(class)s::int, %(worker)s::int);
+-- Held by a worker's own connection until it dies. Shared, as one that was cut off may still hold it for hours when the
+-- next one takes it.
+select pg_advisory_lock_shared(%(class)s::int, %(worker)s::int);

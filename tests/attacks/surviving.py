@@ -6,13 +6,14 @@ import asyncio
 import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +22,7 @@ import psycopg
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bank import BOOKS, BOSS, Bank, start
 from stateward import Effect, Runtime, Settings, StatewardError, call, tool
@@ -111,6 +112,61 @@ class OwnServer:
     def close(self) -> None:
         """The end."""
         self._server.close()
+
+
+class Wire:
+    """A stretch of network before a server's Unix socket, which may be cut: the server does not notice that.
+
+    Args:
+        folder: Where its own socket is.
+        server: A connection string of the server behind it.
+    """
+
+    def __init__(self, folder: Path, server: str) -> None:
+        self._folder = folder
+        self._behind = f"{conninfo_to_dict(server)['host']}/.s.PGSQL.5432"
+        self._ends: list[socket.socket] = []
+        self._left: list[socket.socket] = []
+        self._ear = socket.socket(socket.AF_UNIX)
+        self._ear.bind(str(folder / ".s.PGSQL.5432"))
+        self._ear.listen(50)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self, server: str) -> str:
+        """The same database, reached through it."""
+        return make_conninfo(server, host=str(self._folder), port=5432)
+
+    def cut(self) -> None:
+        """Our side of every connection ends; the server's sides stay as they are."""
+        ends, self._ends = self._ends, []
+        for end in ends:
+            end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """The end."""
+        self._ear.shutdown(socket.SHUT_RDWR)
+        self.cut()
+        for one in (self._ear, *self._left):
+            one.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                end, _ = self._ear.accept()
+                behind = socket.socket(socket.AF_UNIX)
+                behind.connect(self._behind)
+                self._ends.append(end)
+                self._left += [end, behind]
+                for pair in ((end, behind), (behind, end)):
+                    threading.Thread(target=self._carry, args=pair, daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        # A client that leaves in good order says so before; one that is cut off leaves the server waiting.
+        if target in self._ends:
+            target.shutdown(socket.SHUT_RDWR)
 
 
 class Thinking(ScriptedModel):

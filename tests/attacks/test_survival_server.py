@@ -22,6 +22,7 @@ from surviving import (
     Journey,
     OwnServer,
     Town,
+    Wire,
     agent_journey,
     journey,
     kill_backends,
@@ -205,6 +206,26 @@ def _try_to_go_on(case: Journey) -> list[Exception]:
     except StatewardError as error:
         return [error]
     return []
+
+
+@pytest.mark.parametrize("where", ["thinks", "during", "keeps", "lingers"])
+def test_a_network_that_is_cut_and_a_server_that_does_not_notice(own: Own, tmp_path: Path, where: str) -> None:
+    """The old sessions live on, and hold what they held: the sign of life among it."""
+    folder = Path(tempfile.mkdtemp(prefix="sw"))
+    with own[1].fresh() as url:
+        wire = Wire(folder, url)
+        try:
+            with town_on(wire.url(url), tmp_path, pool_size=4) as town:
+                cuts = itertools.count(1)
+                setattr(town, where, lambda *_: wire.cut() if next(cuts) in (1, 3) else None)
+                town.url = url
+                began = time.monotonic()
+                journey(town, *one_of_each()).go()
+                assert time.monotonic() - began < 20
+                town.assert_once(**ONCE_EACH)
+        finally:
+            wire.close()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_an_outage_that_does_not_end_is_said_before_anything_happens(town: Town, server: OwnServer) -> None:

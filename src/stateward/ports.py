@@ -379,8 +379,18 @@ class Checkpoints(Protocol):
         """
         ...
 
-    async def values(self, thread: str, ns: str, versions: Mapping[str, str]) -> dict[str, StoredValue]:
-        """The values of channels at their versions; a channel that is empty at its version is left out."""
+    async def values(
+        self, thread: str, ns: str, versions: Mapping[str, str], *, needed: Sequence[str] = ()
+    ) -> dict[str, StoredValue]:
+        """The values of channels at their versions; a channel that is empty at its version is left out.
+
+        Args:
+            needed: Channels that are not empty: one that is left out was deleted beside Stateward, and is refused.
+        """
+        ...
+
+    def stands(self, thread: str, ns: str) -> str | None:
+        """The head of a namespace, where this process knows it."""
         ...
 
     async def list(

@@ -127,14 +127,10 @@ async def run(runtime: AsyncRuntime, way: Way, steps: int, **options: Any) -> st
 
 
 IN_ORDER: dict[str, Any] = {"durability": "sync"}  # a checkpoint is handed over before the tasks that follow from it
-NOT_ALWAYS = pytest.mark.xfail(
-    raises=AssertionError,
-    reason="where a task's write is handed over before its checkpoint, the list is written anew: see below",
-)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [IN_ORDER, pytest.param({}, marks=NOT_ALWAYS)], ids=["in order", "at barriers"])
+@pytest.mark.parametrize("options", [IN_ORDER, {}], ids=["in order", "at barriers"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_step_leaves_as_much_at_step_200_as_at_step_10(
     async_runtime: AsyncRuntime, database_url: str, way: Way, options: dict[str, Any]
@@ -237,26 +233,7 @@ async def test_the_total_is_linear_though_chains_are_written_anew(
 Talker = Callable[[BaseCheckpointSaver[Any], str, int], Awaitable[None]]
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        chat,
-        pytest.param(
-            written,
-            marks=pytest.mark.xfail(
-                strict=True,
-                raises=AssertionError,
-                reason="an update from outside is a fork, which writes the whole list",
-            ),
-        ),
-        pytest.param(
-            late,
-            marks=pytest.mark.xfail(
-                strict=True, raises=AssertionError, reason="a write that comes before its checkpoint ends the chain"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("how", [chat, written, late])
 async def test_a_conversation_grows_with_its_messages_however_it_is_made(
     async_runtime: AsyncRuntime, database_url: str, how: Talker
 ) -> None:

@@ -83,7 +83,7 @@ class GrowingLists:
             from_tasks: Whether tasks made the change, so that their writes tell what was changed in place.
         """
         before = self._known.pop(parent, None) if parent else None
-        after = Known()
+        after = self._known.get(key) or Known()
         if before is None or not grows or (from_tasks and not before.written):
             before = Known()
         rows: list[ValueRow] = []
@@ -98,11 +98,12 @@ class GrowingLists:
         return tuple(rows)
 
     def write(self, key: CheckpointKey, values: Iterable[Any]) -> None:
-        """Tasks of this checkpoint have written something."""
+        """Tasks of this checkpoint have written something; LangGraph may say so before it hands the checkpoint over."""
         known = self._known.get(key)
-        if known is not None:
-            known.written = True
-            known.touched.update(id(one) for value in values for one in _messages(value))
+        if known is None:
+            self._remember(key, known := Known())
+        known.written = True
+        known.touched.update(id(one) for value in values for one in _messages(value))
 
     def forget(self, key: CheckpointKey) -> None:
         """Nothing follows from this checkpoint before it is read again."""

@@ -113,8 +113,12 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
     async def _verify(self, turn: Turn, message: AIMessage) -> None:
         """Judge the whole turn, once, whichever of its calls comes first."""
         async with turn.judging:
-            if turn.is_new or not await turn.rows():
-                await turn.verify(calls_of(message), refusal=await self._over_budget(turn))
+            calls = calls_of(message)
+            rows = [] if turn.is_new else await turn.rows()
+            if not rows:
+                await turn.verify(calls, refusal=await self._over_budget(turn))
+            elif {row.action.call.id for row in rows} < {call.id for call in calls}:
+                await turn.verify(calls)  # a crash has left it judged in part
 
     async def _turn(self, message: AIMessage) -> Turn:
         services = current_services()

@@ -22,7 +22,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from stateward.errors import SealBroken, StatewardError
+from stateward.errors import StatewardError
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
 from stateward.orchestrate.ancestry import history, lineage
 from stateward.orchestrate.growing import GrowingLists
@@ -255,6 +255,8 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         fork = source in _FORKS or (parent is None and not running) or replays(config)
         # New input on a checkpoint that the caller named is a branch on purpose, as when a message is edited.
         fork = fork or (source == "input" and parent is not None and _NAMED.get() == (thread, parent))
+        if parent is not None and parent == self._checkpoints.stands(thread, ns):
+            fork = False  # it follows from where the thread stands, whatever it is called
         values = checkpoint["channel_values"]
         rows = self._lists.rows(
             CheckpointKey(thread=thread, ns=ns, id=parent) if parent else None,
@@ -309,12 +311,9 @@ class StatewardSaver(BaseCheckpointSaver[str]):
     async def _tuple(self, stored: StoredCheckpoint, opened: Mapping[str, Any], *, grows: bool) -> CheckpointTuple:
         key = stored.key
         versions = {name: str(version) for name, version in opened["checkpoint"]["channel_versions"].items()}
-        held = {name: versions[name] for name in opened["held"] if name in versions}
+        held = [name for name in opened["held"] if name in versions]
         # A delta channel's last value stands at its version, which later checkpoints share without holding it.
-        kept = await self._checkpoints.values(key.thread, key.ns, versions)
-        if set(held) - set(kept):
-            missing = ", ".join(sorted(set(held) - set(kept)))
-            raise SealBroken(("checkpoint_value", key.thread, key.ns, missing), "its row is missing")
+        kept = await self._checkpoints.values(key.thread, key.ns, versions, needed=held)
         size = sum(len(body) for value in kept.values() for body in value.bodies)
         values = await asyncio.to_thread(self._load_all, kept) if size > _LARGE else self._load_all(kept)
         if grows:

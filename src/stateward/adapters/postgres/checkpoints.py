@@ -16,7 +16,7 @@ from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.sealing import Sealer
-from stateward.errors import SealBroken, ThreadErased
+from stateward.errors import KeyringError, SealBroken, ThreadErased
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, ValueRow, WriteRow
 
 _SQL = statements("checkpoints")
@@ -51,14 +51,24 @@ class PostgresCheckpoints:
         lane.loaded((ns, found.key.id), head=id_ is None and lane.puts == puts)
         return found
 
-    async def values(self, thread: str, ns: str, versions: Mapping[str, str]) -> dict[str, StoredValue]:
+    def stands(self, thread: str, ns: str) -> str | None:
+        """The head of a namespace, where this process knows it."""
+        return self._commits.lane(thread).head(ns)
+
+    async def values(
+        self, thread: str, ns: str, versions: Mapping[str, str], *, needed: Sequence[str] = ()
+    ) -> dict[str, StoredValue]:
         """The values of channels at their versions; a channel that is empty at its version is left out."""
         if not versions:
             return {}
         wanted = {"thread": thread, "ns": ns, "channels": list(versions), "versions": list(versions.values())}
         rows = await self._all(_SQL["values"], wanted)
         async with self._opening(thread) as sealer:
-            return _values(sealer, thread, ns, rows)
+            found = _values(sealer, thread, ns, rows)
+            for channel in needed:
+                if channel not in found:
+                    raise SealBroken(("checkpoint_value", thread, ns, channel, versions[channel]), "its row is missing")
+            return found
 
     async def list(
         self, thread: str | None, *, ns: str | None, id_: str | None, before: str | None, limit: int | None
@@ -162,9 +172,10 @@ class PostgresCheckpoints:
         """The thread's sealer; a value that it refuses is a security event."""
         try:
             yield await self._keys.of(thread) or _Nothing()
-        except SealBroken as error:
+        except (SealBroken, KeyringError) as error:
             _LOG.error("refused a stored value: %s", error)
-            detail = Jsonb({"place": list(error.place)})
+            place = error.place if isinstance(error, SealBroken) else ("data_key", thread)
+            detail = Jsonb({"place": list(place)})
             await self._db.one(_SQL["note_refusal"], {"thread": thread, "detail": detail})
             raise
 

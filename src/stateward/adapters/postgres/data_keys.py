@@ -96,13 +96,20 @@ class DataKeys:
         return done
 
     async def probe(self) -> None:
-        """Unwrap one data key, so that a lost master key is said at the start, not at the first read.
+        """Unwrap a data key, so that a lost master key is said at the start, not at the first read.
 
         Raises:
-            KeyringError: it cannot be unwrapped.
+            KeyringError: none of the first ones can be unwrapped; a single one may have been damaged.
         """
-        for row in await self._after(("", 0), 1):
-            await self._ring.unwrap(row["wrapped"], context=_context(row["thread_id"]))
+        lost: KeyringError | None = None
+        for row in await self._after(("", 0), _TOLERATED):
+            try:
+                await self._ring.unwrap(row["wrapped"], context=_context(row["thread_id"]))
+                return
+            except KeyringError as error:
+                lost = lost or error
+        if lost is not None:
+            raise lost
 
     async def count(self) -> dict[str, int]:
         """How many data keys each master key wraps, by its id; under `` those that are no envelopes."""

@@ -111,7 +111,7 @@ class Lane:
             ThreadBusy: another run of this process has moved the thread on.
         """
         self.refuse_broken()
-        head = self._head(row.key.ns)
+        head = self.head(row.key.ns)
         if not row.fork and head is not None and head != row.parent:
             self._refused = row.key.id
             self._notice((row.key.ns, row.key.id))
@@ -147,7 +147,7 @@ class Lane:
             ThreadBusy: it is not.
         """
         ns = self._seen[checkpoint]
-        if checkpoint == self._refused or (self._head(ns) or checkpoint) != checkpoint:
+        if checkpoint == self._refused or (self.head(ns) or checkpoint) != checkpoint:
             raise ThreadBusy(self.thread)
         self.pending.follows.add((ns, checkpoint))
 
@@ -160,6 +160,13 @@ class Lane:
     def knows(self, checkpoint: str) -> bool:
         """Whether this process has seen the checkpoint."""
         return checkpoint in self._seen
+
+    def head(self, ns: str) -> str | None:
+        """Where the namespace stands or will stand, as far as is known here; what was read may be older than that."""
+        for batch in (self.pending, self.flying):
+            if batch is not None and ns in batch.moves:
+                return batch.moves[ns].now
+        return self._heads.get(ns)
 
     def watch(self) -> asyncio.Future[None]:
         """Done when the next checkpoint is seen."""
@@ -213,13 +220,6 @@ class Lane:
         """Raise what went wrong with what was handed over before, until the thread is read again."""
         if self.error is not None:
             raise self.error
-
-    def _head(self, ns: str) -> str | None:
-        """Where the namespace stands or will stand, as far as is known here; what was read may be older than that."""
-        for batch in (self.pending, self.flying):
-            if batch is not None and ns in batch.moves:
-                return batch.moves[ns].now
-        return self._heads.get(ns)
 
     def _notice(self, place: Place) -> None:
         ns, checkpoint = place

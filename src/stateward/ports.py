@@ -252,6 +252,11 @@ class DeskCase(Protocol):
         """The thread that waits for it."""
         ...
 
+    @property
+    def now(self) -> datetime:
+        """The time, by the clock that the approval's expiry was set by."""
+        ...
+
     async def action(self) -> ActionRow:
         """The action that it is about."""
         ...

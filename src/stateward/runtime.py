@@ -217,6 +217,8 @@ class AsyncRuntime:
             UnknownThread: nobody opened it.
         """
         config, given = await self.resumption(thread)
+        if given is None and not await self.checkpointer.has_begun(thread):
+            return {}
         return await graph.ainvoke(given, config)  # pyright: ignore[reportUnknownMemberType]
 
     async def resumption(self, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from stateward.approve.rules import outcome, refusal
 from stateward.model.approval import Approval, Decision
@@ -58,7 +58,7 @@ async def decide(
         UnknownApproval: there is none of that id.
     """
     async with desk.deciding(approval) as case:
-        why = refusal(case.approval, decision, by, now=now or datetime.now(UTC))
+        why = refusal(case.approval, decision, by, now=now or case.now)
         if why is None:
             why = await _take(case, decision, by, rejudge)
         if why is not None:

@@ -121,6 +121,10 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         done = {write.task for write in writes if write.idx >= 0}
         return any(write.channel == INTERRUPT and write.task not in done for write in writes)
 
+    async def has_begun(self, thread: str) -> bool:
+        """Whether a run of the thread has left anything."""
+        return bool(await on_loop(self.loop, self._checkpoints.heads(thread)))
+
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread for good: its key is destroyed, and a run that still works on it is refused."""
         await on_loop(self.loop, self._checkpoints.erase(str(thread_id)))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, cast, get_type_hints, overload
 
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, ToolException
@@ -117,7 +120,8 @@ class ToolSpec:
 
 async def _to_its_end(one: BaseTool, given: dict[str, Any]) -> object:
     """Call the tool; a blocking one runs in a thread, which a cancelled run cannot stop and must not let go of."""
-    running = asyncio.ensure_future(one.ainvoke(given))
+    is_plain = isinstance(one, StructuredTool) and one.coroutine is None
+    running = asyncio.ensure_future(_beside(one.invoke, given) if is_plain else one.ainvoke(given))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -127,6 +131,16 @@ async def _to_its_end(one: BaseTool, given: dict[str, Any]) -> object:
         if not running.cancelled():
             running.exception()  # it is nobody's any more: what came of it is found out later
         raise
+
+
+async def _beside(function: Callable[[Any], object], given: dict[str, Any]) -> object:
+    """Call it in a thread of its own: the event loop's helpers are few, and others wait for them."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="stateward tool")
+    try:
+        call = partial(copy_context().run, partial(function, given))
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
+    finally:
+        executor.shutdown(wait=False)
 
 
 def specs(tools: list[BaseTool]) -> dict[str, ToolSpec]:

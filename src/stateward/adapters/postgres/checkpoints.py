@@ -194,7 +194,7 @@ class PostgresCheckpoints:
         return found[0] if found else None
 
     async def _all(self, statement: bytes, values: Mapping[str, Any]) -> Sequence[Row]:
-        async with self._db.pool.connection() as connection:
+        async with self._db.connection() as connection:
             return await (await connection.execute(statement, values, binary=True)).fetchall()
 
 

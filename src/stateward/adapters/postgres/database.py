@@ -180,7 +180,9 @@ class Database:
 
     async def connect(self) -> Connection:
         """A connection beside the pool's, for whoever keeps it."""
-        connection = await AsyncConnection[DictRow].connect(self.uri, autocommit=True, row_factory=dict_row)
+        connection = await AsyncConnection[DictRow].connect(
+            self.uri, autocommit=True, row_factory=dict_row, connect_timeout=10
+        )
         await self._configure(connection)
         return connection
 

@@ -66,13 +66,13 @@ class PostgresDesk:
             UnknownApproval: there is none of that id.
         """
         async with self._db.transaction() as connection:
-            await connection.execute(_SQL["lock_approval"], {"approval_id": approval})
+            held = await fetch_one(connection, _SQL["lock_approval"], {"approval_id": approval})
             found = await approval_of(connection, approval)
-            if found is None:
+            if held is None or found is None:
                 raise UnknownApproval(approval)
             row = await fetch_one(connection, _THREADS["find_thread"], {"thread": found.thread})
             assert row is not None
-            yield PostgresCase(connection, found, thread_record(row).facts)
+            yield PostgresCase(connection, found, thread_record(row).facts, held["now"])
 
     async def ask(self, question: Approval, *, actor: str) -> None:
         """A question of its own, such as an escalation."""
@@ -131,10 +131,11 @@ class PostgresDesk:
 class PostgresCase:
     """One approval under lock; what happens to it happens in one transaction."""
 
-    def __init__(self, connection: Connection, approval: Approval, thread: ThreadFacts) -> None:
+    def __init__(self, connection: Connection, approval: Approval, thread: ThreadFacts, now: datetime) -> None:
         self._connection = connection
         self.approval = approval
         self.thread = thread
+        self.now = now
 
     async def action(self) -> ActionRow:
         """The action that it is about."""

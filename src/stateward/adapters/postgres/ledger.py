@@ -64,7 +64,7 @@ class PostgresLedger:
     async def verify(self, thread: str | None = None) -> AuditReport:
         """Recompute every chain, in one snapshot of heads and entries."""
         await self._commits.settled(thread)
-        async with self._db.pool.connection() as connection:
+        async with self._db.connection() as connection:
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             try:
                 async with connection.transaction():

@@ -90,7 +90,7 @@ class PostgresMemory:
         """Delete what has expired; returns how many items."""
         swept = 0
         while True:
-            async with self._db.pool.connection() as connection:
+            async with self._db.connection() as connection:
                 count = (await connection.execute(_SQL["sweep"])).rowcount
             swept += count
             if count <= 0:

@@ -16,7 +16,7 @@ select a.*, coalesce((select jsonb_agg(to_jsonb(s) order by s.at) from stateward
 
 -- name: lock_approval
 -- Holds the approval while it is decided, and its thread's row before it.
-select a.approval_id
+select a.approval_id, clock_timestamp() as now
   from (select stateward.hold(x.thread_id) from stateward.approval x where x.approval_id = %(approval_id)s) as held
   join stateward.approval a on a.approval_id = %(approval_id)s
    for update of a;

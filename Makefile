@@ -1,4 +1,4 @@
-# One command for each thing: demo, test, check, bench. Each sets up what it needs by itself.
+# One command for each thing: demo, test, check, versions, bench. Each sets up what it needs by itself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport PYTHONDONTWRITEBYTECODE  # compiled once, every later start is faster
 
-.PHONY: demo test check bench docs wheel clean format
+.PHONY: demo test check versions bench docs wheel clean format
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -28,6 +28,10 @@ check: $(VENV)/.dev ## Lint, types, layers, lock, docs, all tests
 	$(BIN)/mkdocs build --strict --quiet --site-dir site
 	$(BIN)/python -m pytest
 
+versions: $(VENV)/.dev ## Test the lowest and the newest versions that are supported
+	@.ci/versions lowest
+	@.ci/versions newest
+
 bench: $(VENV)/.dev ## Measure, as ratios side by side in one run
 	$(BIN)/python -m benchmarks
 
@@ -42,7 +46,7 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format .
 
 clean: ## Remove what was made
-	rm -rf $(VENV) dist site .pytest_cache .ruff_cache .langgraph_api
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest dist site .pytest_cache .ruff_cache .langgraph_api
 
 $(VENV)/.base: $(UV) pyproject.toml uv.lock
 	$(UV) sync --locked --inexact --quiet

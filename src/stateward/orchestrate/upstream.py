@@ -1,4 +1,6 @@
-"""What is known of LangGraph's inside, in one place; `tests/contract/test_upstream.py` fails where it changes.
+"""What is known of LangGraph's and LangSmith's inside, in one place.
+
+`tests/contract/test_upstream.py` and `test_tracing.py` fail where it changes.
 
 None of it decides what is right, only what it costs.
 """
@@ -44,8 +46,10 @@ def spare_idle_threads() -> None:
     LangChain wraps each hook of a middleware in a span, which goes to a thread and back twice, even where nothing is
     traced: a quarter of a step's CPU. Where an application has set this itself, it stays as it is.
     """
-    from langsmith._runtime_overrides import get_runtime_overrides, set_runtime_overrides
-
+    try:
+        from langsmith._runtime_overrides import get_runtime_overrides, set_runtime_overrides
+    except ImportError:  # it is private, and without it all is right and costs more
+        return
     if get_runtime_overrides().aio_to_thread is None:
         set_runtime_overrides(aio_to_thread=_inline_while_idle)
 

@@ -32,7 +32,9 @@ class Batch:
     Attributes:
         id: A batch whose answer was lost is recognised by it.
         done: Done when it is in the database, or failed.
-        loose: Nothing waits for it, so it may go when somebody has time.
+        moves: Where namespaces go, each from where it must stand for the batch to be let in.
+        follows: Checkpoints that must be heads of their namespaces when it is in.
+        transits: The runtime's own transitions in order, each with who waits for its answer.
     """
 
     done: asyncio.Future[None]

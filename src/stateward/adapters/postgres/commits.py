@@ -106,7 +106,7 @@ class Commits:
     def transit(self, thread: str, what: dict[str, Any], *, urgent: bool = False) -> asyncio.Future[Any]:
         """Take one of the runtime's own transitions; await the future for the database's answer."""
         lane = self.lane(thread)
-        answer = lane.transit(what)
+        answer = lane.reserve(what) if what["do"] == "reserve" else lane.transit(what)
         self._schedule(lane, urgent=urgent)
         return answer
 
@@ -323,13 +323,12 @@ class _Document:
 
     def add(self, place: int, lane: Lane, batch: Batch) -> None:
         """What is on its way of one thread."""
-        self._append("threads", lane.thread, batch.id)
+        whats = [what for what, _ in batch.transits]
+        self._append("threads", lane.thread, batch.id, *([whats] if whats else []))
         for ns, move in batch.moves.items():
             self._append("heads", place, ns, move.was, move.now, move.fork)
         for ns, at in batch.follows:
             self._append("follows", place, ns, at)
-        for what, _ in batch.transits:
-            self._append("transits", place, what)
         self._checkpoints(place, batch, lane.sealer)
         self._values(place, lane.thread, batch, lane.sealer)
         self._writes(place, lane.thread, batch, lane.sealer)

@@ -26,6 +26,7 @@ from stateward.model.verdict import Permit
 from stateward.ports import ActionRow, Judged, Reservation
 
 _SQL, _THREADS = statements("journal"), statements("threads")
+_NOTHING: dict[str, Any] = {"attempt": 0, "key": "", "result": None, "error": "", "worker": 0}
 
 
 class PostgresJournal:
@@ -60,8 +61,7 @@ class PostgresJournal:
         """Use up the permit in one commit with all that led to it, or find what became of the effect."""
         what = {"do": "reserve", "action": permit.action, "digest": digest(permit.arguments), "actor": actor}
         row = await self._now(permit, what, follows)
-        if row is LOST:
-            row = await self._after_a_lost_answer(permit)
+        row = _NOTHING | (await self._after_a_lost_answer(permit) if row is LOST else row)
         if row["outcome"] == "reserved":
             return _reservation(permit, row, "busy" if await self._lives(permit, row) else "unknown")
         if row["outcome"] == "new":
@@ -157,7 +157,7 @@ class PostgresJournal:
         """The commit arrived and its answer did not: what is reserved for us, and not running, is what we reserved."""
         row = await self._db.one(_SQL["effect"], {"action_id": permit.action})
         if row is None:
-            return {"outcome": "refused", "attempt": 0, "key": "", "result": None, "error": "no permit", "worker": 0}
+            return _NOTHING | {"outcome": "refused", "error": "no permit"}
         ours = row["status"] == "reserved" and row["worker"] == self._db.worker and permit.action not in self._running
         return {**row, "outcome": "new" if ours else row["status"]}
 

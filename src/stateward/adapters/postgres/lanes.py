@@ -142,6 +142,15 @@ class Lane:
         self.pending.transits.append((what, answer))
         return answer
 
+    def reserve(self, what: dict[str, Any]) -> asyncio.Future[Any]:
+        """Take a reservation: with the verdict that it follows from, where both go into one commit."""
+        for at, (verdict, _) in enumerate(self.pending.transits):
+            if verdict["do"] == "judge" and _is_permit(verdict["row"], what):
+                answer = self.transit(verdict | {"reserve": what})
+                self.pending.transits[at] = self.pending.transits.pop()
+                return answer
+        return self.transit(what)
+
     def follow(self, checkpoint: str) -> None:
         """Commit what is pending only while this checkpoint is the head of its namespace.
 
@@ -255,6 +264,11 @@ def quiet(future: asyncio.Future[Any]) -> asyncio.Future[Any]:
     """A future whose failure need not be looked at: the lane keeps it too, and raises it at the next step."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
     return future
+
+
+def _is_permit(row: dict[str, Any], what: dict[str, Any]) -> bool:
+    permitted = row["status"] == "permitted" and row["effect"] == "write"
+    return permitted and (row["action_id"], row["arguments_digest"]) == (what["action"], what["digest"])
 
 
 def _finish(future: asyncio.Future[None]) -> None:

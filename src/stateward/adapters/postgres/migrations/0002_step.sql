@@ -107,95 +107,191 @@ begin
     return true;
 end $$;
 
-create or replace function stateward.restart_effect(p_action text, p_attempt int, p_worker bigint, p_actor text)
-returns int language plpgsql as $$
+-- What one of the runtime's own transitions comes to: the answer that its caller has to know, the entries that tell of it,
+-- and what it makes of the thread's row. `flush` writes entries and row, once for all of a thread's transitions.
+create type stateward.transition as (answer jsonb, entries jsonb[], status text, steps bigint);
+
+-- An entry at its place in a thread's chain, as the exact text that is hashed.
+create function stateward.placed(p_thread stateward.thread, p_says jsonb) returns text language sql volatile as $$
+    select (p_says || jsonb_build_object(
+        'v', 1, 'thread', p_thread.thread_id, 'seq', p_thread.head_seq,
+        'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))::text;
+$$;
+
+-- What an entry says, before it has its place in the chain.
+create function stateward.says(p_kind text, p_actor text, p_action text, p_tool text, p_detail jsonb) returns jsonb
+language sql immutable as $$
+    select jsonb_build_object('kind', p_kind, 'actor', p_actor, 'action', p_action, 'tool', p_tool, 'detail', p_detail);
+$$;
+
+-- Uses up the permit of an action, or finds what became of its effect. An effect that was reserved by a worker that no
+-- longer lives is of unknown outcome.
+drop function stateward.reserve(text, text, bigint, text);
+create function stateward.reserve(p jsonb) returns stateward.transition language plpgsql as $$
 declare
+    a stateward.action;
     e stateward.effect;
+    t stateward.transition;
 begin
-    perform stateward.hold((select thread_id from stateward.effect where action_id = p_action));
-    update stateward.effect
-       set status = 'reserved', attempt = attempt + 1, worker = p_worker, reserved_at = clock_timestamp()
-     where action_id = p_action and attempt = p_attempt and status in ('reserved', 'unknown')
-    returning * into e;
+    select * into a from stateward.action where action_id = p ->> 'action' for update;
     if not found then
-        return 0;
+        t.answer := jsonb_build_object('outcome', 'refused', 'error', 'nobody has judged this action');
+        return t;
     end if;
-    perform stateward.append(e.thread_id, 'effect.restarted', p_actor, p_action, e.tool,
-                             jsonb_build_object('attempt', e.attempt));
-    return e.attempt;
+    select * into e from stateward.effect where action_id = a.action_id;
+    if found then
+        t.answer := to_jsonb(e) - 'arguments' || jsonb_build_object('outcome', e.status);
+        return t;
+    end if;
+    if a.status <> 'permitted' or a.arguments_digest <> p ->> 'digest' or a.effect <> 'write' then
+        t.answer := jsonb_build_object('outcome', 'refused',
+                                       'error', format('there is no unused permit for this action (%s)', a.status));
+        return t;
+    end if;
+    insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker, arguments)
+    values (a.action_id, a.thread_id, a.tenant, a.tool, 'sw-' || a.action_id, 'reserved', (p ->> 'worker')::bigint,
+            a.arguments);
+    update stateward.action set status = 'consumed' where action_id = a.action_id;
+    t.answer := '{"outcome": "new", "attempt": 1}';
+    t.entries := array[stateward.says('effect.reserved', p ->> 'actor', a.action_id, a.tool,
+                                      jsonb_build_object('attempt', 1, 'digest', p -> 'digest'))];
+    return t;
 end $$;
 
--- One of the runtime's own transitions within a commit; the answer is what the caller has to know of it.
-create function stateward.transit(p_thread text, p jsonb) returns jsonb language plpgsql as $$
+-- Records a verdict that asks nobody; one that is there already stays (promise P6). Where the permit is used up in the
+-- same commit, `reserve` says by whom.
+create function stateward.judge(p_thread text, p jsonb) returns stateward.transition language plpgsql as $$
 declare
-    v_row   jsonb := p -> 'row';
-    v_count bigint;
+    v_reserve jsonb := p -> 'reserve';
+    a stateward.action := jsonb_populate_record(null::stateward.action, p -> 'row');
+    t stateward.transition;
+begin
+    insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
+                                  arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons,
+                                  status, response)
+    values (a.action_id, p_thread, a.tenant, a.turn, a.position, a.call_id, a.edit, a.tool, a.tool_digest, a.arguments,
+            a.arguments_digest, a.effect, a.identity, a.idempotent, a.policy, a.policy_digest, a.verdict, a.reasons,
+            case when v_reserve is null then a.status else 'consumed' end, a.response)
+    on conflict (action_id) do nothing;
+    if not found then
+        if v_reserve is null then
+            t.answer := 'false';
+            return t;
+        end if;
+        return stateward.reserve(v_reserve);
+    end if;
+    t.answer := 'true';
+    t.entries := array[stateward.says(p ->> 'kind', p ->> 'actor', a.action_id, a.tool, p -> 'detail')];
+    if v_reserve is not null then
+        insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker, arguments)
+        values (a.action_id, p_thread, a.tenant, a.tool, 'sw-' || a.action_id, 'reserved',
+                (v_reserve ->> 'worker')::bigint, a.arguments);
+        t.answer := '{"outcome": "new", "attempt": 1}';
+        t.entries := t.entries || stateward.says('effect.reserved', v_reserve ->> 'actor', a.action_id, a.tool,
+                                                 jsonb_build_object('attempt', 1, 'digest', a.arguments_digest));
+    end if;
+    return t;
+end $$;
+
+-- A new attempt of an open effect; a worker with an older attempt changes nothing (promise P11).
+drop function stateward.restart_effect(text, int, bigint, text);
+create function stateward.restart(p jsonb) returns stateward.transition language plpgsql as $$
+declare
+    e stateward.effect;
+    t stateward.transition;
+begin
+    update stateward.effect
+       set status = 'reserved', attempt = attempt + 1, worker = (p ->> 'worker')::bigint, reserved_at = clock_timestamp()
+     where action_id = p ->> 'action' and attempt = (p ->> 'attempt')::int and status in ('reserved', 'unknown')
+    returning * into e;
+    t.answer := to_jsonb(coalesce(e.attempt, 0));
+    if e.attempt is not null then
+        t.entries := array[stateward.says('effect.restarted', p ->> 'actor', e.action_id, e.tool,
+                                          jsonb_build_object('attempt', e.attempt))];
+    end if;
+    return t;
+end $$;
+
+-- The call is done. The answer is what its effect is then, where this attempt still owns it.
+create function stateward.settle(p jsonb) returns stateward.transition language plpgsql as $$
+declare
+    e stateward.effect;
+    t stateward.transition;
+begin
+    update stateward.effect set status = 'settled', result = p -> 'result', error = '', settled_at = clock_timestamp()
+     where action_id = p ->> 'action' and attempt = (p ->> 'attempt')::int and status in ('reserved', 'unknown')
+    returning * into e;
+    if found then
+        t.entries := array[stateward.says('effect.settled', p ->> 'actor', e.action_id, e.tool,
+                                          jsonb_build_object('attempt', e.attempt))];
+    else
+        select * into e from stateward.effect where action_id = p ->> 'action' and attempt = (p ->> 'attempt')::int;
+    end if;
+    t.answer := to_jsonb(e.status);
+    return t;
+end $$;
+
+-- One of the runtime's own transitions within a commit. Whoever calls it holds the thread's row, and hands it over as it
+-- will be after the transitions before.
+create function stateward.transit(p_thread stateward.thread, p jsonb) returns stateward.transition language plpgsql as $$
+declare
+    t stateward.transition;
 begin
     case p ->> 'do'
         when 'judge' then
-            insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest,
-                                          arguments, arguments_digest, effect, identity, idempotent, policy,
-                                          policy_digest, verdict, reasons, status, response)
-            select action_id, p_thread, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
-                   arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons, status,
-                   response
-              from jsonb_populate_record(null::stateward.action, v_row)
-            on conflict (action_id) do nothing;
-            if not found then
-                return 'false';
-            end if;
-            perform stateward.append(p_thread, p ->> 'kind', p ->> 'actor', v_row ->> 'action_id', v_row ->> 'tool',
-                                     p -> 'detail');
-            return 'true';
+            return stateward.judge(p_thread.thread_id, p);
         when 'reserve' then
-            return (select to_jsonb(r) from stateward.reserve(p ->> 'action', p ->> 'digest', (p ->> 'worker')::bigint,
-                                                              p ->> 'actor') r);
-        when 'restart' then
-            return to_jsonb(stateward.restart_effect(p ->> 'action', (p ->> 'attempt')::int, (p ->> 'worker')::bigint,
-                                                     p ->> 'actor'));
+            return stateward.reserve(p);
         when 'settle' then
-            perform stateward.move_effect(p ->> 'action', (p ->> 'attempt')::int, 'settled', p -> 'result', '',
-                                          p ->> 'actor');
-            return (select to_jsonb(e.status) from stateward.effect e
-                     where e.action_id = p ->> 'action' and e.attempt = (p ->> 'attempt')::int);
+            return stateward.settle(p);
+        when 'restart' then
+            return stateward.restart(p);
         when 'read' then
             update stateward.action set status = 'consumed'
              where action_id = p ->> 'action' and effect = 'read' and status in ('permitted', 'consumed');
-            perform stateward.append(p_thread, p ->> 'kind', p ->> 'actor', p ->> 'action', p ->> 'tool', '{}');
-            return 'true';
+            t.answer := 'true';
+            t.entries := array[stateward.says(p ->> 'kind', p ->> 'actor', p ->> 'action', p ->> 'tool', '{}')];
         when 'mark' then
-            update stateward.thread set status = p ->> 'status', updated_at = clock_timestamp()
-             where thread_id = p_thread and status <> p ->> 'status';
-            if found then
-                perform stateward.append(p_thread, 'thread.' || (p ->> 'status'), p ->> 'actor', null, null, '{}');
+            t.answer := to_jsonb(p_thread.status <> p ->> 'status');
+            if p_thread.status <> p ->> 'status' then
+                t.status := p ->> 'status';
+                t.entries := array[stateward.says('thread.' || t.status, p ->> 'actor', null, null, '{}')];
             end if;
-            return to_jsonb(found);
         when 'count' then
-            update stateward.thread set steps = steps + (p ->> 'steps')::int
-             where thread_id = p_thread returning steps into v_count;
-            return to_jsonb(v_count);
+            t.steps := p_thread.steps + (p ->> 'steps')::int;
+            t.answer := to_jsonb(t.steps);
     end case;
+    return t;
 end $$;
 
 -- Whether a thread's rows may be written now: `open`, or why not. It keeps the thread's rows until the commit.
-create function stateward.admit(p_thread text, p_batch uuid, p_wait boolean) returns text language plpgsql as $$
+create function stateward.admit(p_thread text, p_batch uuid, p_wait boolean, out status text, out thread stateward.thread)
+language plpgsql as $$
 declare
     known stateward.checkpoint_thread;
 begin
-    insert into stateward.checkpoint_thread (thread_id) values (p_thread) on conflict do nothing;
+    status := 'busy';
+    for v_try in 1..2 loop
+        if p_wait then
+            select * into known from stateward.checkpoint_thread where thread_id = p_thread for no key update;
+        else
+            select * into known from stateward.checkpoint_thread where thread_id = p_thread for no key update skip locked;
+        end if;
+        exit when found or v_try = 2;
+        insert into stateward.checkpoint_thread (thread_id) values (p_thread) on conflict do nothing;
+    end loop;
+    if not found then
+        return;
+    end if;
     if p_wait then
-        select * into known from stateward.checkpoint_thread where thread_id = p_thread for no key update;
-        perform stateward.hold(p_thread);
+        select * into thread from stateward.thread x where x.thread_id = p_thread for no key update;
     else
-        select * into known from stateward.checkpoint_thread where thread_id = p_thread for no key update skip locked;
-        if not found or (
-            not exists (select from stateward.thread where thread_id = p_thread for no key update skip locked)
-            and exists (select from stateward.thread where thread_id = p_thread)
-        ) then
-            return 'busy';
+        select * into thread from stateward.thread x where x.thread_id = p_thread for no key update skip locked;
+        if not found and exists (select from stateward.thread x where x.thread_id = p_thread) then
+            return;
         end if;
     end if;
-    return case when known.erased_at is not null then 'erased' when known.batch = p_batch then 'done' else 'open' end;
+    status := case when known.erased_at is not null then 'erased' when known.batch = p_batch then 'done' else 'open' end;
 end $$;
 
 -- All that the steps of some threads leave: checkpoints, values, writes, and the runtime's own transitions.
@@ -206,45 +302,88 @@ returns table (place int, status text, answers jsonb) language plpgsql as $$
 #variable_conflict use_column
 declare
     t         record;
-    o         record;
-    v_threads text[] := array(select x.value ->> 0 from jsonb_array_elements(p -> 'threads') with ordinality as x (value, at)
-                               order by x.at);
+    v_let_in  record;
+    v_what    jsonb;
+    v_said    jsonb;
+    v_threads text[] := '{}';
     v_open    int[] := '{}';
-    v_places  int[] := '{}';
-    v_status  text[] := '{}';
-    v_one     text;
-    v_answers jsonb := '{}';
+    v_thread  stateward.thread;
+    v_made    stateward.transition;
+    v_changed boolean;
+    v_hash    text;
+    v_entry   text;
+    v_ids     text[] := '{}'; -- the ledger's columns, one entry at a place
+    v_seqs    bigint[] := '{}';
+    v_prevs   text[] := '{}';
+    v_hashes  text[] := '{}';
+    v_entries text[] := '{}';
 begin
     if (p ->> 'wait')::boolean then
         perform set_config('lock_timeout', '2s', true); -- whoever waits asks again, and lets others use the connection
     end if;
-    for t in select (x.at - 1)::int as place, x.value ->> 0 as thread, (x.value ->> 1)::uuid as batch
-               from jsonb_array_elements(p -> 'threads') with ordinality as x (value, at) order by 2 loop
-        v_one := stateward.admit(t.thread, t.batch, (p ->> 'wait')::boolean);
+    for t in select (x.at - 1)::int as place, x.value ->> 0 as thread, (x.value ->> 1)::uuid as batch, x.value -> 2 as what
+               from jsonb_array_elements(p -> 'threads') with ordinality as x (value, at) order by 1 loop
+        v_threads := v_threads || t.thread;
+        place := t.place;
+        answers := '[]';
+        v_let_in := stateward.admit(t.thread, t.batch, (p ->> 'wait')::boolean);
+        status := v_let_in.status;
+        v_thread := v_let_in.thread;
         -- heads: place, namespace, where from, where to, fork. follows: place, namespace, where it must stand.
-        if v_one = 'open' and p ? 'heads' and exists (
+        if status = 'open' and p ? 'heads' and exists (
             select from jsonb_array_elements(p -> 'heads') as h
               left join stateward.checkpoint_head c on c.thread_id = t.thread and c.ns = h ->> 1
              where (h ->> 0)::int = t.place and not (h ->> 4)::boolean and c.checkpoint_id is distinct from h ->> 2
         ) then
-            v_one := 'fenced';
+            status := 'fenced';
         end if;
-        if v_one = 'open' and p ? 'follows' and exists (
+        if status = 'open' and p ? 'follows' and exists (
             select from jsonb_array_elements(p -> 'follows') as f
               left join stateward.checkpoint_head c on c.thread_id = t.thread and c.ns = f ->> 1
               left join jsonb_array_elements(p -> 'heads') as h on h -> 0 = f -> 0 and h -> 1 = f -> 1
              where (f ->> 0)::int = t.place and coalesce(h ->> 3, c.checkpoint_id) is distinct from f ->> 2
         ) then
-            v_one := 'fenced';
+            status := 'fenced';
         end if;
-        if v_one = 'open' then
+        if status = 'open' then
             v_open := v_open || t.place;
             update stateward.checkpoint_thread set batch = t.batch where thread_id = t.thread;
+            v_changed := false;
+            for v_what in select jsonb_array_elements(t.what) loop
+                v_made := stateward.transit(v_thread, v_what);
+                answers := answers || jsonb_build_array(v_made.answer);
+                v_thread.steps := coalesce(v_made.steps, v_thread.steps);
+                v_thread.status := coalesce(v_made.status, v_thread.status);
+                if v_made.entries is not null and v_thread.thread_id is null then
+                    raise exception 'thread % is not known', t.thread using errcode = 'SW002';
+                end if;
+                foreach v_said in array coalesce(v_made.entries, '{}') loop
+                    v_thread.head_seq := v_thread.head_seq + 1;
+                    v_entry := stateward.placed(v_thread, v_said);
+                    v_hash := encode(sha256(convert_to(v_thread.head_hash || v_entry, 'UTF8')), 'hex');
+                    v_ids := v_ids || t.thread;
+                    v_seqs := v_seqs || v_thread.head_seq;
+                    v_prevs := v_prevs || v_thread.head_hash;
+                    v_hashes := v_hashes || v_hash;
+                    v_entries := v_entries || v_entry;
+                    v_thread.head_hash := v_hash;
+                end loop;
+                v_changed := true;
+            end loop;
+            if v_changed then
+                update stateward.thread
+                   set steps = v_thread.steps, status = v_thread.status, head_seq = v_thread.head_seq,
+                       head_hash = v_thread.head_hash, updated_at = clock_timestamp()
+                 where thread_id = t.thread;
+            end if;
         end if;
-        v_places := v_places || t.place;
-        v_status := v_status || v_one;
+        return next;
     end loop;
 
+    if v_ids <> '{}' then
+        insert into stateward.ledger (thread_id, seq, prev, hash, entry)
+        select * from unnest(v_ids, v_seqs, v_prevs, v_hashes, v_entries);
+    end if;
     if p ? 'heads' then
         insert into stateward.checkpoint_head as c (thread_id, ns, checkpoint_id)
         select v_threads[(h ->> 0)::int + 1], h ->> 1, h ->> 3
@@ -272,20 +411,13 @@ begin
             on conflict (thread_id, ns, checkpoint_id, task_id, idx)
             do update set task_path = excluded.task_path, channel = excluded.channel, body = excluded.body where w.idx < 0;
     end if;
-    -- transits: place, what to do
-    for o in select (x.value ->> 0)::int as place, x.value -> 1 as what
-               from jsonb_array_elements(p -> 'transits') with ordinality as x (value, at)
-              where (x.value ->> 0)::int = any (v_open) order by x.at loop
-        v_answers := jsonb_set(v_answers, array[o.place::text],
-                               coalesce(v_answers -> o.place::text, '[]')
-                               || jsonb_build_array(stateward.transit(v_threads[o.place + 1], o.what)));
-    end loop;
-
-    return query select u.place, u.status, coalesce(v_answers -> u.place::text, '[]')
-                   from unnest(v_places, v_status) as u (place, status);
 end $$;
 
 revoke all on function stateward.hold(text) from public;
-revoke all on function stateward.transit(text, jsonb) from public;
+revoke all on function stateward.reserve(jsonb) from public;
+revoke all on function stateward.judge(text, jsonb) from public;
+revoke all on function stateward.restart(jsonb) from public;
+revoke all on function stateward.settle(jsonb) from public;
+revoke all on function stateward.transit(stateward.thread, jsonb) from public;
 revoke all on function stateward.admit(text, uuid, boolean) from public;
 revoke all on function stateward.flush(jsonb, bytea[]) from public;

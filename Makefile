@@ -1,4 +1,4 @@
-# One command for each thing: demo, test, check, versions, bench. Each sets up what it needs by itself.
+# One command for each thing: demo, test, check, versions, bench, chaos. Each sets up what it needs by itself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport PYTHONDONTWRITEBYTECODE  # compiled once, every later start is faster
 
-.PHONY: demo test check versions bench docs wheel clean format
+.PHONY: demo test check versions bench chaos docs wheel clean format
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -34,6 +34,9 @@ versions: $(VENV)/.dev ## Test the lowest and the newest versions that are suppo
 
 bench: $(VENV)/.dev ## Measure, as ratios side by side in one run
 	$(BIN)/python -m benchmarks
+
+chaos: $(VENV)/.dev ## Kill a thousand workers at random points, and count what was doubled or lost
+	$(BIN)/python tests/attacks/chaos.py $(CHAOS)
 
 docs: $(VENV)/.dev ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict --site-dir site

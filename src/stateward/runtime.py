@@ -226,7 +226,9 @@ class AsyncRuntime:
         if await self.services.threads.find(thread) is None:
             raise UnknownThread(thread)
         waits = await self.checkpointer.waits(thread)
-        return self.config(thread), Command(resume=LOOK_AGAIN) if waits else None
+        # Several wait where calls that ran at once were cut off at once, and LangGraph refuses an answer for no one in
+        # particular. They need none: each looks at the desk before it asks.
+        return self.config(thread), Command(resume=LOOK_AGAIN) if waits == 1 else None
 
     async def threads(self, *, subject: str | None = None) -> list[ThreadRecord]:
         """The threads, newest first."""

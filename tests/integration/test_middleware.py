@@ -123,6 +123,24 @@ def test_a_write_that_was_cut_off_is_a_question_to_people(bank: Bank) -> None:
     assert bank.amounts() == [50]
 
 
+def test_two_writes_of_one_turn_that_were_cut_off_are_two_questions_and_go_on(bank: Bank) -> None:
+    def fail() -> None:
+        raise TimeoutError("the other side did not answer")
+
+    agent, config = agent_of(bank, pays(50, 60)), thread(bank)
+    bank.during = fail
+    agent.invoke(GO, config)
+    bank.during = lambda: None
+    first, second = bank.runtime.approvals(thread="case-1")
+    bank.runtime.resume(agent, "case-1")  # nothing is decided yet
+    bank.runtime.decide(second, "done", by=BOSS)
+    bank.runtime.resume(agent, "case-1")
+    bank.runtime.decide(first, "retry", by=BOSS)
+    bank.runtime.resume(agent, "case-1")
+    assert sorted(bank.amounts()) in ([50, 50, 60], [50, 60, 60])
+    assert bank.runtime.find_thread("case-1").status == "answered"
+
+
 def test_a_used_up_budget_denies(bank: Bank) -> None:
     def play(request: str) -> Any:
         first = yield call("pay", amount=1)

@@ -114,12 +114,12 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         """Keep what a task wrote. Errors as `aput`."""
         await on_loop(self.loop, self._write(config, writes, task_id, task_path))
 
-    async def waits(self, thread: str) -> bool:
-        """Whether the thread's head has an interrupt that nobody has answered; its state is not read for that."""
+    async def waits(self, thread: str) -> int:
+        """How many tasks at the thread's head wait for an answer to an interrupt; its state is not read for that."""
         stored = await on_loop(self.loop, self._checkpoints.load(thread, "", None))
         writes = stored.writes if stored else ()
         done = {write.task for write in writes if write.idx >= 0}
-        return any(write.channel == INTERRUPT and write.task not in done for write in writes)
+        return len({write.task for write in writes if write.channel == INTERRUPT} - done)
 
     async def has_begun(self, thread: str) -> bool:
         """Whether a run of the thread has left anything."""

@@ -44,9 +44,12 @@ WITHIN = 0.2  # seconds after the mark
 LIVES = 0.1  # how many of the workers live where there are two
 KILLS_A_THREAD = 12  # after that it is left in peace
 ROUNDS = 100
+DEFECTS = 5  # after so many a lane gives up
 
 GONE = "select count(*) from pg_stat_activity where application_name = any(%s)"
-LOST_PAYMENTS = "select action_id, attempt from stateward.effect where thread_id = %s and status = 'reserved' and tool = 'pay'"
+LOST_PAYMENTS = (
+    "select action_id, attempt from stateward.effect where thread_id = %s and status = 'reserved' and tool = 'pay'"
+)
 EFFECTS = "select * from stateward.effect where thread_id = %s"
 ENTRIES = "select key, amount::float8 as amount from books.entry where key = any(%s)"
 OUTCOMES = """
@@ -179,6 +182,7 @@ class Lane:
         seed: Draws everything.
         tally: What has come of it so far.
         by_mode: The same for each mode.
+        defects: What must not have happened.
     """
 
     url: str
@@ -187,6 +191,7 @@ class Lane:
     seed: int
     tally: Tally = field(default_factory=Tally)
     by_mode: dict[str, Tally] = field(default_factory=dict[str, Tally])
+    defects: list[str] = field(default_factory=list[str])
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Look into the database."""
@@ -196,10 +201,14 @@ class Lane:
     def kill(self, kills: int, modes: Sequence[Mode]) -> None:
         """Work on thread after thread until so many workers were killed, and every mode had its turn."""
         for at, mode in enumerate(itertools.cycle(modes)):
-            if self.tally.kills >= kills and at >= len(modes):
+            if (self.tally.kills >= kills and at >= len(modes)) or len(self.defects) > DEFECTS:
                 return
             thread = Thread(lane=self, name=f"t{self.seed}-{at}", mode=mode, seed=self.seed * 1000 + at)
-            thread.bring_to_its_answer()
+            try:
+                thread.bring_to_its_answer()
+            except Defect as defect:
+                self.defects.append(f"{thread}: {defect}")
+                print(self.defects[-1], file=sys.stderr, flush=True)
             self.tally.add(thread.tally)
             self.by_mode.setdefault(str(mode), Tally()).add(thread.tally)
 
@@ -233,7 +242,7 @@ class Thread:
             if self._round(rng, at):
                 break
         else:
-            raise Defect(f"{self}: {ROUNDS} rounds, and it is not answered: {self.lane.zygote.said()}")
+            raise Defect(f"{ROUNDS} rounds, and it is not answered: {self.lane.zygote.said()}")
         self.tally.threads = 1
         self._count()
 
@@ -272,11 +281,11 @@ class Thread:
     def _note(self, pid: int, code: int, *, due: bool) -> None:
         if code == -signal.SIGKILL:
             if not due:
-                raise Defect(f"{self}: a worker hangs: {self.lane.zygote.said()}")
+                raise Defect(f"a worker hangs: {self.lane.zygote.said()}")
             self.tally.kills += 1
             self.killed.add(pid)
         elif code not in (0, GIVES_WAY):
-            raise Defect(f"{self}: a worker failed: {self.lane.zygote.said()}")
+            raise Defect(f"a worker failed: {self.lane.zygote.said()}")
 
     def _settle(self, dead: Sequence[int]) -> None:
         """Wait until all that the killed workers had sent is done with, and note what is open now."""
@@ -306,7 +315,7 @@ class Thread:
             return
         self._count_outcomes(calls)
         if self.tally.doubled or self.tally.lost or self.tally.forbidden:
-            raise Defect(f"{self}: {self.tally}: {happened}")
+            raise Defect(f"{self.tally}: {happened}")
 
     def _cut_off_plainly(self, calls: Sequence[dict[str, Any]]) -> int:
         # What came again shows that the call before was cut off after it had reached the other side.
@@ -316,9 +325,9 @@ class Thread:
     def _count_outcomes(self, calls: Sequence[dict[str, Any]]) -> None:
         effects = {row["key"]: row for row in self.lane.rows(EFFECTS, self.name)}
         if open_ := [row for row in effects.values() if row["status"] != "settled"]:
-            raise Defect(f"{self}: left open: {open_}")
+            raise Defect(f"left open: {open_}")
         if twice := self.lane.rows(SETTLED_TWICE, self.name):
-            raise Defect(f"{self}: settled twice: {twice}")
+            raise Defect(f"settled twice: {twice}")
         cut = [one for one in calls if one["pid"] in self.killed and _cut_off(one, effects[one["key"]])]
         self.tally.between = len({one["pid"] for one in cut if one["tool"] != "post"})
         self.tally.in_transaction = len({one["pid"] for one in cut if one["tool"] == "post"})
@@ -336,9 +345,9 @@ class Thread:
             self.tally.unknown += lost
             asked = questions.get(row["action_id"], {"asked": 0})
             if asked["asked"] != lost:
-                raise Defect(f"{self}: {lost} attempts without an outcome, and {asked}: {row}")
+                raise Defect(f"{lost} attempts without an outcome, and {asked}: {row}")
         if missed := {action for action, _ in self.payments} - set(questions):
-            raise Defect(f"{self}: nobody was asked about {missed}")
+            raise Defect(f"nobody was asked about {missed}")
 
 
 def _cut_off(one: dict[str, Any], effect: dict[str, Any]) -> bool:
@@ -366,21 +375,18 @@ def lane(databases: Databases, folder: Path, seed: int) -> Iterator[Lane]:
             runtime.apply([("books", BOOKS)])
         with PostgresSaver.from_conn_string(url) as saver:
             saver.setup()
-        yield Lane(url=url, folder=folder, zygote=born, seed=seed)
+        made = Lane(url=url, folder=folder, zygote=born, seed=seed)
+        yield made
         with Runtime.open(settings=settings) as runtime:
             report = runtime.verify_audit()
         if not report.intact:
-            raise Defect(f"the trail does not hold: {report.breaks}")
+            made.defects.append(f"the trail does not hold: {report.breaks}")
 
 
 def chaos(
     databases: Databases, folder: Path, *, kills: int, seed: int, modes: Sequence[Mode], lanes: int = 1
 ) -> list[Lane]:
-    """Kill so many workers over all the modes, in so many lanes at once.
-
-    Raises:
-        Defect: something was doubled, lost, not asked about, or done although it was refused.
-    """
+    """Kill so many workers over all the modes, in so many lanes at once."""
 
     def one(at: int) -> Lane:
         with lane(databases, folder / f"lane-{at}", seed + at) as made:
@@ -399,6 +405,7 @@ def report(lanes: Sequence[Lane], seconds: float) -> str:
         for mode, tally in one.by_mode.items():
             modes.setdefault(mode, Tally()).add(tally)
     lines = [f"  {mode}: {tally}" for mode, tally in sorted(modes.items())]
+    lines += [f"  DEFECT {defect}" for one in lanes for defect in one.defects]
     return "\n".join([*lines, f"all, seeds {[one.seed for one in lanes]}, {seconds:.0f} s: {whole}"])
 
 
@@ -410,6 +417,7 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=max(2, (os.cpu_count() or 2) // 2))
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    defects = 0
     with tempfile.TemporaryDirectory(prefix="sw") as place, EmbeddedServer(Path(place, "pg"), durable=False) as server:
         databases = Databases(uri=server.start())
         databases.prepare(Path(place))
@@ -418,8 +426,9 @@ def main() -> int:
             done = chaos(
                 databases, Path(place, name), kills=kills, seed=given.seed * 100, modes=modes, lanes=given.lanes
             )
+            defects += sum(len(one.defects) for one in done)
             print(f"{name}\n{report(done, time.monotonic() - began)}", flush=True)
-    return 0
+    return 1 if defects else 0
 
 
 if __name__ == "__main__":

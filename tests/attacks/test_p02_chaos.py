@@ -24,6 +24,7 @@ def test_kills_at_random_points_double_nothing_and_lose_nothing(databases: Datab
     began = time.monotonic()
     (lane,) = chaos(databases, tmp_path, kills=KILLS, seed=SEED, modes=GOVERNED)
     print(f"\n{report([lane], time.monotonic() - began)}")
+    assert lane.defects == []
     tally = lane.tally
     assert (tally.doubled, tally.lost, tally.forbidden) == (0, 0, 0)
     assert tally.kills >= KILLS

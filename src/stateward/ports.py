@@ -15,7 +15,7 @@ from stateward.model.effect import Credential, Receipt, Transaction
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.memory import Coverage, Finding, MemoryItem, Scope
 from stateward.model.principal import Principal
-from stateward.model.thread import ThreadFacts, ThreadRecord, ThreadStatus
+from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
 from stateward.model.values import Json
 from stateward.model.verdict import Permit, Verdict
 
@@ -113,8 +113,14 @@ class Threads(Protocol):
         """Change the status and note it, with the thread's next commit; what it is already leaves no entry."""
         ...
 
-    async def count_steps(self, thread: str, steps: int) -> int:
-        """Add to the steps that the thread has taken; returns their number."""
+    async def spend(self, thread: str, more: Spent, /) -> Spent:
+        """Add to what the thread has used up, with its next commit; returns what that is by now.
+
+        Its age is the server's, and what `more` says of it counts for nothing.
+
+        Raises:
+            UnknownThread: nobody opened it.
+        """
         ...
 
 

@@ -141,16 +141,19 @@ def test_two_writes_of_one_turn_that_were_cut_off_are_two_questions_and_go_on(ba
     assert bank.runtime.find_thread("case-1").status == "answered"
 
 
-def test_a_used_up_budget_denies(bank: Bank) -> None:
+def test_a_used_up_budget_asks_and_ends_the_run_where_nobody_helps(bank: Bank) -> None:
     def play(request: str) -> Any:
-        first = yield call("pay", amount=1)
-        second = yield call("pay", amount=2)
-        return f"{first.ok} {second.ok} {second.text}"
+        yield call("pay", amount=1)
+        yield call("pay", amount=2)
+        return "done"
 
     agent = agent_of(bank, play, policy=POLICY.replace("steps: 50", "steps: 1"))
-    said = agent.invoke(GO, thread(bank))["messages"][-1].text
+    agent.invoke(GO, thread(bank))
+    (asked,) = bank.runtime.approvals(thread="case-1")
+    assert asked.kind == "escalation"
+    bank.runtime.decide(asked, "reject", reason="enough", by=BOSS)
+    said = bank.runtime.resume(agent, "case-1")["messages"][-1].text
     assert bank.amounts() == [1]
-    assert said.startswith("True False")
     assert "budget of 1 steps" in said
 
 

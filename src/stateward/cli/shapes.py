@@ -55,7 +55,9 @@ def thread_json(record: ThreadRecord) -> dict[str, Any]:
         "principal": facts.principal,
         "requester": facts.requester,
         "tenant": facts.tenant,
-        "steps": record.steps,
+        "steps": record.spent.steps,
+        "tokens": record.spent.tokens,
+        "usd": str(record.spent.usd),
         "created_at": when(record.created_at),
         "updated_at": when(record.updated_at),
     }

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -35,6 +36,8 @@ PARTIES = ("requester", "subject", "editor")
 """What a `not:` may name besides identities and roles: the people of the case at hand."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+_DATED = re.compile(r"[-@](?:20[0-9]{2}-?[01][0-9]-?[0-3][0-9])$")
 _DURATION = re.compile(r"([1-9][0-9]*)([smhdw])")
 
 
@@ -73,6 +76,19 @@ def _condition(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
+def parse_amount(value: object) -> Decimal:
+    """Read an amount of money or a price: a number of zero or more, such as 20 or 0.25.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, Decimal | int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or _AMOUNT.fullmatch(value) is None:
+        raise ValueError("expected an amount such as 20 or 0.25")
+    return Decimal(value)
+
+
 def _exact(name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*", name) is None:
         raise ValueError("a tool is named exactly: letters, digits and _ . : / - only, no patterns")
@@ -86,6 +102,7 @@ def _entity(name: str) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Amount = Annotated[Decimal, BeforeValidator(parse_amount)]
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Sentence = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1)]
 Condition = Annotated[str, BeforeValidator(_condition), StringConstraints(strict=True, min_length=1)]
@@ -214,10 +231,32 @@ class Budget(_Part):
     """What stops a run.
 
     Attributes:
-        steps: The most model turns and actions of one thread, 200 by default.
+        steps: The most model turns of one thread, 200 by default.
+        tokens: The most tokens that models may read and write in one thread; no limit by default.
+        usd: The most that these tokens may cost, in US dollars; needs `prices`. No limit by default.
+        wall: How long after it was opened a thread may act, by the server's clock; no limit by default.
     """
 
     steps: Annotated[StrictInt, Field(ge=1)] = 200
+    tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+    usd: Annotated[Amount, Field(gt=0)] | None = None
+    wall: Duration | None = None
+
+
+class Price(_Part):
+    """What a model costs, in US dollars for a million tokens.
+
+    Attributes:
+        input: For what it reads.
+        output: For what it writes.
+    """
+
+    input: Amount
+    output: Amount
+
+    def of(self, *, input: int, output: int) -> Decimal:
+        """What so many tokens cost, in US dollars."""
+        return (self.input * input + self.output * output) / 1_000_000
 
 
 class CheckpointPolicy(_Part):
@@ -247,6 +286,7 @@ class PolicyDocument(_Part):
         tools: By exact name. A tool that is not here is denied.
         memory: What may be kept; nothing by default.
         budget: What stops a run.
+        prices: What models cost, by the name that the provider gives them; a date at its end may be left out.
         escalate: Whom to tell; nobody by default.
         checkpoints: What stays of a thread's history; all of it by default.
 
@@ -260,6 +300,7 @@ class PolicyDocument(_Part):
     tools: Mapping[ToolName, ToolRule] = Field(default_factory=dict)
     memory: MemoryPolicy = MemoryPolicy()
     budget: Budget = Budget()
+    prices: Mapping[Sentence, Price] = Field(default_factory=dict)
     escalate: Escalation | None = None
     checkpoints: CheckpointPolicy = CheckpointPolicy()
 
@@ -267,6 +308,10 @@ class PolicyDocument(_Part):
     def label(self) -> str:
         """`name@version`, as the audit trail has it."""
         return f"{self.policy}@{self.version}"
+
+    def price(self, model: str) -> Price | None:
+        """What this model costs, or None where the policy does not say."""
+        return self.prices.get(model) or self.prices.get(_DATED.sub("", model))
 
     @model_validator(mode="after")
     def _names_are_declared(self) -> Self:
@@ -297,6 +342,11 @@ def _reference_problems(document: PolicyDocument) -> Iterator[_Problem]:
     everybody = _addressable(document, {"agent", "person", "service"})
     for name, tool in document.tools.items():
         yield from _tool_problems(document, ("tools", name), tool, people, everybody)
+    if document.budget.usd is not None and not document.prices:
+        yield (
+            ("budget", "usd"),
+            "a budget in usd needs to know what models cost, such as prices: {gpt-5.1: {input: 1.25, output: 10}}",
+        )
     if document.escalate is not None:
         yield from _unknown(("escalate", "to"), document.escalate.to, people, "a person, or a person's role,")
 

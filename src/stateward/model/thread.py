@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 ThreadStatus = Literal["open", "waiting", "answered", "escalated", "abandoned"]
@@ -37,11 +38,36 @@ class ThreadFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Spent:
+    """What a thread has used up.
+
+    Attributes:
+        steps: Model turns.
+        tokens: What models have read and written.
+        usd: What that cost, in US dollars, by the prices of the policy.
+        seconds: How long ago it was opened, by the server's clock.
+    """
+
+    steps: int = 0
+    tokens: int = 0
+    usd: Decimal = Decimal(0)
+    seconds: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            steps=self.steps + other.steps,
+            tokens=self.tokens + other.tokens,
+            usd=self.usd + other.usd,
+            seconds=self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ThreadRecord:
     """A thread as the database has it."""
 
     facts: ThreadFacts
     status: ThreadStatus
-    steps: int
+    spent: Spent
     created_at: datetime
     updated_at: datetime

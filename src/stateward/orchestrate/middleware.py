@@ -7,20 +7,21 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.types import Command
 
 from stateward.errors import ConfigurationError, MissingExtra, ThreadError
 from stateward.model.policy import PolicyDocument
-from stateward.model.thread import ThreadFacts
+from stateward.model.thread import Spent, ThreadFacts
 from stateward.model.values import digest
-from stateward.model.verdict import Reason
+from stateward.orchestrate.escalation import escalate
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.services import Ward, current_services, current_thread
-from stateward.orchestrate.steps import Turn, calls_of, message_of
+from stateward.orchestrate.steps import Turn, calls_of, message_of, running_task
 from stateward.orchestrate.tools import specs
 from stateward.orchestrate.upstream import spare_idle_threads
+from stateward.orchestrate.usage import refuse_unpriced, used
 from stateward.orchestrate.workflow import gate_of, policy_of
 
 try:
@@ -65,15 +66,23 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         return "stateward"
 
     def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
-        """Notice the turn that the model makes; what has no calls is the answer."""
+        """Ask the model while the budget lasts, and notice the turn that it makes; what has no calls is the answer."""
+        loop = current_services().loop
+        request = blocking(loop, self._ready(request))
+        if isinstance(request, AIMessage):
+            return request
         said = handler(request)
-        blocking(current_services().loop, self._said(said))
+        blocking(loop, self._said(request, said))
         return said
 
     async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
-        """Notice the turn that the model makes; what has no calls is the answer."""
+        """Ask the model while the budget lasts, and notice the turn that it makes; what has no calls is the answer."""
+        loop = current_services().loop
+        request = await on_loop(loop, self._ready(request))
+        if isinstance(request, AIMessage):
+            return request
         said = await handler(request)
-        await on_loop(current_services().loop, self._said(said))
+        await on_loop(loop, self._said(request, said))
         return said
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], ToolAnswer]) -> ToolAnswer:
@@ -84,11 +93,26 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         """Perform a permitted call; what was refused is answered with the reason."""
         return await on_loop(current_services().loop, self._act(request))
 
-    async def _said(self, response: Any) -> None:
+    async def _ready(self, request: Any) -> Any:
+        """The request for the model; or what is said in its place, where a budget is used up and the run ends."""
+        turn = await self._turn(running_task())
+        over, asked = await turn.spend(Spent(steps=1)), count()
+        while over is not None:
+            said = await escalate(turn, over.because, about=f"{turn.id}:{next(asked)}")
+            if said is None:
+                await turn.answer("escalated")
+                return AIMessage(f"The run was ended: {over.because}")
+            request = request.override(messages=[*request.messages, HumanMessage(said.reason)])
+            over = await turn.spend(Spent())
+        refuse_unpriced(self.ward.document, request.model)
+        return request
+
+    async def _said(self, request: Any, response: Any) -> None:
         message = next((one for one in reversed(response.result) if isinstance(one, AIMessage)), None)
         if message is None:
             return
-        turn = await self._turn(message)
+        turn = await self._turn(message.id or "turn")
+        await turn.spend(used(self.ward.document, request.model, response.result))
         if message.id:
             turn.services.turns.begin(turn.thread.thread, message.id)
         if not message.tool_calls or response.structured_response is not None:
@@ -99,7 +123,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         call_id = str(request.tool_call["id"])
         if message is None:
             raise ConfigurationError("a tool call without a message that made it")
-        turn = await self._turn(message)
+        turn = await self._turn(message.id or "turn")
         await self._verify(turn, message)
         await turn.ask_once(call_id)
         while (found := await turn.act_one(call_id)) is None:
@@ -116,23 +140,17 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
             calls = calls_of(message)
             rows = [] if turn.is_new else await turn.rows()
             if not rows:
-                await turn.verify(calls, refusal=await self._over_budget(turn))
+                # What no model of this run has made counts as a step of its own.
+                await turn.verify(calls, refusal=None if turn.is_new else await turn.spend(Spent(steps=1)))
             elif {row.action.call.id for row in rows} < {call.id for call in calls}:
                 await turn.verify(calls)  # a crash has left it judged in part
 
-    async def _turn(self, message: AIMessage) -> Turn:
+    async def _turn(self, id_: str) -> Turn:
         services = current_services()
         await services.install(self.ward)
         facts = await services.facts(current_thread())
         self._refuse_foreign(facts)
-        return Turn(
-            services=services, ward=self.ward, thread=facts, id=message.id or "turn", rounds=count(), planned=True
-        )
-
-    async def _over_budget(self, turn: Turn) -> Reason | None:
-        limit = self.ward.document.budget.steps
-        steps = await turn.services.threads.count_steps(turn.thread.thread, 1)
-        return Reason(rule="budget.steps", because=f"the budget of {limit} steps is used up") if steps > limit else None
+        return Turn(services=services, ward=self.ward, thread=facts, id=id_, rounds=count(), planned=True)
 
     def _refuse_foreign(self, facts: ThreadFacts) -> None:
         if (facts.principal, facts.graph) != (self.ward.principal, self.ward.name):

@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import cached_property
 from itertools import count
 from typing import Any, cast
@@ -19,20 +18,20 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langgraph.config import get_stream_writer
 from langgraph.types import Command
 
-from stateward.approve.ask import escalation_question
 from stateward.errors import ActionRefused, ConfigurationError, ThreadError
 from stateward.model.action import Call
 from stateward.model.approval import Signature
 from stateward.model.effect import Receipt
 from stateward.model.memory import MemoryItem, Scope
-from stateward.model.thread import ThreadFacts
+from stateward.model.thread import Spent, ThreadFacts
 from stateward.model.values import Json, plain_object
-from stateward.model.verdict import Reason
+from stateward.orchestrate.escalation import escalate
 from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.models import readable
 from stateward.orchestrate.parts import Done, Parts
 from stateward.orchestrate.services import Services, Ward, current_services, current_thread
-from stateward.orchestrate.steps import Turn, calls_of, message_of, server_principal, settlers
+from stateward.orchestrate.steps import Turn, calls_of, message_of, server_principal
+from stateward.orchestrate.usage import refuse_unpriced, used
 from stateward.ports import ActionRow
 from stateward.remember.write import MemoryRules, write
 
@@ -147,10 +146,13 @@ class Nodes:
     async def orchestrate(self, state: Any) -> Goto:
         """Let the planner say what is next."""
         step = await self._step("orchestrate", state)
-        over = await self._over_budget(step)
+        turn = step.turn(step.place)
+        over = await turn.spend(Spent(steps=1))
         if over:
-            return Command(goto="escalate", update={"outcome": over})
+            return Command(goto="escalate", update={"outcome": over.because})
+        refuse_unpriced(self.ward.document, self.parts.planner)
         said = await self._plan(state["messages"])
+        await turn.spend(used(self.ward.document, self.parts.planner, [said]))
         return Command(goto=self._after(step, said), update={"messages": [said]})
 
     async def verify(self, state: Any) -> Goto:
@@ -208,12 +210,9 @@ class Nodes:
     async def escalate(self, state: Any) -> Goto:
         """Ask a person how to go on."""
         step = await self._step("escalate", state)
-        turn = step.turn(f"escalate:{_turn_id(_last(state['messages']))}")
-        await self._raise_question(step, turn.id, state.get("outcome") or "it needs a decision")
-        await turn.approve()
-        approvals = await self.services.desk.of_turn(step.thread.thread, turn.id)
-        said = approvals[-1].signatures[-1].decision if approvals and approvals[-1].signatures else None
-        if said is None or said.kind != "respond":
+        why, about = state.get("outcome") or "it needs a decision", _asked_about(state["messages"])
+        said = await escalate(step.turn(step.place), why, about=about)
+        if said is None:
             return Command(goto="answer", update={"outcome": "escalated"})
         return Command(goto="orchestrate", update={"failures": 0, "messages": [HumanMessage(said.reason)]})
 
@@ -273,8 +272,8 @@ class Nodes:
         """Judge a turn where it acts, in one commit with what follows: the policy asks nobody about it, or a crash or a
         client has led here past `verify`. What no planner of this run has made counts as a step of its own.
         """
-        over = "" if turn.is_new else await self._over_budget(step)
-        return await turn.verify(calls, refusal=Reason(rule="budget.steps", because=over) if over else None)
+        over = None if turn.is_new else await turn.spend(Spent(steps=1))
+        return await turn.verify(calls, refusal=over)
 
     def _after(self, step: Step, said: AIMessage) -> str:
         """Where the planner's message leads; a turn that asks nobody needs no superstep to be judged in."""
@@ -283,11 +282,6 @@ class Nodes:
         if not said.tool_calls:
             return "validate"
         return "verify" if turn.plain(calls_of(said)) is None else "act"
-
-    async def _over_budget(self, step: Step) -> str:
-        budget = self.ward.document.budget
-        steps = await self.services.threads.count_steps(step.thread.thread, 1)
-        return f"the budget of {budget.steps} steps is used up" if steps > budget.steps else ""
 
     async def _plan(self, messages: Sequence[AnyMessage]) -> AIMessage:
         prompt = [SystemMessage(self.parts.instructions)] if self.parts.instructions else []
@@ -307,15 +301,6 @@ class Nodes:
         note = HumanMessage(f"The answer does not hold: {problem}")
         return Command(goto="orchestrate", update={"failures": failures, "messages": [note]})
 
-    async def _raise_question(self, step: Step, turn: str, why: str) -> None:
-        rule = self.ward.document.escalate
-        if await self.services.desk.of_turn(step.thread.thread, turn):
-            return
-        by = rule.to if rule else settlers(self.ward, "")
-        within = rule.after if rule else timedelta(days=7)
-        question = escalation_question(step.thread, action="", turn=turn, why=why, by=by, within=within)
-        await self.services.desk.ask(question, actor=step.thread.principal)
-
 
 def _local_user(services: Services) -> str:
     if not services.development:
@@ -333,6 +318,13 @@ def _last(messages: Sequence[AnyMessage]) -> AnyMessage:
 def _place(state: Any) -> str:
     messages = cast("Sequence[AnyMessage]", state.get("messages") or ())
     return _turn_id(messages[-1]) if messages else "start"
+
+
+def _asked_about(messages: Sequence[AnyMessage]) -> str:
+    # What a person has said since makes it another question.
+    return _turn_id(
+        next((one for one in reversed(messages) if isinstance(one, AIMessage | HumanMessage)), messages[-1])
+    )
 
 
 def _turn_id(message: AnyMessage) -> str:

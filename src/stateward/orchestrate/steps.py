@@ -21,7 +21,7 @@ from stateward.model.action import Action, Call, action_id
 from stateward.model.approval import Approval, Decision
 from stateward.model.effect import Effect, Receipt
 from stateward.model.principal import Principal
-from stateward.model.thread import ThreadFacts
+from stateward.model.thread import Spent, ThreadFacts
 from stateward.model.values import Json, plain_object
 from stateward.model.verdict import Deny, Permit, Reason
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
@@ -29,6 +29,7 @@ from stateward.orchestrate.services import Services, Ward, configurable
 from stateward.orchestrate.turns import Known
 from stateward.ports import ActionRow, Judged
 from stateward.verify.arguments import unspeakable
+from stateward.verify.budget import used_up
 from stateward.verify.conditions import HistoryQuery
 
 _NOT_FOR_PLANNERS = Reason(rule="orchestrate.tools", because="this tool is for the workflow's own steps")
@@ -62,6 +63,7 @@ class Turn:
             calls: The turn's calls, in order.
             refusal: Denies all of them, whatever the policy says, such as a budget that is used up.
         """
+        refusal = refusal or await self.over_budget()
         if self.is_new:
             judged = self.plain(calls, refusal)
             if judged is not None:
@@ -84,6 +86,19 @@ class Turn:
                 return None
             judged.append(_refused(self._judge_by(call, at, {}, edit=0), refusal))
         return None if any(one.verdict.kind == "ask" for one in judged) else judged
+
+    async def spend(self, more: Spent) -> Reason | None:
+        """Add to what the thread has used up; the budget that is used up by that, if one is."""
+        spent = await self.services.threads.spend(self.thread.thread, more)
+        return used_up(self.ward.document.budget, spent)
+
+    async def over_budget(self) -> Reason | None:
+        """The budget of tokens, money or time that is used up, if one is; steps are counted where they are taken."""
+        budget = self.ward.document.budget
+        if budget.tokens is None and budget.usd is None and budget.wall is None:
+            return None
+        spent = await self.services.threads.spend(self.thread.thread, Spent())
+        return used_up(budget, replace(spent, steps=0))
 
     async def rows(self) -> list[ActionRow]:
         """The turn's actions, as the database has them or will have them with the next commit."""
@@ -211,7 +226,7 @@ class Turn:
 
     async def _ask(self, pending: Sequence[Approval], note: str) -> str:
         """Interrupt once; where there is an answer already, take it, and say what was wrong with it."""
-        task, round_ = _task(), next(self.rounds)
+        task, round_ = running_task(), next(self.rounds)
         thread = self.thread.thread
         shown_ids = await self.services.desk.show(thread, task, round_, [one.id for one in pending])
         shown = [one for one in await self._questions() if one.id in shown_ids]
@@ -247,9 +262,9 @@ class Turn:
             return Skipped()
         if row.status not in ("permitted", "consumed"):
             return Receipt(action=row.action.id, status="abandoned", error=_why_not(row), result=_response(row))
-        changed = await self._changed(row)
-        if changed:
-            return Receipt(action=row.action.id, status="abandoned", error=changed)
+        why_not = await self._holds_no_more(row)
+        if why_not:
+            return Receipt(action=row.action.id, status="abandoned", error=why_not)
         spec = self.ward.tools[row.action.call.tool]
 
         async def run(effect: Effect) -> Json:
@@ -257,10 +272,13 @@ class Turn:
 
         return await self._performer().perform(permit_of(row), self.thread, run, spec.traits)
 
-    async def _changed(self, row: ActionRow) -> str:
-        """Why a permit that was not used yet does not hold under today's policy and tools, if so (P3)."""
+    async def _holds_no_more(self, row: ActionRow) -> str:
+        """Why a permit that was not used yet does not hold under today's policy, tools and budgets, if so (P3, P14)."""
         if row.status == "consumed" and row.effect == "write":
             return ""  # it was used: now it is about what became of it
+        over = await self.over_budget()
+        if over is not None:
+            return f"refused: {over.because}"
         call, spec = row.action.call, self.ward.tools.get(row.action.call.tool)
         today = (self.ward.gate.digest, spec.digest if spec else "")
         if today == (row.policy_digest, row.action.tool_digest):
@@ -329,6 +347,12 @@ def message_of(row: ActionRow, receipt: Receipt) -> ToolMessage:
     if row.status == "responded":
         return ToolMessage(content=_content(receipt.result), tool_call_id=call.id, name=call.tool)
     return ToolMessage(content=receipt.error, tool_call_id=call.id, name=call.tool, status="error")
+
+
+def running_task() -> str:
+    """Id of LangGraph's task that runs: the same after an interrupt and after a crash."""
+    info = get_runtime().execution_info
+    return info.task_id if info else ""
 
 
 def server_principal(tenant: str) -> Principal | None:
@@ -421,11 +445,6 @@ def _response(row: ActionRow) -> Json:
 
 def _content(result: Json) -> str:
     return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-
-
-def _task() -> str:
-    info = get_runtime().execution_info
-    return info.task_id if info else ""
 
 
 def _follows() -> str:

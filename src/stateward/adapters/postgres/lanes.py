@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from stateward.errors import ThreadBusy
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, ValueRow, WriteRow
+from stateward.model.thread import Spent
 
 Place = tuple[str, str]  # namespace and checkpoint id
 _REMEMBERED = 512
@@ -80,7 +81,7 @@ class Lane:
         pending: What was handed over and is not on its way.
         flying: What is on its way.
         puts: How many checkpoints it has taken.
-        steps: How many steps the thread has taken, where this process knows.
+        spent: What the thread has used up, where this process knows; `seconds` as of `spent_at` on the loop's clock.
         sealer: What its values are sealed with, from the first of them on.
     """
 
@@ -91,7 +92,8 @@ class Lane:
         self.error: Exception | None = None
         self.urgent = False
         self.timer: asyncio.TimerHandle | None = None
-        self.steps: int | None = None
+        self.spent: Spent | None = None
+        self.spent_at = 0.0
         self.sealer: Any = None
         self._refused = ""
         self.puts = 0
@@ -165,6 +167,8 @@ class Lane:
     def loaded(self, place: Place, *, head: bool) -> None:
         """A checkpoint was read from the database; the head, unless the run has put another one meanwhile."""
         if head:
+            if not place[0] and self._heads.get("") != place[1]:
+                self.spent = None  # another process may have moved the thread on, and used up more of its budgets
             self._heads[place[0]] = place[1]
         self._notice(place)
 
@@ -221,7 +225,7 @@ class Lane:
         self._heads.clear()
         self._seen.clear()
         self._passed.clear()
-        self.steps = None
+        self.spent = None
 
     def heal(self) -> None:
         """The thread is read again: what failed before is told, and over."""

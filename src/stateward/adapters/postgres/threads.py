@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from stateward.adapters.postgres.commits import LOST, Commits
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
+from stateward.adapters.postgres.lanes import Lane
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.statements import statements
 from stateward.errors import ThreadMismatch, UnknownThread
-from stateward.model.thread import ThreadFacts, ThreadRecord, ThreadStatus
+from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
 from stateward.model.values import Json
 
 _SQL = statements("threads")
@@ -36,7 +40,7 @@ class PostgresThreads:
             raise UnknownThread(facts.thread)
         record = thread_record(row)
         _refuse_other(record.facts, facts)
-        self._commits.lane(facts.thread).steps = record.steps
+        self._learn(self._commits.lane(facts.thread), record.spent)
         return record
 
     async def find(self, thread: str) -> ThreadRecord | None:
@@ -55,22 +59,34 @@ class PostgresThreads:
         """Change the status, with the thread's next commit; a status that it has already leaves no entry."""
         self._commits.transit(thread, {"do": "mark", "status": status, "actor": actor})
 
-    async def count_steps(self, thread: str, steps: int) -> int:
-        """Add to the thread's steps, with its next commit where this process knows their number."""
-        lane = self._commits.lane(thread)
-        known = lane.steps
+    async def spend(self, thread: str, more: Spent, /) -> Spent:
+        """Add to what the thread has used up, with its next commit where this process knows the rest."""
+        lane, what = self._commits.lane(thread), _counted(more)
+        known = lane.spent
         if known is not None:
-            lane.steps = known + steps
-        answer = self._commits.transit(thread, {"do": "count", "steps": steps}, urgent=known is None)
-        if known is not None:
-            return known + steps
-        found = await answer
+            if what:
+                self._commits.transit(thread, {"do": "count", **what})
+            seconds = known.seconds + asyncio.get_running_loop().time() - lane.spent_at
+            return self._learn(lane, replace(known + more, seconds=seconds))
+        found: Any = await self._commits.transit(thread, {"do": "count", **what}, urgent=True) if what else LOST
         if found is LOST:
-            return (await self._record(thread)).steps
+            return self._learn(lane, (await self._record(thread)).spent)
         if found is None:
             raise UnknownThread(thread)
-        lane.steps = found if lane.steps is None else max(lane.steps, found)
-        return int(found)
+        return self._learn(lane, _spent(found))
+
+    def _learn(self, lane: Lane, spent: Spent) -> Spent:
+        if lane.spent is not None:
+            # Somebody else may have counted while the database answered: what is used up never becomes less.
+            known = lane.spent
+            steps, tokens, usd = (
+                max(known.steps, spent.steps),
+                max(known.tokens, spent.tokens),
+                max(known.usd, spent.usd),
+            )
+            spent = Spent(steps=steps, tokens=tokens, usd=usd, seconds=spent.seconds)
+        lane.spent, lane.spent_at = spent, asyncio.get_running_loop().time()
+        return spent
 
     async def _record(self, thread: str) -> ThreadRecord:
         found = await self.find(thread)
@@ -84,9 +100,20 @@ def thread_record(row: Row) -> ThreadRecord:
     return ThreadRecord(
         facts=ThreadFacts(thread=row["thread_id"], roles=tuple(row["roles"]), **{name: row[name] for name in _FIXED}),
         status=row["status"],
-        steps=row["steps"],
+        spent=_spent(row),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+    )
+
+
+def _counted(more: Spent) -> dict[str, Json]:
+    what: dict[str, Json] = {"steps": more.steps, "tokens": more.tokens, "usd": str(more.usd)}
+    return {name: value for name, value in what.items() if value not in (0, "0")}
+
+
+def _spent(row: Row) -> Spent:
+    return Spent(
+        steps=int(row["steps"]), tokens=int(row["tokens"]), usd=Decimal(row["usd"]), seconds=float(row["seconds"])
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from decimal import Decimal
 
 from stateward.errors import ThreadMismatch, UnknownThread
-from stateward.model.thread import ThreadFacts
+from stateward.model.thread import Spent, ThreadFacts
 from stateward.testing.contracts import Adapters, Check
 from stateward.testing.contracts.samples import BOT, facts, kinds
 
@@ -52,13 +53,19 @@ async def marks_a_change_once(adapters: Adapters) -> None:
     assert (await kinds(adapters)).count("thread.waiting") == 1
 
 
-async def counts_steps(adapters: Adapters) -> None:
+async def counts_what_is_used_up(adapters: Adapters) -> None:
     """Of each thread by itself."""
     await adapters.threads.open(facts())
-    await asyncio.gather(*(adapters.threads.count_steps("t1", 1) for _ in range(5)))
-    assert await adapters.threads.count_steps("t1", 2) == 7
+    one = Spent(steps=1, tokens=10, usd=Decimal("0.25"))
+    await asyncio.gather(*(adapters.threads.spend("t1", one) for _ in range(5)))
+    spent = await adapters.threads.spend("t1", Spent(steps=2, seconds=1e9))
+    assert (spent.steps, spent.tokens, spent.usd) == (7, 50, Decimal("1.25"))
+    found = await adapters.threads.find("t1")
+    assert found is not None
+    assert (found.spent.steps, found.spent.tokens, found.spent.usd) == (7, 50, Decimal("1.25"))
+    assert 0 <= found.spent.seconds < 1e6
     try:
-        await adapters.threads.count_steps("t2", 1)
+        await adapters.threads.spend("t2", Spent(steps=1))
     except UnknownThread:
         return
     raise AssertionError("it counted the steps of nothing")
@@ -79,6 +86,6 @@ CHECKS: tuple[Check, ...] = (
     refuses_another,
     takes_the_version_of_its_first_run,
     marks_a_change_once,
-    counts_steps,
+    counts_what_is_used_up,
     lists_by_tenant_and_subject,
 )

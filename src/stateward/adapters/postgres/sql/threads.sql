@@ -13,12 +13,12 @@ update stateward.thread set graph_version = %(graph_version)s
 returning thread_id;
 
 -- name: find_thread
--- A thread as it was opened.
-select * from stateward.thread where thread_id = %(thread)s;
+-- A thread as it was opened, and how long ago that was.
+select *, extract(epoch from clock_timestamp() - created_at)::float8 as seconds from stateward.thread where thread_id = %(thread)s;
 
 -- name: list_threads
 -- The threads of a tenant, newest first, optionally about one subject.
-select * from stateward.thread
+select *, extract(epoch from clock_timestamp() - created_at)::float8 as seconds from stateward.thread
  where (%(tenant)s::text is null or tenant = %(tenant)s)
    and (%(subject)s::text is null or subject = %(subject)s)
  order by created_at desc;

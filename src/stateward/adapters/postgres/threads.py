@@ -68,7 +68,9 @@ class PostgresThreads:
                 self._commits.transit(thread, {"do": "count", **what})
             seconds = known.seconds + asyncio.get_running_loop().time() - lane.spent_at
             return self._learn(lane, replace(known + more, seconds=seconds))
-        found: Any = await self._commits.transit(thread, {"do": "count", **what}, urgent=True) if what else LOST
+        found: Any = LOST
+        if what:
+            found = await self._commits.transit(thread, {"do": "count", "tell": True, **what}, urgent=True)
         if found is LOST:
             return self._learn(lane, (await self._record(thread)).spent)
         if found is None:

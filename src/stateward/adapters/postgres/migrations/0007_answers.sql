@@ -4,68 +4,56 @@ alter table stateward.thread
     add column tokens bigint not null default 0,
     add column usd numeric not null default 0;
 
--- Adds to what a thread has used up, and says how much that is by now; `seconds` are those since it was opened.
-create function stateward.spend(p_thread text, p jsonb) returns jsonb language plpgsql as $$
+-- Adds to what a thread has used up; the answer is how much that is by now, where the caller wants to be told. `seconds`
+-- are those since it was opened. `flush` writes the steps with the rest of the thread's row.
+create function stateward.spend(p_thread stateward.thread, p jsonb) returns stateward.transition language plpgsql as $$
 declare
-    v_spent jsonb;
+    t stateward.transition;
 begin
-    update stateward.thread
-       set steps = steps + coalesce((p ->> 'steps')::bigint, 0),
-           tokens = tokens + coalesce((p ->> 'tokens')::bigint, 0),
-           usd = usd + coalesce((p ->> 'usd')::numeric, 0)
-     where thread_id = p_thread
-    returning jsonb_build_object('steps', steps, 'tokens', tokens, 'usd', usd::text,
-                                 'seconds', extract(epoch from clock_timestamp() - created_at)) into v_spent;
-    return v_spent;
+    t.steps := p_thread.steps + coalesce((p ->> 'steps')::bigint, 0);
+    if p ? 'tokens' or p ? 'usd' then
+        update stateward.thread
+           set tokens = tokens + coalesce((p ->> 'tokens')::bigint, 0), usd = usd + coalesce((p ->> 'usd')::numeric, 0)
+         where thread_id = p_thread.thread_id;
+    end if;
+    if p ? 'tell' then
+        t.answer := (select jsonb_build_object('steps', t.steps, 'tokens', x.tokens, 'usd', x.usd::text,
+                                               'seconds', extract(epoch from clock_timestamp() - x.created_at))
+                       from stateward.thread x where x.thread_id = p_thread.thread_id);
+    end if;
+    return t;
 end $$;
 
-revoke all on function stateward.spend(text, jsonb) from public;
-
--- One of the runtime's own transitions within a commit; the answer is what the caller has to know of it.
-create or replace function stateward.transit(p_thread text, p jsonb) returns jsonb language plpgsql as $$
+-- One of the runtime's own transitions within a commit. Whoever calls it holds the thread's row, and hands it over as it
+-- will be after the transitions before.
+create or replace function stateward.transit(p_thread stateward.thread, p jsonb) returns stateward.transition language plpgsql as $$
 declare
-    v_row jsonb := p -> 'row';
+    t stateward.transition;
 begin
     case p ->> 'do'
         when 'judge' then
-            insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest,
-                                          arguments, arguments_digest, effect, identity, idempotent, policy,
-                                          policy_digest, verdict, reasons, status, response)
-            select action_id, p_thread, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
-                   arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons, status,
-                   response
-              from jsonb_populate_record(null::stateward.action, v_row)
-            on conflict (action_id) do nothing;
-            if not found then
-                return 'false';
-            end if;
-            perform stateward.append(p_thread, p ->> 'kind', p ->> 'actor', v_row ->> 'action_id', v_row ->> 'tool',
-                                     p -> 'detail');
-            return 'true';
+            return stateward.judge(p_thread.thread_id, p);
         when 'reserve' then
-            return (select to_jsonb(r) from stateward.reserve(p ->> 'action', p ->> 'digest', (p ->> 'worker')::bigint,
-                                                              p ->> 'actor') r);
-        when 'restart' then
-            return to_jsonb(stateward.restart_effect(p ->> 'action', (p ->> 'attempt')::int, (p ->> 'worker')::bigint,
-                                                     p ->> 'actor'));
+            return stateward.reserve(p);
         when 'settle' then
-            perform stateward.move_effect(p ->> 'action', (p ->> 'attempt')::int, 'settled', p -> 'result', '',
-                                          p ->> 'actor');
-            return (select to_jsonb(e.status) from stateward.effect e
-                     where e.action_id = p ->> 'action' and e.attempt = (p ->> 'attempt')::int);
+            return stateward.settle(p);
+        when 'restart' then
+            return stateward.restart(p);
         when 'read' then
             update stateward.action set status = 'consumed'
              where action_id = p ->> 'action' and effect = 'read' and status in ('permitted', 'consumed');
-            perform stateward.append(p_thread, p ->> 'kind', p ->> 'actor', p ->> 'action', p ->> 'tool', '{}');
-            return 'true';
+            t.answer := 'true';
+            t.entries := array[stateward.says(p ->> 'kind', p ->> 'actor', p ->> 'action', p ->> 'tool', '{}')];
         when 'mark' then
-            update stateward.thread set status = p ->> 'status', updated_at = clock_timestamp()
-             where thread_id = p_thread and status <> p ->> 'status';
-            if found then
-                perform stateward.append(p_thread, 'thread.' || (p ->> 'status'), p ->> 'actor', null, null, '{}');
+            t.answer := to_jsonb(p_thread.status <> p ->> 'status');
+            if p_thread.status <> p ->> 'status' then
+                t.status := p ->> 'status';
+                t.entries := array[stateward.says('thread.' || t.status, p ->> 'actor', null, null, '{}')];
             end if;
-            return to_jsonb(found);
         when 'count' then
             return stateward.spend(p_thread, p);
     end case;
+    return t;
 end $$;
+
+revoke all on function stateward.spend(stateward.thread, jsonb) from public;

@@ -20,13 +20,17 @@ StatewardError                      SW000
 │   └── RedactionFailed             SW510  personal data could not be looked for, so nothing was written
 ├── ActionRefused                   SW600  the gate refused an action of a plain Python step
 ├── ToolInputError                  SW700  a workflow was given bad input
-└── SealError                       SW800  what is sealed cannot be sealed or opened
-    ├── SealBroken                  SW810  a stored value is not the one that was sealed for its place
-    └── KeyringError                SW820  the master key is missing, wrong, or cannot be reached
+├── SealError                       SW800  what is sealed cannot be sealed or opened
+│   ├── SealBroken                  SW810  a stored value is not the one that was sealed for its place
+│   └── KeyringError                SW820  the master key is missing, wrong, or cannot be reached
+└── RequestError                    SW900  a request to the HTTP API does not hold; says what, where, and what to do
+    ├── NotAuthenticated            SW910  nobody has verified who asks
+    └── NotFound                    SW920  it is not there, or not for whoever asks
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -221,3 +225,36 @@ class KeyringError(SealError):
     """The master key is missing, wrong, or cannot be reached; the message says where it was looked for."""
 
     code = "SW820"
+
+
+class RequestError(StatewardError):
+    """A request to the HTTP API does not hold.
+
+    Attributes:
+        status: The HTTP status of the answer.
+        problems: Where, as a JSON pointer or a parameter's name, and what is wrong there.
+    """
+
+    code = "SW900"
+
+    def __init__(self, message: str, *, status: int = 422, problems: Sequence[tuple[str, str]] = ()) -> None:
+        self.status, self.problems = status, tuple(problems)
+        super().__init__(message)
+
+
+class NotAuthenticated(RequestError):
+    """Nobody has verified who asks. Every bad token gets the same message, so that it tells an attacker nothing."""
+
+    code = "SW910"
+
+    def __init__(self, message: str = "a valid token is needed: send `Authorization: Bearer ...`") -> None:
+        super().__init__(message, status=401)
+
+
+class NotFound(RequestError):
+    """It is not there, or not for whoever asks: the two look the same."""
+
+    code = "SW920"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"there is no such {what}, or it is not for you", status=404)

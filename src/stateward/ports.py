@@ -82,6 +82,23 @@ class Reservation:
     key: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Viewer:
+    """Somebody who looks from outside, and what they may see.
+
+    Attributes:
+        id: Their own id.
+        names: Their id and roles.
+        tenant: Nothing of another tenant is ever seen.
+        everything: Whether they see all of their tenant, rather than what they asked for, act in, or are asked about.
+    """
+
+    id: str
+    names: frozenset[str]
+    tenant: str
+    everything: bool = False
+
+
 class Schema(Protocol):
     """Creates tables."""
 
@@ -306,6 +323,47 @@ class Ledger(Protocol):
 
     async def verify(self, thread: str | None = None) -> AuditReport:
         """Recompute the chains."""
+        ...
+
+
+class Overview(Protocol):
+    """Pages for whoever looks from outside; `after` is the id of the last item of the page before."""
+
+    async def threads(
+        self,
+        viewer: Viewer,
+        *,
+        thread: str | None = None,
+        status: ThreadStatus | None = None,
+        graph: str | None = None,
+        subject: str | None = None,
+        after: str | None = None,
+        limit: int = 1,
+    ) -> list[ThreadRecord]:
+        """Threads that the viewer may see, newest first."""
+        ...
+
+    async def approvals(
+        self,
+        viewer: Viewer,
+        *,
+        approval: str | None = None,
+        thread: str | None = None,
+        status: ApprovalStatus | None = None,
+        after: str | None = None,
+        limit: int = 1,
+    ) -> list[Approval]:
+        """Questions that the viewer may see, oldest first."""
+        ...
+
+    async def actions(
+        self, *, thread: str | None = None, action: str | None = None, after: str | None = None, limit: int = 1
+    ) -> list[tuple[ActionRow, Receipt | None]]:
+        """Actions with what became of them, oldest first; whether the thread may be seen is asked before."""
+        ...
+
+    async def entries(self, thread: str, *, after: int = 0, limit: int) -> list[Entry]:
+        """Entries of a thread after a position; whether the thread may be seen is asked before."""
         ...
 
 

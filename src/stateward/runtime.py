@@ -24,6 +24,7 @@ from stateward.adapters.postgres.desk import PostgresDesk
 from stateward.adapters.postgres.journal import PostgresJournal
 from stateward.adapters.postgres.ledger import PostgresLedger
 from stateward.adapters.postgres.memory import PostgresMemory
+from stateward.adapters.postgres.overview import PostgresOverview
 from stateward.adapters.postgres.threads import PostgresThreads
 from stateward.adapters.presidio import PresidioRedactor
 from stateward.approve.decide import Refused
@@ -309,6 +310,7 @@ def _services(database: Database, commits: Commits, settings: Settings) -> Servi
         journal=PostgresJournal(database, commits),
         desk=PostgresDesk(database, commits),
         ledger=PostgresLedger(database, commits),
+        overview=PostgresOverview(database, commits),
         memory=PostgresMemory(database, commits),
         redactor=PresidioRedactor(ner_model=settings.ner_model or None),
         credentials=PostgresCredentials(database),

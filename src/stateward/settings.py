@@ -11,6 +11,11 @@ from pathlib import Path
 from stateward.errors import ConfigurationError
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+_TOKENS = {
+    "STATEWARD_JWKS": "jwks",
+    "STATEWARD_JWT_ISSUER": "jwt_issuer",
+    "STATEWARD_JWT_AUDIENCE": "jwt_audience",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +47,21 @@ class Settings:
     pool_size: int = 10
     master_key: str = field(default="", repr=False)
     kms_key: str = ""
+    jwks: str = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_roles_claim: str = "roles"
+    jwt_tenant_claim: str = ""
+    jwt_kind_claim: str = "kind"
+    readers: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        given = {name: getattr(self, field) for name, field in _TOKENS.items()}
+        if any(given.values()) and not all(given.values()):
+            missing = ", ".join(name for name, value in given.items() if not value)
+            raise ConfigurationError(
+                f"tokens cannot be checked without {missing}: set all of {', '.join(given)}, or none"
+            )
         if self.master_key and self.kms_key:
             raise ConfigurationError(
                 "STATEWARD_MASTER_KEY and STATEWARD_KMS_KEY are both set: keep the one whose keys wrap the data keys"
@@ -66,6 +84,11 @@ class Settings:
             pool_size=_number(given, "STATEWARD_POOL_SIZE", 10),
             master_key=given.get("STATEWARD_MASTER_KEY", ""),
             kms_key=given.get("STATEWARD_KMS_KEY", ""),
+            **{field: given.get(name, "") for name, field in _TOKENS.items()},
+            jwt_roles_claim=given.get("STATEWARD_JWT_ROLES_CLAIM") or "roles",
+            jwt_tenant_claim=given.get("STATEWARD_JWT_TENANT_CLAIM", ""),
+            jwt_kind_claim=given.get("STATEWARD_JWT_KIND_CLAIM") or "kind",
+            readers=_names(given.get("STATEWARD_READERS", "")),
         )
 
     def hash_key(self) -> bytes:
@@ -109,6 +132,10 @@ def _flag(given: Mapping[str, str], name: str) -> bool:
     if value not in _TRUE | _FALSE:
         raise ConfigurationError(f"{name} is {value!r}: write true or false")
     return value in _TRUE
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name for part in text.split(",") if (name := part.strip()))
 
 
 def _number(given: Mapping[str, str], name: str, default: int) -> int:

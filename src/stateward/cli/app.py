@@ -198,6 +198,20 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port.")] = 8080,
+    workflow: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A workflow whose edits are judged here; repeatable.")
+    ] = None,
+) -> None:
+    """Serve the HTTP API: threads, actions, approvals and the timeline."""
+    from stateward.cli import serving
+
+    raise typer.Exit(serving.serve(host=host, port=port, workflows=workflow or ()))
+
+
+@app.command()
 def stop(force: Annotated[bool, typer.Option(help="Even while others use it.")] = False) -> None:
     """Stop the embedded Postgres."""
     from stateward.adapters.embedded import EmbeddedServer

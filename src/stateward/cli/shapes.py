@@ -16,18 +16,18 @@
 | `policy explain` | `{"tool", "verdict", "policy", "reasons", "trace"}` |
 | `doctor` | `{"healthy": bool, "checks": [{"name", "status", "found", "fix"}]}` |
 
-Times are ISO 8601 in UTC.
+Threads, approvals and entries are those of `stateward.shapes`, which the HTTP API shows too.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
-from stateward.audit.views import Metrics, sentence
-from stateward.model.approval import Approval, Signature
+from stateward import shapes
+from stateward.audit.views import Metrics
+from stateward.model.approval import Approval
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.thread import ThreadRecord
 
@@ -37,78 +37,19 @@ def emit(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def when(time: datetime | None) -> str | None:
-    """A time in UTC."""
-    return None if time is None else time.astimezone(UTC).isoformat()
-
-
 def thread_json(record: ThreadRecord) -> dict[str, Any]:
     """A thread."""
-    facts = record.facts
-    return {
-        "thread": facts.thread,
-        "workflow": facts.graph,
-        "workflow_version": facts.graph_version,
-        "status": record.status,
-        "subject": facts.subject,
-        "purpose": facts.purpose,
-        "principal": facts.principal,
-        "requester": facts.requester,
-        "tenant": facts.tenant,
-        "steps": record.spent.steps,
-        "tokens": record.spent.tokens,
-        "usd": str(record.spent.usd),
-        "created_at": when(record.created_at),
-        "updated_at": when(record.updated_at),
-    }
+    return shapes.Thread.of(record).json_object()
 
 
 def approval_json(approval: Approval) -> dict[str, Any]:
     """A question to people."""
-    return {
-        "id": approval.id,
-        "kind": approval.kind,
-        "status": approval.status,
-        "thread": approval.thread,
-        "tool": approval.tool,
-        "arguments": approval.arguments,
-        "description": approval.description,
-        "requirements": [
-            {
-                "by": list(one.by),
-                "of": one.of,
-                "not": list(one.excluding),
-                "rule": one.reason.rule,
-                "because": one.reason.because,
-            }
-            for one in approval.requirements
-        ],
-        "allowed": list(approval.allowed),
-        "digest": approval.digest,
-        "requester": approval.requester,
-        "subject": approval.subject,
-        "editor": approval.editor,
-        "requested_at": when(approval.requested_at),
-        "expires_at": when(approval.expires_at),
-        "decided_at": when(approval.decided_at),
-        "signatures": [_signature_json(one) for one in approval.signatures],
-    }
+    return shapes.Approval.of(approval).json_object()
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:
     """A ledger entry, with what it says for people under `text`."""
-    return {
-        "thread": entry.thread,
-        "seq": entry.seq,
-        "at": when(entry.at),
-        "kind": entry.kind,
-        "actor": entry.actor,
-        "action": entry.action,
-        "tool": entry.tool,
-        "detail": entry.detail,
-        "text": sentence(entry),
-        "hash": entry.hash,
-    }
+    return shapes.Entry.of(entry).json_object()
 
 
 def metrics_json(metrics: Metrics) -> dict[str, Any]:
@@ -123,15 +64,4 @@ def report_json(report: AuditReport) -> dict[str, Any]:
         "threads": report.threads,
         "entries": report.entries,
         "breaks": [asdict(one) for one in report.breaks],
-    }
-
-
-def _signature_json(signature: Signature) -> dict[str, Any]:
-    return {
-        "by": signature.principal,
-        "verified_by": signature.verified_by,
-        "decision": signature.decision.kind,
-        "reason": signature.decision.reason,
-        "arguments": signature.decision.arguments,
-        "at": when(signature.at),
     }

@@ -16,7 +16,7 @@ from stateward.model.policy import PolicyDocument
 from stateward.model.thread import ThreadFacts
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Turns
-from stateward.ports import Credentials, Desk, Journal, Ledger, Memory, Redactor, Schema, Threads
+from stateward.ports import Credentials, Desk, Journal, Ledger, Memory, Overview, Redactor, Schema, Threads
 from stateward.verify.gate import Gate
 
 
@@ -63,6 +63,7 @@ class Services:
     journal: Journal
     desk: Desk
     ledger: Ledger
+    overview: Overview
     memory: Memory
     redactor: Redactor
     credentials: Credentials

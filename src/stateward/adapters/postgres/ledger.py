@@ -59,7 +59,7 @@ class PostgresLedger:
         """The entries, in the order of the chains."""
         await self._commits.settled(thread)
         for row in await self._db.all(_SQL["entries"], {"thread": thread}):
-            yield _entry(row)
+            yield entry_noun(row)
 
     async def verify(self, thread: str | None = None) -> AuditReport:
         """Recompute every chain, in one snapshot of heads and entries."""
@@ -76,9 +76,10 @@ class PostgresLedger:
         return check_chains([_raw(row) for row in rows], ends)
 
 
+def entry_noun(row: Row) -> Entry:
+    """A row as a noun."""
+    return parse_entry(*_raw(row))
+
+
 def _raw(row: Row) -> tuple[str, int, str, str, str]:
     return row["thread_id"], row["seq"], row["prev"], row["hash"], row["entry"]
-
-
-def _entry(row: Row) -> Entry:
-    return parse_entry(*_raw(row))

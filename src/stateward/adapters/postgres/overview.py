@@ -1,0 +1,94 @@
+"""Pages of threads, approvals, actions and ledger entries, for whoever looks from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stateward.adapters.postgres.actions import action_row
+from stateward.adapters.postgres.commits import Commits
+from stateward.adapters.postgres.database import Database, Row
+from stateward.adapters.postgres.ledger import entry_noun
+from stateward.adapters.postgres.questions import approval_noun
+from stateward.adapters.postgres.statements import statements
+from stateward.adapters.postgres.threads import thread_record
+from stateward.model.approval import Approval, ApprovalStatus
+from stateward.model.effect import Receipt
+from stateward.model.ledger import Entry
+from stateward.model.thread import ThreadRecord, ThreadStatus
+from stateward.ports import ActionRow, Viewer
+
+_SQL = statements("overview")
+
+
+class PostgresOverview:
+    """Reads the tables, a page at a time."""
+
+    def __init__(self, database: Database, commits: Commits) -> None:
+        self._db, self._commits = database, commits
+
+    async def threads(
+        self,
+        viewer: Viewer,
+        *,
+        thread: str | None = None,
+        status: ThreadStatus | None = None,
+        graph: str | None = None,
+        subject: str | None = None,
+        after: str | None = None,
+        limit: int = 1,
+    ) -> list[ThreadRecord]:
+        """Threads that the viewer may see, newest first."""
+        await self._commits.settled(thread)
+        values = {"thread": thread, "status": status, "graph": graph, "subject": subject}
+        rows = await self._db.all(_SQL["threads"], _of(viewer) | values | {"after": after, "limit": limit})
+        return [thread_record(row) for row in rows]
+
+    async def approvals(
+        self,
+        viewer: Viewer,
+        *,
+        approval: str | None = None,
+        thread: str | None = None,
+        status: ApprovalStatus | None = None,
+        after: str | None = None,
+        limit: int = 1,
+    ) -> list[Approval]:
+        """Questions that the viewer may see, oldest first."""
+        values = {"approval": approval, "thread": thread, "status": status, "after": after, "limit": limit}
+        return [approval_noun(row) for row in await self._db.all(_SQL["approvals"], _of(viewer) | values)]
+
+    async def actions(
+        self, *, thread: str | None = None, action: str | None = None, after: str | None = None, limit: int = 1
+    ) -> list[tuple[ActionRow, Receipt | None]]:
+        """Actions with what became of them, in the order in which they were judged."""
+        await self._commits.settled(thread)
+        values = {"thread": thread, "action_id": action, "after": after, "limit": limit}
+        return [(action_row(row), _receipt(row)) for row in await self._db.all(_SQL["actions"], values)]
+
+    async def entries(self, thread: str, *, after: int = 0, limit: int) -> list[Entry]:
+        """Entries of a thread, in the order of its chain."""
+        await self._commits.settled(thread)
+        rows = await self._db.all(_SQL["entries"], {"thread": thread, "after": after, "limit": limit})
+        return [entry_noun(row) for row in rows]
+
+
+def _of(viewer: Viewer) -> dict[str, Any]:
+    return {
+        "tenant": viewer.tenant,
+        "id": viewer.id,
+        "names": sorted(viewer.names),
+        "everything": viewer.everything,
+    }
+
+
+def _receipt(row: Row) -> Receipt | None:
+    if row["effect_status"] is None:
+        return None
+    return Receipt(
+        action=row["action_id"],
+        status=row["effect_status"],
+        result=row["effect_result"],
+        error=row["effect_error"],
+        attempt=row["effect_attempt"],
+        settled_at=row["effect_settled_at"],
+    )

@@ -1,0 +1,212 @@
+"""What each operation does: who sees what, and how a decision is taken. It knows nothing of HTTP."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from stateward import shapes
+from stateward.api import parameters
+from stateward.approve.rules import may_sign
+from stateward.errors import DecisionRefused, NotFound, RequestError
+from stateward.model.approval import Approval, Decision
+from stateward.model.principal import Principal
+from stateward.model.thread import ThreadRecord
+from stateward.model.values import plain_object
+from stateward.ports import Viewer
+from stateward.runtime import AsyncRuntime
+from stateward.shapes import Shape
+
+
+class Threads(Shape):
+    """A page of threads, newest first."""
+
+    threads: list[shapes.Thread]
+    next: str | None
+
+
+class Actions(Shape):
+    """A page of a thread's actions, in the order in which they were judged."""
+
+    actions: list[shapes.Action]
+    next: str | None
+
+
+class Approvals(Shape):
+    """A page of approvals, oldest first."""
+
+    approvals: list[shapes.Approval]
+    next: str | None
+
+
+class Timeline(Shape):
+    """A page of a thread's ledger, in the order of its chain."""
+
+    thread: str
+    entries: list[shapes.Entry]
+    next: int | None
+
+
+class Taken(Shape):
+    """A decision that was taken, and what the thread waits for now."""
+
+    approval: shapes.Approval
+    thread: shapes.ThreadDetail
+
+
+class Health(Shape):
+    """The API answers, and so does its database."""
+
+    status: Literal["ok"] = "ok"
+    development: bool
+
+
+class Office:
+    """Serves one runtime.
+
+    A thread, with its actions and its timeline, is shown to those who asked for it, act in it, are named in one of
+    its questions by id or role, or have signed one. A question is shown to those who are named in it, asked for the
+    work, or have signed it. Readers see all of their tenant; nobody sees another tenant.
+    """
+
+    def __init__(self, runtime: AsyncRuntime, *, development: bool) -> None:
+        self._runtime, self._development = runtime, development
+        self._overview = runtime.services.overview
+
+    async def health(self, who: Principal | None, asked: parameters.Nothing) -> Health:
+        """Whether the database answers."""
+        await self._runtime.database.about()
+        return Health(development=self._development)
+
+    async def threads(self, who: Principal, asked: parameters.Threads) -> Threads:
+        """A page of threads."""
+        viewer = self._viewer(who)
+        if asked.after is not None:
+            await self._thread(viewer, asked.after)
+        found = await self._overview.threads(
+            viewer,
+            status=asked.status,
+            graph=asked.workflow,
+            subject=asked.subject,
+            after=asked.after,
+            limit=asked.limit + 1,
+        )
+        shown = [shapes.Thread.of(one) for one in found[: asked.limit]]
+        return Threads(threads=shown, next=shown[-1].thread if len(found) > asked.limit else None)
+
+    async def thread(self, who: Principal, asked: parameters.OneThread) -> shapes.ThreadDetail:
+        """One thread."""
+        return await self._detail(await self._thread(self._viewer(who), asked.thread))
+
+    async def actions(self, who: Principal, asked: parameters.Actions) -> Actions:
+        """A page of a thread's actions."""
+        await self._thread(self._viewer(who), asked.thread)
+        if asked.after and not await self._overview.actions(thread=asked.thread, action=asked.after):
+            raise NotFound("action to go on after")
+        found = await self._overview.actions(thread=asked.thread, after=asked.after, limit=asked.limit + 1)
+        shown = [shapes.Action.of(*one) for one in found[: asked.limit]]
+        return Actions(actions=shown, next=shown[-1].id if len(found) > asked.limit else None)
+
+    async def action(self, who: Principal, asked: parameters.OneAction) -> shapes.Action:
+        """One action."""
+        found = await self._overview.actions(action=asked.action)
+        if not found or not await self._sees(self._viewer(who), found[0][0].action.thread):
+            raise NotFound("action")
+        return shapes.Action.of(*found[0])
+
+    async def timeline(self, who: Principal, asked: parameters.Timeline) -> Timeline:
+        """A page of a thread's ledger."""
+        await self._thread(self._viewer(who), asked.thread)
+        found = await self._overview.entries(asked.thread, after=asked.after, limit=asked.limit + 1)
+        shown = [shapes.Entry.of(one) for one in found[: asked.limit]]
+        return Timeline(thread=asked.thread, entries=shown, next=shown[-1].seq if len(found) > asked.limit else None)
+
+    async def approvals(self, who: Principal, asked: parameters.Approvals) -> Approvals:
+        """A page of approvals: the inbox, unless another status is asked for."""
+        viewer = self._viewer(who)
+        await self._runtime.services.desk.expire()
+        if asked.after is not None:
+            await self._approval(viewer, asked.after)
+        status = None if asked.status == "all" else asked.status
+        found = await self._overview.approvals(
+            viewer, thread=asked.thread, status=status, after=asked.after, limit=asked.limit + 1
+        )
+        shown = [shapes.Approval.of(one) for one in found[: asked.limit]]
+        return Approvals(approvals=shown, next=shown[-1].id if len(found) > asked.limit else None)
+
+    async def approval(self, who: Principal, asked: parameters.OneApproval) -> shapes.Approval:
+        """One approval."""
+        await self._runtime.services.desk.expire()
+        return shapes.Approval.of(await self._approval(self._viewer(who), asked.approval))
+
+    async def decide(self, who: Principal, asked: parameters.OneApproval, said: parameters.Said) -> Taken:
+        """Take a decision; the same one by the same person again gives what was recorded."""
+        viewer = self._viewer(who)
+        await self._runtime.services.desk.expire()
+        found = await self._approval(viewer, asked.approval)
+        if said.digest != found.digest:
+            raise RequestError(
+                "the digest is not that of this approval: show it again, and decide what it asks", status=409
+            )
+        decision = _decision(said)
+        if not _is_recorded(found, who, decision):
+            found = await self._decide(viewer, found, who, decision)
+        return Taken(
+            approval=shapes.Approval.of(found),
+            thread=await self._detail(await self._runtime.find_thread(found.thread)),
+        )
+
+    async def _decide(self, viewer: Viewer, asked: Approval, who: Principal, said: Decision) -> Approval:
+        try:
+            return await self._runtime.decide(asked, said.kind, by=who, reason=said.reason, arguments=said.arguments)
+        except DecisionRefused as refused:
+            found = await self._approval(viewer, asked.id)
+            if _is_recorded(found, who, said):  # the other click of a double click was faster
+                return found
+            raise Refused(refused.message, status=_status(found, who)) from None
+
+    def _viewer(self, who: Principal) -> Viewer:
+        readers = self._runtime.settings.readers
+        return Viewer(id=who.id, names=who.names, tenant=who.tenant, everything=not readers.isdisjoint(who.names))
+
+    async def _sees(self, viewer: Viewer, thread: str) -> ThreadRecord | None:
+        found = await self._overview.threads(viewer, thread=thread)
+        return found[0] if found else None
+
+    async def _thread(self, viewer: Viewer, thread: str) -> ThreadRecord:
+        found = await self._sees(viewer, thread)
+        if found is None:
+            raise NotFound("thread")
+        return found
+
+    async def _approval(self, viewer: Viewer, approval: str) -> Approval:
+        found = await self._overview.approvals(viewer, approval=approval)
+        if not found:
+            raise NotFound("approval")
+        return found[0]
+
+    async def _detail(self, record: ThreadRecord) -> shapes.ThreadDetail:
+        waiting = await self._runtime.services.desk.list(thread=record.facts.thread)
+        return shapes.ThreadDetail.of(record, [one.id for one in waiting])
+
+
+class Refused(RequestError):
+    """The runtime refused a decision."""
+
+    code = DecisionRefused.code
+
+
+def _decision(said: parameters.Said) -> Decision:
+    arguments = plain_object(said.arguments) if isinstance(said, parameters.Edit) else None
+    return Decision(kind=said.decision, reason=said.reason, arguments=arguments)
+
+
+def _is_recorded(approval: Approval, who: Principal, said: Decision) -> bool:
+    return any(one.principal == who.id and one.decision == said for one in approval.signatures)
+
+
+def _status(approval: Approval, who: Principal) -> int:
+    """403: this person may not. 409: it is not open to them any more. 422: not like this."""
+    if who.kind != "person" or not any(may_sign(one, who.names, approval) for one in approval.requirements):
+        return 403
+    signed = any(one.principal == who.id for one in approval.signatures)
+    return 409 if signed or approval.status != "pending" else 422

@@ -1,0 +1,39 @@
+"""`stateward serve`: the HTTP API as a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stateward.blocking import Runtime
+from stateward.cli.exits import DONE, say
+from stateward.cli.workflows import load_workflow
+from stateward.settings import Settings
+
+
+def serve(*, host: str, port: int, workflows: Sequence[str]) -> int:
+    """Serve until the process is told to stop.
+
+    Args:
+        host: The address to listen at.
+        port: The port.
+        workflows: Those whose edits can be judged here.
+
+    Raises:
+        MissingExtra: the extra `api` is not installed.
+        ConfigurationError: the settings do not say whom to trust, or it would be open to others in development mode.
+    """
+    from stateward.api import create_app
+    from stateward.api.identity import identity_of
+    from stateward.api.serve import refuse_address, run
+
+    settings = Settings.from_environment()
+    identity = identity_of(settings)
+    refuse_address(host, identity)
+    with Runtime.open(settings=settings) as runtime:
+        for name in workflows:
+            load_workflow(name).flow.compile(runtime)
+        where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        trusts = "DEVELOPMENT MODE, nobody is verified" if identity.development else f"tokens of {settings.jwt_issuer}"
+        say(f"stateward serves {where} ({trusts}); {where}/openapi.json describes it")
+        run(create_app(runtime, identity=identity), host=host, port=port)
+    return DONE

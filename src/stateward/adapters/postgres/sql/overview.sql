@@ -1,7 +1,7 @@
 -- name: threads
 -- A page of the threads that somebody may see, newest first: those of their tenant that they asked for, act in, are named
 -- in a question of, or have signed one of; all of their tenant where they may read everything.
-select t.* from stateward.thread t
+select t.*, extract(epoch from clock_timestamp() - t.created_at)::float8 as seconds from stateward.thread t
  where t.tenant = %(tenant)s
    and (%(everything)s
         or %(id)s in (t.requester, t.principal)

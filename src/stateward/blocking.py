@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from stateward.orchestrate.saver import StatewardSaver
 from stateward.orchestrate.services import Services
 from stateward.orchestrate.store import StatewardStore
 from stateward.orchestrate.workflow import Graph
+from stateward.ports import CredentialProvider
 from stateward.runtime import AsyncRuntime
 from stateward.settings import Settings
 
@@ -54,12 +55,18 @@ class Runtime:
         settings: Settings | None = None,
         migrations: Sequence[tuple[str, str]] = (),
         types: Sequence[type] = (),
+        credentials: Mapping[str, CredentialProvider] | None = None,
         keep_running: bool = False,
     ) -> Runtime:
         """Open a runtime. The arguments and errors are those of `AsyncRuntime.connect`."""
         thread = _LoopThread()
         context = AsyncRuntime.connect(
-            url, settings=settings, migrations=migrations, types=types, keep_running=keep_running
+            url,
+            settings=settings,
+            migrations=migrations,
+            types=types,
+            credentials=credentials,
+            keep_running=keep_running,
         )
         try:
             return cls(thread.wait(context.__aenter__()), context, thread)

@@ -4,6 +4,7 @@ StatewardError                      SW000
 ├── ConfigurationError              SW100  a setting, a file or an extra is missing or wrong
 │   ├── PolicyError                 SW110  the policy file does not hold; names file, line and column
 │   ├── MissingExtra                SW120  an optional package is not installed
+│   ├── CredentialError             SW140  a credential could not be minted, so the call did not happen
 │   └── EmbeddedServerError         SW130  the embedded Postgres cannot run here
 │       └── EmbeddedServerInUse     SW131  another process still uses it
 ├── DatabaseError                   SW200  the schema or the connection is not as expected
@@ -77,6 +78,12 @@ class MissingExtra(ConfigurationError):
 
     def __init__(self, package: str, *, extra: str) -> None:
         super().__init__(f"{package} is not installed: pip install 'stateward[{extra}]'")
+
+
+class CredentialError(ConfigurationError):
+    """A credential could not be minted; the call that needs it did not happen."""
+
+    code = "SW140"
 
 
 class EmbeddedServerError(ConfigurationError):

@@ -14,6 +14,7 @@ from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheck
 from stateward.model.effect import Credential, Receipt, Transaction
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.memory import Coverage, Finding, MemoryItem, Scope
+from stateward.model.policy import Identity
 from stateward.model.principal import Principal
 from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
 from stateward.model.values import Json
@@ -195,8 +196,10 @@ class Journal(Protocol):
         """This process does not run the effect any more."""
         ...
 
-    async def lose(self, permit: Permit, *, attempt: int, thread: ThreadFacts, by: Sequence[str]) -> Approval:
-        """Mark the outcome as unknown and ask people what happened."""
+    async def lose(
+        self, permit: Permit, *, attempt: int, thread: ThreadFacts, by: Sequence[str], why: str = ""
+    ) -> Approval:
+        """Mark the outcome as unknown and ask people what happened; `why` is what the tool raised, if it did."""
         ...
 
     def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
@@ -547,15 +550,28 @@ class Redactor(Protocol):
         ...
 
 
-class Credentials(Protocol):
-    """Mints what a tool authenticates with, for one call, after the gate."""
+class CredentialProvider(Protocol):
+    """Mints one kind of credential, for one call, after the gate; a team may bring its own."""
 
-    def lend(self, permit: Permit, *, role: str, attempt: int) -> AbstractAsyncContextManager[Credential]:
-        """A login in the group `role`, for as long as the block lasts."""
+    def lend(self, permit: Permit, *, identity: Identity, attempt: int) -> AbstractAsyncContextManager[Credential]:
+        """A credential for as long as the block lasts; leaving it takes back what can be taken back.
+
+        Args:
+            permit: The call; `permit.identity` is the policy's name for the credential.
+            identity: What the policy says of it.
+            attempt: Which attempt of the call it is for.
+
+        Raises:
+            ConfigurationError: it cannot be minted; the call then has not happened. So does any other error.
+        """
         ...
+
+
+class Credentials(CredentialProvider, Protocol):
+    """Mints what a tool authenticates with, whatever the policy mints it from."""
 
     def transaction(
         self, permit: Permit, credential: Credential, *, attempt: int
     ) -> AbstractAsyncContextManager[Transaction]:
-        """A connection as the lent login, in a transaction that settles the effect of a write."""
+        """A connection as the lent Postgres login, in a transaction that settles the effect of a write."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import Command
 
+from stateward.adapters.credentials import MintedCredentials
 from stateward.adapters.embedded import EmbeddedServer
 from stateward.adapters.keyring import open_keyring
 from stateward.adapters.postgres.checkpoints import PostgresCheckpoints
@@ -41,6 +42,7 @@ from stateward.orchestrate.services import Services
 from stateward.orchestrate.steps import take_decision
 from stateward.orchestrate.store import StatewardStore
 from stateward.orchestrate.workflow import Graph
+from stateward.ports import CredentialProvider
 from stateward.settings import Settings
 
 
@@ -73,6 +75,7 @@ class AsyncRuntime:
         settings: Settings | None = None,
         migrations: Sequence[tuple[str, str]] = (),
         types: Sequence[type] = (),
+        credentials: Mapping[str, CredentialProvider] | None = None,
         keep_running: bool = False,
     ) -> AsyncGenerator[AsyncRuntime]:
         """Open a runtime for the length of the block.
@@ -83,6 +86,7 @@ class AsyncRuntime:
             migrations: Name and SQL of a workflow's own tables, run once after ours.
             types: Classes of your own that graph state may hold, such as pydantic models and dataclasses. One that is
                 not named comes back from a checkpoint as plain data; a workflow names those of its own state.
+            credentials: Providers of credentials of your own, by the name that a policy's `provider:` has for them.
             keep_running: Leave the embedded Postgres running at the end.
 
         Raises:
@@ -95,7 +99,7 @@ class AsyncRuntime:
             chosen = replace(chosen, database_url=url)
         async with AsyncExitStack() as stack:
             uri = chosen.database_url or await _embedded(stack, chosen, keep_running=keep_running)
-            yield await cls._wire(stack, uri, chosen, migrations, types)
+            yield await cls._wire(stack, uri, chosen, migrations, types, credentials)
 
     async def thread(
         self,
@@ -266,6 +270,7 @@ class AsyncRuntime:
         settings: Settings,
         extra: Sequence[tuple[str, str]],
         types: Sequence[type],
+        credentials: Mapping[str, CredentialProvider] | None,
     ) -> AsyncRuntime:
         # Without a DATABASE_URL it is the embedded server, which has no pooler before it.
         direct = settings.direct_url if settings.database_url else ""
@@ -276,7 +281,7 @@ class AsyncRuntime:
         keys = await _keys(database, settings)
         commits = Commits(database, keys)
         stack.push_async_callback(commits.close)
-        services = _services(database, commits, settings)
+        services = _services(database, commits, settings, credentials)
         await PostgresCredentials(database).sweep()
         await services.memory.sweep()
         return cls(
@@ -303,7 +308,9 @@ async def _keys(database: Database, settings: Settings) -> DataKeys:
     return keys
 
 
-def _services(database: Database, commits: Commits, settings: Settings) -> Services:
+def _services(
+    database: Database, commits: Commits, settings: Settings, own: Mapping[str, CredentialProvider] | None
+) -> Services:
     return Services(
         schema=database,
         threads=PostgresThreads(database, commits),
@@ -313,7 +320,7 @@ def _services(database: Database, commits: Commits, settings: Settings) -> Servi
         overview=PostgresOverview(database, commits),
         memory=PostgresMemory(database, commits),
         redactor=PresidioRedactor(ner_model=settings.ner_model or None),
-        credentials=PostgresCredentials(database),
+        credentials=MintedCredentials(PostgresCredentials(database), own=own),
         loop=asyncio.get_running_loop(),
         development=settings.development,
         hash_key=settings.hash_key(),

@@ -163,12 +163,17 @@ def test_an_outcome_cannot_be_approved_or_edited(bank: Bank) -> None:
     assert run.asked.status == "pending"
 
 
-@pytest.mark.parametrize("name", ["renew", "post"])
-def test_an_error_of_a_repeatable_write_is_told_to_the_planner(bank: Bank, name: str) -> None:
-    run = cut_off(bank, name, fail)
+def test_an_error_of_a_transactional_write_is_told_to_the_planner(bank: Bank) -> None:
+    run = cut_off(bank, "post", fail)
     assert texts(run.out) == ["TimeoutError: the other side did not answer"]
     assert run.effects()[0]["status"] == "failed"
     assert posted(bank) == []
+
+
+def test_an_error_of_an_idempotent_write_is_not_taken_for_nothing_happened(bank: Bank) -> None:
+    run = cut_off(bank, "renew", fail)
+    assert len({key for *_, key in bank.ran}) == 1
+    assert (run.asked.kind, run.effects()[0]["status"]) == ("outcome", "unknown")
 
 
 def test_a_tool_that_says_nothing_happened_asks_nobody(bank: Bank) -> None:

@@ -24,11 +24,13 @@ from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.statements import migrations, statements
 from stateward.errors import ConfigurationError, DatabaseError
 from stateward.model.effect import Credential
+from stateward.model.policy import Identity
 from stateward.model.verdict import Permit
 from stateward.testing.databases import Databases
 
 SQL = Path(statements_module.__file__).parent / "sql"
 NAMED = [(path.stem, name) for path in sorted(SQL.glob("*.sql")) for name in statements(path.stem).names()]
+WRITER = Identity(kind="credential", role="bank_writer")
 ACTION, OTHER, THIRD = "a" * 32, "b" * 32, "c" * 32
 
 
@@ -156,7 +158,7 @@ async def lent(runtime: AsyncRuntime, *, action: str = ACTION) -> AsyncIterator[
         await runtime.database.one(EFFECTS.encode())
     permit = Permit(action=action, thread="t", call="c", tool="post", arguments={}, effect="write", identity="writer")
     credentials = PostgresCredentials(runtime.database)
-    async with credentials.lend(permit, role="bank_writer", attempt=1) as credential:
+    async with credentials.lend(permit, identity=WRITER, attempt=1) as credential:
         connect = psycopg.AsyncConnection.connect(credential.secret, row_factory=dict_row, autocommit=True)
         connection = await connect
         async with connection:
@@ -289,7 +291,9 @@ async def test_only_a_plain_group_is_lent(async_runtime: AsyncRuntime, role: str
     await async_runtime.apply([("night", NIGHT_SHIFT)])
     permit = Permit(action=ACTION, thread="t", call="c", tool="post", arguments={}, effect="write", identity="writer")
     with pytest.raises(ConfigurationError, match="does not exist, or is not a plain group role"):
-        async with PostgresCredentials(async_runtime.database).lend(permit, role=role, attempt=1):
+        async with PostgresCredentials(async_runtime.database).lend(
+            permit, identity=Identity(kind="credential", role=role), attempt=1
+        ):
             pass
 
 
@@ -318,8 +322,8 @@ def test_the_secret_is_in_no_table_no_activity_and_no_state(bank: Bank) -> None:
     lend = PostgresCredentials.lend
 
     @asynccontextmanager
-    async def watched(self: Any, permit: Permit, *, role: str, attempt: int) -> AsyncIterator[Credential]:
-        async with lend(self, permit, role=role, attempt=attempt) as credential:
+    async def watched(self: Any, permit: Permit, *, identity: Identity, attempt: int) -> AsyncIterator[Credential]:
+        async with lend(self, permit, identity=identity, attempt=attempt) as credential:
             secrets.append(psycopg.conninfo.conninfo_to_dict(credential.secret)["password"])
             yield credential
 

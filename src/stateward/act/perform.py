@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
-from stateward.errors import ConfigurationError, ThreadError
+from stateward.act.calling import Called, Caller, Run
+from stateward.errors import ThreadError
 from stateward.model.approval import Approval
-from stateward.model.effect import Credential, Effect, Receipt, Transaction
+from stateward.model.effect import Receipt, Retry
+from stateward.model.policy import Identity
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, JsonObject
 from stateward.model.verdict import Permit
 from stateward.ports import Credentials, Desk, Journal, Reservation
 
-Run = Callable[[Effect], Awaitable[Json]]
 Probe = Callable[[JsonObject, str], Awaitable[Json]]
 
-
-class NothingDone(Exception):
-    """A tool says that it failed before anything happened: the call failed, and nobody has to be asked."""
+_ONCE_MORE = Retry(on=(Exception,), attempts=2, wait=0)  # what a crash does too: the same key again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +30,15 @@ class Traits:
         transactional: All it does happens in `effect.transaction()`; a cut-off attempt has left nothing.
         idempotent: The same key again does nothing more.
         probe: Asks the other side by arguments and key: the result if it was done, None if it was not.
+        timeout: How long one attempt may take.
+        retry: When it is called again.
     """
 
     transactional: bool = False
     idempotent: bool = False
     probe: Probe | None = None
+    timeout: timedelta | None = None
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +53,7 @@ class Performer:
     """Performs permits.
 
     Attributes:
-        roles: The Postgres group role for each of the policy's credentials.
+        identities: The policy's identities, of which the credentials are minted.
         settlers: Who is asked when nobody knows whether a call happened, by tool.
         follows: Id of the checkpoint that the calls follow from.
     """
@@ -57,7 +61,7 @@ class Performer:
     journal: Journal
     desk: Desk
     credentials: Credentials
-    roles: Mapping[str, str]
+    identities: Mapping[str, Identity]
     settlers: Callable[[str], tuple[str, ...]]
     follows: str | None = None
 
@@ -74,7 +78,7 @@ class Performer:
             ThreadError: a living worker is running it right now.
         """
         if permit.effect == "read":
-            return await self._read(permit, thread, run)
+            return await self._read(permit, thread, run, traits)
         found = await self.journal.reserve(permit, actor=thread.principal, follows=self.follows)
         match found.outcome:
             case "reserved":
@@ -88,40 +92,75 @@ class Performer:
             case _:
                 return found.receipt
 
-    async def _read(self, permit: Permit, thread: ThreadFacts, run: Run) -> Receipt:
-        try:
-            async with self._effect(permit, attempt=1, settled=[]) as effect:
-                result = await run(effect)
-        except Exception as error:
-            self.journal.read(permit, actor=thread.principal, ok=False)
-            return Receipt(action=permit.action, status="failed", error=_said(error))
-        self.journal.read(permit, actor=thread.principal, ok=True)
-        return Receipt(action=permit.action, status="settled", result=result)
+    async def _read(self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits) -> Receipt:
+        retry, attempt = traits.retry, 1
+        while True:
+            called = Called(attempt=attempt)
+            await self._caller.call(called, permit, run, within=traits.timeout)
+            self.journal.read(permit, actor=thread.principal, ok=called.error is None)
+            if called.error is None:
+                return Receipt(action=permit.action, status="settled", result=called.result, attempt=attempt)
+            if retry is None or attempt >= retry.attempts or not called.failed_with(retry.on):
+                return Receipt(action=permit.action, status="failed", error=called.said, attempt=attempt)
+            await asyncio.sleep(retry.pause(attempt))
+            attempt += 1
 
     async def _attempt(
-        self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits, found: Reservation
+        self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits, found: Reservation, *, doubt: bool = False
     ) -> Receipt | Waiting:
-        attempt, started, settled = found.receipt.attempt, False, list[Json]()
+        """Run it, and again with the same key where that does no harm.
+
+        Args:
+            doubt: Whether an attempt before this one may have left something.
+        """
+        called, tries = Called(attempt=found.receipt.attempt, begun=doubt), 1
+        retry = traits.retry or (_ONCE_MORE if traits.idempotent or permit.idempotent else None)
         try:
-            async with self._effect(permit, attempt=attempt, settled=settled) as effect:
-                started = True
-                result = await run(effect)
-        except Exception as error:
-            if started and not isinstance(error, NothingDone):
-                return await self._failed(permit, thread, traits, attempt=attempt, error=error)
-            return _owned(await self.journal.fail(permit, attempt=attempt, error=_said(error), actor=thread.principal))
+            await self._caller.call(called, permit, run, within=traits.timeout)
+            while retry is not None and tries < retry.attempts and called.failed_with(retry.on):
+                await asyncio.sleep(retry.pause(tries))
+                found = await self.journal.restart(
+                    permit, attempt=called.attempt, actor=thread.principal, follows=self.follows
+                )
+                if found.outcome == "busy":
+                    return await self._overtaken(permit, thread)
+                doubt = not called.nothing_happened and not traits.transactional
+                called, tries = Called(attempt=found.receipt.attempt, begun=doubt), tries + 1
+                await self._caller.call(called, permit, run, within=traits.timeout)
+        except asyncio.CancelledError:
+            await self._cut_off(called, permit, thread)
+            raise
         finally:
             self.journal.let_go(permit.action)
-        if settled:  # in the tool's own transaction, which has committed
-            return Receipt(action=permit.action, status="settled", result=settled[-1], attempt=attempt)
-        return self.journal.send(permit, attempt=attempt, result=result, actor=thread.principal)
+        return await self._ended(called, permit, thread, traits)
 
-    async def _failed(
-        self, permit: Permit, thread: ThreadFacts, traits: Traits, *, attempt: int, error: Exception
-    ) -> Receipt | Waiting:
-        if traits.transactional or traits.idempotent or permit.idempotent:
-            return _owned(await self.journal.fail(permit, attempt=attempt, error=_said(error), actor=thread.principal))
-        return await self._ask(permit, thread, attempt=attempt)
+    async def _cut_off(self, called: Called, permit: Permit, thread: ThreadFacts) -> None:
+        """The run is cancelled: what is known is kept, and the rest is found out later."""
+        if called.finished and not called.settled:
+            self.journal.send(permit, attempt=called.attempt, result=called.result, actor=thread.principal)
+        elif called.nothing_happened:
+            why = called.said or "the run was cancelled before it began"
+            await asyncio.shield(self.journal.fail(permit, attempt=called.attempt, error=why, actor=thread.principal))
+
+    async def _ended(self, called: Called, permit: Permit, thread: ThreadFacts, traits: Traits) -> Receipt | Waiting:
+        attempt, actor = called.attempt, thread.principal
+        if called.error is None:
+            if called.settled:  # in the tool's own transaction, which has committed
+                return Receipt(action=permit.action, status="settled", result=called.settled[-1], attempt=attempt)
+            return self.journal.send(permit, attempt=attempt, result=called.result, actor=actor)
+        if called.nothing_happened or traits.transactional:
+            return _owned(await self.journal.fail(permit, attempt=attempt, error=called.said, actor=actor))
+        found = await self._probed(permit, traits)
+        if found is not None:
+            return _owned(await self.journal.settle(permit, attempt=attempt, result=found, actor=actor))
+        return await self._ask(permit, thread, attempt=attempt, why=called.said)
+
+    async def _probed(self, permit: Permit, traits: Traits) -> Json:
+        """What the other side knows of a call that has just failed; nothing where it cannot be asked now either."""
+        try:
+            return None if traits.probe is None else await traits.probe(permit.arguments, f"sw-{permit.action}")
+        except Exception:
+            return None
 
     async def _find_out(
         self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits, found: Reservation
@@ -133,8 +172,10 @@ class Performer:
                 return await self.journal.settle(permit, attempt=attempt, result=result, actor=thread.principal)
         if found.receipt.status == "unknown":  # people were asked already, and what they say counts
             return await self._believe(permit, thread, run, traits, attempt=attempt)
-        if traits.probe is not None or traits.transactional or traits.idempotent or permit.idempotent:
+        if traits.probe is not None or traits.transactional:
             return await self._again(permit, thread, run, traits, attempt=attempt)
+        if traits.idempotent or permit.idempotent:
+            return await self._again(permit, thread, run, traits, attempt=attempt, doubt=True)
         return await self._believe(permit, thread, run, traits, attempt=attempt)
 
     async def _believe(
@@ -158,73 +199,32 @@ class Performer:
                 return await self.journal.abandon(permit, attempt=attempt, error=f"given up by {person}", actor=person)
 
     async def _again(
-        self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits, *, attempt: int
+        self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits, *, attempt: int, doubt: bool = False
     ) -> Receipt | Waiting:
         actor = thread.principal
         found = await self.journal.restart(permit, attempt=attempt, actor=actor, follows=self.follows)
         if found.outcome == "busy":
-            # A commit that the last worker sent before it died may have arrived only now.
-            receipt = await self.journal.receipt(permit.action, thread=permit.thread)
-            if receipt is not None and receipt.status not in ("reserved", "unknown"):
-                return receipt
-            raise ThreadError(f"{permit.tool} is being run by another worker of thread {thread.thread!r}")
-        return await self._attempt(permit, thread, run, traits, found)
+            return await self._overtaken(permit, thread)
+        return await self._attempt(permit, thread, run, traits, found, doubt=doubt)
 
-    async def _ask(self, permit: Permit, thread: ThreadFacts, *, attempt: int) -> Receipt | Waiting:
+    async def _overtaken(self, permit: Permit, thread: ThreadFacts) -> Receipt:
+        # A commit that the last worker sent before it died may have arrived only now.
+        receipt = await self.journal.receipt(permit.action, thread=permit.thread)
+        if receipt is not None and receipt.status not in ("reserved", "unknown"):
+            return receipt
+        raise ThreadError(f"{permit.tool} is being run by another worker of thread {thread.thread!r}")
+
+    async def _ask(self, permit: Permit, thread: ThreadFacts, *, attempt: int, why: str = "") -> Receipt | Waiting:
         by = self.settlers(permit.tool)
-        approval = await self.journal.lose(permit, attempt=attempt, thread=thread, by=by)
+        approval = await self.journal.lose(permit, attempt=attempt, thread=thread, by=by, why=why)
         receipt = await self.journal.receipt(permit.action, thread=permit.thread)
         if receipt is not None and receipt.status not in ("unknown", "reserved"):
             return receipt
         return Waiting(approval=approval)
 
-    @asynccontextmanager
-    async def _effect(self, permit: Permit, *, attempt: int, settled: list[Json]) -> AsyncGenerator[Effect]:
-        async with AsyncExitStack() as stack:
-            credential = await self._lend(stack, permit, attempt=attempt)
-            yield Effect(
-                action=permit.action,
-                thread=permit.thread,
-                key=f"sw-{permit.action}",
-                attempt=attempt,
-                approvers=permit.approvers,
-                credential=credential,
-                opens=lambda: self._open(permit, credential, attempt=attempt, settled=settled),
-            )
-
-    async def _lend(self, stack: AsyncExitStack, permit: Permit, *, attempt: int) -> Credential | None:
-        if permit.identity is None:
-            return None
-        role = self.roles.get(permit.identity)
-        if role is None:
-            raise ConfigurationError(f"the policy's identity {permit.identity!r} has no role to mint a credential for")
-        return await stack.enter_async_context(self.credentials.lend(permit, role=role, attempt=attempt))
-
-    @asynccontextmanager
-    async def _open(
-        self, permit: Permit, credential: Credential | None, *, attempt: int, settled: list[Json]
-    ) -> AsyncGenerator[Transaction]:
-        """The tool's own transaction; what it settled is known once it has committed."""
-        if credential is None:
-            raise ConfigurationError(f"the policy gives {permit.tool} no identity, so it has no transaction")
-        async with self.credentials.transaction(permit, credential, attempt=attempt) as work:
-            watched = _Watched(work)
-            yield watched
-        settled.extend(watched.results)
-
-
-class _Watched:
-    """A tool's transaction, and what the tool says of itself in it."""
-
-    def __init__(self, work: Transaction) -> None:
-        self.connection = work.connection
-        self.results: list[Json] = []
-        self._work = work
-
-    def settle(self, result: Json) -> None:
-        """Pass it on."""
-        self._work.settle(result)
-        self.results.append(result)
+    @property
+    def _caller(self) -> Caller:
+        return Caller(credentials=self.credentials, identities=self.identities)
 
 
 def _owned(receipt: Receipt) -> Receipt:
@@ -232,9 +232,3 @@ def _owned(receipt: Receipt) -> Receipt:
     if receipt.status in ("reserved", "unknown"):
         raise ThreadError(f"the effect of action {receipt.action} was taken over by another worker")
     return receipt
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, NothingDone):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

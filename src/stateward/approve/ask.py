@@ -43,10 +43,17 @@ def action_question(judged: Judged, thread: ThreadFacts) -> Approval:
     )
 
 
-def outcome_question(row: ActionRow, thread: ThreadFacts, *, attempt: int, by: Sequence[str]) -> Approval:
-    """After a crash hid the outcome of a write that cannot be repeated: did it happen?"""
+def outcome_question(
+    row: ActionRow, thread: ThreadFacts, *, attempt: int, by: Sequence[str], why: str = ""
+) -> Approval:
+    """Nobody knows whether a write happened, and it cannot be repeated on suspicion: did it?
+
+    Args:
+        why: What the tool raised; empty where it was cut off and could say nothing.
+    """
     call = row.action.call
-    reason = Reason(rule=f"act.{call.tool}.unknown_outcome", because="it was cut off while it ran")
+    because = "it failed while it ran" if why else "it was cut off while it ran"
+    reason = Reason(rule=f"act.{call.tool}.unknown_outcome", because=because)
     return _question(
         thread,
         kind="outcome",
@@ -55,9 +62,10 @@ def outcome_question(row: ActionRow, thread: ThreadFacts, *, attempt: int, by: S
         tool=call.tool,
         arguments=call.arguments,
         description=(
-            f"`{call.tool}` was started (attempt {attempt}) and cut off before it could say whether it was done. "
+            f"`{call.tool}` was started (attempt {attempt}) and {_ended(why)}, so nobody knows whether it was done. "
             "Look at the other side, then answer **done** (it happened), **retry** (it did not: run it again) "
-            "or **give up** (leave it)."
+            "or **give up** (leave it). Where a client has other buttons: Approve is done, Respond is retry, Reject is "
+            "give up."
         ),
         requirements=(Requirement(by=tuple(by), within=OUTCOME_STANDS, reason=reason),),
         allowed=OUTCOME_DECISIONS,
@@ -122,3 +130,7 @@ def _question(
 def _describe(judged: Judged) -> str:
     lines = [f"- {reason.because} (`{reason.rule}`)" for reason in judged.verdict.reasons]
     return "\n".join([f"`{judged.action.call.tool}` needs an approval:", *lines])
+
+
+def _ended(why: str) -> str:
+    return f"failed ({why.strip().rstrip('.')})" if why else "cut off before it could say so"

@@ -28,6 +28,11 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from stateward.model.durations import Duration
+from stateward.model.durations import duration_text as duration_text
+from stateward.model.durations import parse_duration as parse_duration
+from stateward.model.grants import OAuthGrant, StsGrant, Variable
+
 IdentityKind = Literal["agent", "person", "service", "credential"]
 EffectKind = Literal["read", "write"]
 Treatment = Literal["allow", "redact", "mask", "hash", "refuse"]
@@ -35,34 +40,10 @@ Treatment = Literal["allow", "redact", "mask", "hash", "refuse"]
 PARTIES = ("requester", "subject", "editor")
 """What a `not:` may name besides identities and roles: the people of the case at hand."""
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _DATED = re.compile(r"[-@](?:20[0-9]{2}-?[01][0-9]-?[0-3][0-9])$")
-_DURATION = re.compile(r"([1-9][0-9]*)([smhdw])")
-
-
-def parse_duration(text: object) -> timedelta:
-    """Read a duration: a whole number and one unit, `90s`, `15m`, `48h`, `7d` or `2w`.
-
-    Raises:
-        ValueError: it is something else, or longer than a timedelta holds.
-    """
-    if isinstance(text, timedelta):
-        return text
-    found = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
-        raise ValueError("expected a duration such as 90s, 15m, 48h, 7d or 2w")
-    try:
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
-    except OverflowError:
-        raise ValueError("this duration is too long") from None
-
-
-def duration_text(span: timedelta) -> str:
-    """A duration as a policy writes it, in the largest unit that divides it: `48h` reads `2d`."""
-    seconds = int(span.total_seconds())
-    sizes = ((unit, int(timedelta(**{word: 1}).total_seconds())) for unit, word in reversed(_UNITS.items()))
-    return next(f"{seconds // size}{unit}" for unit, size in sizes if seconds % size == 0)
+_SOURCES = ("role", "env", "sts", "oauth", "provider")
+_ONE_SOURCE = "a credential needs exactly one of `role:` (a Postgres group role), `env:`, `sts:`, `oauth:`, `provider:`"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -101,7 +82,6 @@ def _entity(name: str) -> str:
     return name
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Amount = Annotated[Decimal, BeforeValidator(parse_amount)]
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Sentence = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1)]
@@ -119,20 +99,41 @@ class Identity(_Part):
     """Somebody, or something, that the policy names.
 
     Attributes:
-        kind: `agent`, `person`, `service`, or `credential` for what a tool logs in with.
-        role: For a credential, the Postgres group role that it is minted in; else a role that its bearers are
+        kind: `agent`, `person`, `service`, or `credential` for what a tool authenticates with. A credential is minted
+            for one call, from exactly one of `role`, `env`, `sts`, `oauth` and `provider`.
+        role: For a credential, the Postgres group role that a login is made in; else a role that its bearers are
             addressed as.
+        env: The variable of the environment that holds a secret.
+        sts: AWS STS assumes a role.
+        oauth: An OAuth 2.0 server gives an access token.
+        provider: A provider of the team's own, by the name that `Runtime.open(credentials=...)` gives it.
+        serves: `read`, `write` or both. Unless stated, all tools of a credential have to have the same effect.
     """
 
     kind: IdentityKind
     role: Sentence | None = None
+    env: Variable | None = None
+    sts: StsGrant | None = None
+    oauth: OAuthGrant | None = None
+    provider: Name | None = None
+    serves: tuple[EffectKind, ...] = ()
+
+    @property
+    def source(self) -> tuple[object, ...]:
+        """What it is minted from: two credentials with the same one can do the same."""
+        return self.role, self.env, self.provider, _dumped(self.sts), _dumped(self.oauth)
 
     @model_validator(mode="after")
-    def _credential_has_role(self) -> Self:
-        if self.kind == "credential" and self.role is None:
-            raise PydanticCustomError(
-                "policy", "a credential needs `role:`, the Postgres group role that it is minted in"
-            )
+    def _is_minted_from_one_thing(self) -> Self:
+        sources = [name for name in _SOURCES if getattr(self, name) is not None]
+        if self.kind == "credential":
+            if len(sources) != 1:
+                found = f", and this has {' and '.join(sources)}" if sources else ""
+                raise PydanticCustomError("policy", "{text}", {"text": f"{_ONE_SOURCE}{found}"})
+        elif (set(sources) - {"role"}) or self.serves:
+            extra = sorted(set(sources) - {"role"} | ({"serves"} if self.serves else set()))
+            text = f"only a credential has {', '.join(extra)}; this is of `kind: {self.kind}`"
+            raise PydanticCustomError("policy", "{text}", {"text": text})
         return self
 
 
@@ -347,6 +348,7 @@ def _reference_problems(document: PolicyDocument) -> Iterator[_Problem]:
             ("budget", "usd"),
             "a budget in usd needs to know what models cost, such as prices: {gpt-5.1: {input: 1.25, output: 10}}",
         )
+    yield from _shared_credentials(document)
     if document.escalate is not None:
         yield from _unknown(("escalate", "to"), document.escalate.to, people, "a person, or a person's role,")
 
@@ -361,6 +363,29 @@ def _tool_problems(
     yield from _unknown((*path, "for"), tool.allowed, everybody, "an agent, service or person, or a role of one,")
     for index, rule in enumerate(tool.ask):
         yield from _ask_problems((*path, "ask", index), rule, people, everybody)
+
+
+def _shared_credentials(document: PolicyDocument) -> Iterator[_Problem]:
+    """A credential that reads must not be one that writes, unless it says so."""
+    first: dict[object, tuple[str, ToolRule]] = {}
+    for name, tool in document.tools.items():
+        identity = document.identities.get(tool.identity or "")
+        if identity is None or identity.kind != "credential":
+            continue
+        path = ("tools", name, "identity")
+        if identity.serves and tool.effect not in identity.serves:
+            yield path, f"{tool.identity!r} serves {' and '.join(identity.serves)} only, and {name} is a {tool.effect}"
+        other, known = first.setdefault(identity.source, (name, tool))
+        if known.effect != tool.effect and not identity.serves:
+            yield (
+                path,
+                f"{tool.identity!r} would serve {other}, a {known.effect}, and {name}, a {tool.effect}: give them "
+                "credentials of their own, or declare `serves: [read, write]` with the credential",
+            )
+
+
+def _dumped(grant: BaseModel | None) -> str:
+    return "" if grant is None else grant.model_dump_json()
 
 
 def _ask_problems(path: Path, rule: AskRule, people: set[str], everybody: set[str]) -> Iterator[_Problem]:

@@ -293,7 +293,7 @@ class Turn:
             journal=self.services.journal,
             desk=self.services.desk,
             credentials=self.services.credentials,
-            roles=_roles(self.ward),
+            identities=self.ward.document.identities,
             settlers=lambda tool: settlers(self.ward, tool),
             follows=_follows(),
         )
@@ -422,10 +422,6 @@ def _plainly(arguments: dict[str, Any]) -> dict[str, Json]:
         return plain_object(arguments)
     except ValueError:
         return arguments  # the gate refuses it and says why
-
-
-def _roles(ward: Ward) -> dict[str, str]:
-    return {name: one.role for name, one in ward.document.identities.items() if one.role}
 
 
 def _why_not(row: ActionRow) -> str:

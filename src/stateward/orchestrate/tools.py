@@ -8,16 +8,20 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import partial
+from datetime import timedelta
+from functools import partial, wraps
 from typing import Annotated, Any, cast, get_type_hints, overload
 
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, ToolException
 from pydantic import BaseModel, ValidationError
 
-from stateward.act.perform import NothingDone, Probe, Traits
+from stateward.act.calling import NothingDone
+from stateward.act.perform import Probe, Traits
+from stateward.act.secrets import clean, scrub
 from stateward.errors import ConfigurationError
 from stateward.model.action import Call
-from stateward.model.effect import Effect
+from stateward.model.durations import parse_duration
+from stateward.model.effect import Credential, Effect, Retry
 from stateward.model.values import Json, JsonObject, digest, plain, plain_object
 
 _TRAITS = "stateward"
@@ -28,7 +32,12 @@ AnyFunction = Callable[..., Any]
 def tool(function: AnyFunction, /) -> BaseTool: ...
 @overload
 def tool(
-    *, transactional: bool = False, idempotent: bool = False, probe: Probe | None = None
+    *,
+    transactional: bool = False,
+    idempotent: bool = False,
+    probe: Probe | None = None,
+    timeout: str | timedelta | None = None,
+    retry: Retry | None = None,
 ) -> Callable[[AnyFunction], BaseTool]: ...
 def tool(
     function: AnyFunction | None = None,
@@ -37,20 +46,30 @@ def tool(
     transactional: bool = False,
     idempotent: bool = False,
     probe: Probe | None = None,
+    timeout: str | timedelta | None = None,
+    retry: Retry | None = None,
 ) -> BaseTool | Callable[[AnyFunction], BaseTool]:
-    """LangChain's `@tool`, with what the journal needs to know after a crash.
+    """LangChain's `@tool`, with what the journal needs to know after a crash, a timeout or an error.
 
     A parameter annotated `Effect` is filled in by the runtime and hidden from the model. A function that raises
-    LangChain's `ToolException` says that nothing happened; any other error of a write leaves its outcome unknown
-    unless the tool is transactional or idempotent.
+    LangChain's `ToolException` says that nothing happened. Any other error, and a timeout, of a write that is not
+    transactional leaves its outcome unknown: an idempotent one is called once more with the same key, then `probe` is
+    asked, then a person.
 
     Args:
         function: A function with type hints and a docstring.
         transactional: All that it writes is written in `effect.transaction()`.
         idempotent: The other side recognises `effect.key`, so that a repetition does nothing more.
         probe: `async (arguments, key) -> result | None`: asks the other side whether it was done.
+        timeout: How long one attempt may take, such as `30s`. For async functions: a thread cannot be stopped.
+        retry: When it is called again. A write that is neither transactional nor idempotent may be called again only
+            for errors that say that nothing happened: `ToolException` and classes below it.
+
+    Raises:
+        ConfigurationError: `timeout=` on a function that is not async, or not a duration.
     """
-    traits = Traits(transactional=transactional, idempotent=idempotent, probe=probe)
+    span = None if timeout is None else _duration(timeout)
+    traits = Traits(transactional=transactional, idempotent=idempotent, probe=probe, timeout=span, retry=retry)
 
     def build(made: AnyFunction) -> BaseTool:
         return _build(made, traits)
@@ -128,9 +147,19 @@ async def _to_its_end(one: BaseTool, given: dict[str, Any]) -> object:
         if getattr(one, "coroutine", None) is not None:
             running.cancel()
         await asyncio.wait([running])
+        if is_plain and running.exception() is None:
+            _cancel_again()
+            return running.result()
         if not running.cancelled():
             running.exception()  # it is nobody's any more: what came of it is found out later
         raise
+
+
+def _cancel_again() -> None:
+    """What the thread has done is known, and is kept; the run ends at what it awaits next."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.cancel()
 
 
 async def _beside(function: Callable[[Any], object], given: dict[str, Any]) -> object:
@@ -165,8 +194,88 @@ def _build(function: AnyFunction, traits: Traits) -> BaseTool:
             # Pydantic must not try to validate it, and no schema shows it.
             hints[name] = Annotated[Any, InjectedToolArg, Effect]
     function.__annotations__ = hints
-    kinds: dict[str, Any] = {"coroutine": function} if inspect.iscoroutinefunction(function) else {"func": function}
-    return StructuredTool.from_function(**kinds, metadata={_TRAITS: traits}, parse_docstring=_has_arguments(function))
+    is_async = inspect.iscoroutinefunction(function)
+    if traits.timeout is not None and not is_async:
+        raise ConfigurationError(
+            f"timeout= needs an async function, and {function.__name__} is not: a thread cannot be stopped. Give its "
+            "client a timeout of its own, which raises an error in it"
+        )
+    kinds: dict[str, Any] = {"coroutine": function} if is_async else {"func": function}
+    made = StructuredTool.from_function(**kinds, metadata={_TRAITS: traits}, parse_docstring=_has_arguments(function))
+    if _effect_parameters(made):
+        # Within LangChain's callbacks, so that no trace gets to see a secret either.
+        made.func, made.coroutine = (None, _quiet_async(function)) if is_async else (_quiet(function), None)
+    return made
+
+
+def _duration(timeout: str | timedelta) -> timedelta:
+    try:
+        return parse_duration(timeout)
+    except ValueError as error:
+        raise ConfigurationError(f"timeout={timeout!r}: {error}") from None
+
+
+def _quiet(function: AnyFunction) -> AnyFunction:
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        credential = _credential_in(kwargs)
+        try:
+            return _without_secrets(function(*args, **kwargs), credential)
+        except Exception as error:
+            failed = _scrubbed(error, credential)
+        raise failed  # not above, where the error that it may stand for would be its context
+
+    return called
+
+
+def _quiet_async(function: AnyFunction) -> AnyFunction:
+    @wraps(function)
+    async def called(*args: Any, **kwargs: Any) -> Any:
+        credential = _credential_in(kwargs)
+        try:
+            return _without_secrets(await function(*args, **kwargs), credential)
+        except Exception as error:
+            failed = _scrubbed(error, credential)
+        raise failed  # as above
+
+    return called
+
+
+def _credential_in(given: Mapping[str, Any]) -> Credential | None:
+    return next((one.credential for one in given.values() if isinstance(one, Effect)), None)
+
+
+def _scrubbed(error: Exception, credential: Credential | None) -> Exception:
+    """The error without the credential's secrets: in its arguments, its notes, and what it came of.
+
+    Where its text does not come from its arguments, another one that says the same in its place.
+    """
+    if credential is None:
+        return error
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in chain:
+        chain.append(one)
+        one = one.__cause__ or one.__context__
+    for each in chain:
+        each.args = tuple(scrub(part, credential) if isinstance(part, str) else part for part in each.args)
+        if hasattr(each, "__notes__"):
+            each.__notes__ = [scrub(note, credential) for note in each.__notes__]
+    if all(scrub(text, credential) == text for each in chain for text in (str(each), repr(each))):
+        return error
+    kind = ToolException if isinstance(error, ToolException) else RuntimeError
+    return kind(scrub(f"{type(error).__name__}: {error}", credential))
+
+
+def _without_secrets(result: Any, credential: Credential | None) -> Any:
+    if credential is None:
+        return result
+    try:
+        text = plain(result)
+    except (TypeError, ValueError):
+        return result  # it is no result that the journal could keep, and is refused as such
+    cleaned = clean(text, credential)
+    return result if cleaned == text else cleaned
 
 
 def _has_arguments(function: AnyFunction) -> bool:

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 from stateward.errors import ConfigurationError
 from stateward.model.policy import PolicyDocument
 from stateward.model.values import digest
+from stateward.orchestrate.fitting import refuse_misfits
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.nodes import Nodes
@@ -175,7 +176,13 @@ class Workflow:
 
 
 def gate_of(document: PolicyDocument, tools: Mapping[str, ToolSpec], source: PolicySource | None = None) -> Gate:
-    """The gate for these tools."""
+    """The gate for these tools.
+
+    Raises:
+        PolicyError: the policy does not fit the tools.
+        ConfigurationError: what a tool says of itself is not safe under the policy.
+    """
+    refuse_misfits(document, tools)
     schemas = {name: ToolSchema(name=name, json_schema=spec.schema) for name, spec in tools.items()}
     return Gate(document, schemas, validate={name: spec.problem for name, spec in tools.items()}, source=source)
 

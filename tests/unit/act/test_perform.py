@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from stateward import Effect
-from stateward.act.perform import NothingDone, Performer, Traits, Waiting
+from stateward.act.calling import NothingDone
+from stateward.act.perform import Performer, Traits, Waiting
 from stateward.approve.ask import outcome_question
 from stateward.errors import ConfigurationError, ThreadError
 from stateward.model.approval import Approval, Decision, Signature
-from stateward.model.effect import Credential, Receipt
+from stateward.model.effect import Credential, Receipt, Retry
+from stateward.model.policy import Identity
 from stateward.model.verdict import Permit
 from stateward.ports import Reservation
 from stateward.testing.contracts.samples import facts
@@ -64,7 +68,7 @@ class FakeJournal:
     async def abandon(self, permit: Permit, *, attempt: int, error: str, actor: str) -> Receipt:
         return await self._move("abandoned", error=error)
 
-    async def lose(self, permit: Permit, *, attempt: int, thread: Any, by: Any) -> Approval:
+    async def lose(self, permit: Permit, *, attempt: int, thread: Any, by: Any, why: str = "") -> Approval:
         await self._move("unknown")
         return self._question(attempt, by)
 
@@ -102,12 +106,12 @@ class FakeCredentials:
         self.out, self.refuse = 0, refuse
 
     @asynccontextmanager
-    async def lend(self, permit: Permit, *, role: str, attempt: int) -> AsyncIterator[Credential]:
+    async def lend(self, permit: Permit, *, identity: Identity, attempt: int) -> AsyncIterator[Credential]:
         if self.refuse:
             raise ConfigurationError("the role is missing")
         self.out += 1
         try:
-            yield Credential(identity="writer", user="u", secret=f"{role}-{attempt}")
+            yield Credential(identity="writer", user="u", secret=f"{identity.role}-{attempt}")
         finally:
             self.out -= 1
 
@@ -137,13 +141,13 @@ class Tool:
 
 
 async def perform(
-    journal: FakeJournal, tool: Tool, traits: Traits = PLAIN, *, permit: Permit = PERMIT, credentials: Any = None
+    journal: FakeJournal, tool: Any, traits: Traits = PLAIN, *, permit: Permit = PERMIT, credentials: Any = None
 ) -> Receipt | Waiting:
     performer = Performer(
         journal=journal,
         desk=None,
         credentials=credentials or FakeCredentials(),
-        roles={"writer": "bank_writer"},
+        identities={"writer": Identity(kind="credential", role="bank_writer"), "boss": Identity(kind="person")},
         settlers=lambda _: ("boss",),
     )
     return await performer.perform(permit, facts(), tool, traits)
@@ -255,7 +259,7 @@ async def test_a_probe_that_fails_leaves_it_unknown() -> None:
         (ValueError("bug"), PLAIN, "unknown"),
         (ConfigurationError("left without settling"), PLAIN, "unknown"),
         (ValueError("bug"), Traits(probe=lambda *_: _none()), "unknown"),
-        (ValueError("bug"), IDEMPOTENT, "failed"),
+        (ValueError("bug"), IDEMPOTENT, "unknown"),
         (ValueError("bug"), TRANSACTIONAL, "failed"),
     ],
 )
@@ -345,6 +349,235 @@ async def test_without_an_identity_there_is_no_transaction() -> None:
     with pytest.raises(ConfigurationError, match="gives pay no identity"):
         async with tool.effects[0].transaction():
             pass
+
+
+async def _found(arguments: Any, key: str) -> Any:
+    return {"found": key}
+
+
+@dataclass
+class Flaky:
+    """Fails so often with this error, then works."""
+
+    errors: list[Exception]
+    effects: list[Effect] = field(default_factory=list)
+
+    async def __call__(self, effect: Effect) -> Any:
+        self.effects.append(effect)
+        if self.errors:
+            raise self.errors.pop(0)
+        return {"paid": 5}
+
+
+def attempts(tool: Any) -> list[int]:
+    assert len({effect.key for effect in tool.effects}) == 1
+    return [effect.attempt for effect in tool.effects]
+
+
+async def test_what_the_other_side_knows_of_a_failed_call_settles_it_at_once() -> None:
+    journal = FakeJournal()
+    receipt = await perform(journal, Tool(error=TimeoutError()), Traits(probe=_found))
+    assert isinstance(receipt, Receipt)
+    assert (receipt.status, receipt.result) == ("settled", {"found": f"sw-{PERMIT.action}"})
+
+
+async def test_an_idempotent_call_that_fails_is_made_once_more_with_its_key() -> None:
+    journal, tool = FakeJournal(), Flaky([TimeoutError()])
+    receipt = await perform(journal, tool, IDEMPOTENT)
+    assert isinstance(receipt, Receipt)
+    assert (receipt.status, attempts(tool)) == ("settled", [1, 2])
+
+
+RETRY = Retry(on=(TimeoutError, ConnectionError), attempts=3, wait=0)
+
+
+@pytest.mark.parametrize(
+    ("traits", "status"),
+    [
+        (Traits(retry=RETRY, idempotent=True), "unknown"),
+        (Traits(retry=RETRY, transactional=True), "failed"),
+    ],
+)
+async def test_a_retry_ends_after_its_attempts(traits: Traits, status: str) -> None:
+    journal, tool = FakeJournal(), Flaky([TimeoutError()] * 9)
+    await perform(journal, tool, traits)
+    assert (journal.status, attempts(tool)) == (status, [1, 2, 3])
+
+
+async def test_a_retry_is_for_its_classes_of_error_only() -> None:
+    journal, tool = FakeJournal(), Flaky([ConnectionResetError(), ValueError("bug"), TimeoutError()])
+    await perform(journal, tool, Traits(retry=RETRY, idempotent=True))
+    assert (journal.status, attempts(tool)) == ("unknown", [1, 2])
+
+
+async def test_a_plain_write_is_made_again_where_nothing_happened() -> None:
+    class RateLimited(Exception):
+        pass
+
+    nothing = NothingDone("later")
+    nothing.__cause__ = RateLimited()
+    journal, tool = FakeJournal(), Flaky([nothing])
+    await perform(journal, tool, Traits(retry=Retry(on=(RateLimited,), wait=0)))
+    assert (journal.status, attempts(tool)) == ("settled", [1, 2])
+
+
+async def test_a_credential_that_cannot_be_minted_anew_does_not_undo_the_doubt() -> None:
+    class Once(FakeCredentials):
+        @asynccontextmanager
+        async def lend(self, permit: Permit, *, identity: Identity, attempt: int) -> AsyncIterator[Credential]:
+            if attempt > 1:
+                raise ConfigurationError("the server is away")
+            yield Credential(identity="writer", secret="hunter2hunter2")
+
+    journal, permit = FakeJournal(), replace(PERMIT, identity="writer")
+    traits = Traits(idempotent=True, retry=RETRY)
+    asked = await perform(journal, Flaky([TimeoutError()]), traits, credentials=Once(), permit=permit)
+    assert isinstance(asked, Waiting)
+
+
+async def test_a_retry_that_another_worker_overtakes_goes_no_further() -> None:
+    tool = Flaky([TimeoutError()] * 3)
+    with pytest.raises(ThreadError, match="another worker"):
+        await perform(OvertakenJournal(), tool, Traits(retry=RETRY, idempotent=True))
+    assert attempts(tool) == [1]
+
+
+@dataclass
+class OvertakenJournal(FakeJournal):
+    """Another worker takes the effect over between two attempts."""
+
+    async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: Any = None) -> Reservation:
+        return Reservation(outcome="busy", receipt=self._receipt(), key="sw-key")
+
+
+async def test_a_read_is_made_again_and_each_attempt_is_told() -> None:
+    journal, tool = FakeJournal(), Flaky([TimeoutError(), TimeoutError()])
+    receipt = await perform(journal, tool, Traits(retry=RETRY), permit=replace(PERMIT, effect="read"))
+    assert isinstance(receipt, Receipt)
+    assert (receipt.status, receipt.attempt, journal.told) == ("settled", 3, ["failed", "failed", "ok"])
+
+
+class Hangs:
+    """Never answers; whether it was stopped."""
+
+    def __init__(self) -> None:
+        self.inside, self.stopped = asyncio.Event(), False
+
+    async def __call__(self, effect: Effect) -> Any:
+        self.inside.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped = True
+
+
+SHORT = timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("traits", "status"),
+    [
+        (Traits(timeout=SHORT), "unknown"),
+        (Traits(timeout=SHORT, probe=lambda *_: _none()), "unknown"),
+        (Traits(timeout=SHORT, probe=_found), "settled"),
+        (Traits(timeout=SHORT, idempotent=True), "unknown"),
+        (Traits(timeout=SHORT, transactional=True), "failed"),
+    ],
+)
+async def test_a_timeout_is_never_taken_for_nothing_happened(traits: Traits, status: str) -> None:
+    journal, tool = FakeJournal(), Hangs()
+    await perform(journal, tool, traits)
+    assert (journal.status, tool.stopped) == (status, True)
+
+
+async def test_a_timeout_says_how_long_it_was() -> None:
+    receipt = await perform(FakeJournal(), Hangs(), Traits(timeout=SHORT), permit=replace(PERMIT, effect="read"))
+    assert isinstance(receipt, Receipt)
+    assert receipt.error == "TimeoutError: it did not come to an end within 0.001 seconds"
+
+
+async def test_a_tool_knows_its_deadline() -> None:
+    tool = Tool()
+    await perform(FakeJournal(), tool, Traits(timeout=timedelta(hours=1)))
+    deadline = tool.effects[0].deadline
+    assert deadline is not None
+    assert timedelta(minutes=59) < deadline - datetime.now(UTC) <= timedelta(hours=1)
+
+
+async def test_a_cancelled_call_is_left_to_be_found_out() -> None:
+    journal, tool = FakeJournal(), Hangs()
+    running = asyncio.create_task(perform(journal, tool))
+    await tool.inside.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (journal.status, journal.told) == ("reserved", ["let go"])
+
+
+async def test_a_run_that_is_cancelled_before_the_call_has_done_nothing() -> None:
+    minting = asyncio.Event()
+
+    class Slow(FakeCredentials):
+        @asynccontextmanager
+        async def lend(self, permit: Permit, *, identity: Identity, attempt: int) -> AsyncIterator[Credential]:
+            minting.set()
+            await asyncio.Event().wait()
+            yield Credential(identity="writer", secret="hunter2hunter2")
+
+    journal, tool = FakeJournal(), Tool()
+    running = asyncio.create_task(perform(journal, tool, credentials=Slow(), permit=replace(PERMIT, identity="writer")))
+    await minting.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (journal.status, tool.effects) == ("failed", [])
+
+
+async def test_a_run_that_is_cancelled_when_the_call_is_done_keeps_its_receipt() -> None:
+    taking_back = asyncio.Event()
+
+    class SlowBack(FakeCredentials):
+        @asynccontextmanager
+        async def lend(self, permit: Permit, *, identity: Identity, attempt: int) -> AsyncIterator[Credential]:
+            yield Credential(identity="writer", secret="hunter2hunter2")
+            taking_back.set()
+            await asyncio.Event().wait()
+
+    journal = FakeJournal()
+    running = asyncio.create_task(
+        perform(journal, Tool(), credentials=SlowBack(), permit=replace(PERMIT, identity="writer"))
+    )
+    await taking_back.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (journal.status, journal.result) == ("settled", {"paid": 5})
+
+
+class Lends(FakeCredentials):
+    """Lends this secret."""
+
+    @asynccontextmanager
+    async def lend(self, permit: Permit, *, identity: Identity, attempt: int) -> AsyncIterator[Credential]:
+        yield Credential(identity="writer", secret='a "quoted" s&cret')
+
+
+@pytest.mark.parametrize("form", ['a "quoted" s&cret', "a%20%22quoted%22%20s%26cret", 'a \\"quoted\\" s&cret'])
+async def test_an_error_does_not_say_the_secret(form: str) -> None:
+    journal, permit = FakeJournal(), replace(PERMIT, identity="writer")
+    await perform(journal, Tool(error=NothingDone(f"refused: {form}!")), credentials=Lends(), permit=permit)
+    assert journal.error == "refused: [secret]!"
+
+
+async def test_a_result_does_not_hold_the_secret() -> None:
+    class Tells(Tool):
+        async def __call__(self, effect: Effect) -> Any:
+            assert effect.credential is not None
+            return {"headers": [effect.credential.secret, 5, None], effect.credential.secret: True}
+
+    journal, permit = FakeJournal(), replace(PERMIT, identity="writer")
+    await perform(journal, Tells(), credentials=Lends(), permit=permit)
+    assert journal.result == {"headers": ["[secret]", 5, None], "[secret]": True}
 
 
 @pytest.mark.parametrize(("error", "told"), [(None, "ok"), (ValueError("gone"), "failed")])

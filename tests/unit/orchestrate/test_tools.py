@@ -10,7 +10,8 @@ from langchain_core.tools import tool as langchain_tool
 from pydantic import BaseModel
 
 from stateward import Effect, tool
-from stateward.act.perform import NothingDone, Traits
+from stateward.act.calling import NothingDone
+from stateward.act.perform import Traits
 from stateward.errors import ConfigurationError
 from stateward.model.action import Call
 from stateward.orchestrate.tools import ToolSpec, specs

@@ -121,7 +121,12 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
         ),
         (HEAD + "escalate: {to: [bot], after: 1h}", 4, 17, "not a person"),
         ("policy: p\nversion: 1\nidentities: {editor: {kind: person}}", 3, 14, "'editor' is reserved"),
-        ("policy: p\nversion: 1\nidentities: {w: {kind: credential}}", 3, 17, "a credential needs `role:`"),
+        (
+            "policy: p\nversion: 1\nidentities: {w: {kind: credential}}",
+            3,
+            17,
+            "a credential needs exactly one of `role:`",
+        ),
         ("policy: p\nversion: 1\nmemory: {personal_data: {email: mask}}", 3, 26, "in capitals"),
         ("policy: p\nversion: 1\nmemory: {personal_data: {EMAIL: pseudonymize}}", 3, 33, "expected 'allow'"),
         ("policy: p\nversion: 1\nmemory: {kinds: {n: {purpose: [], keep: 1d}}}", 3, 31, "must not be empty"),

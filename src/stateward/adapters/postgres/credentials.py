@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -14,8 +15,9 @@ from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.database import Connection, Database
 from stateward.adapters.postgres.statements import statements
-from stateward.errors import ConfigurationError, DatabaseError
+from stateward.errors import ConfigurationError, CredentialError, DatabaseError
 from stateward.model.effect import Credential, Transaction
+from stateward.model.policy import Identity
 from stateward.model.values import Json
 from stateward.model.verdict import Permit
 
@@ -34,20 +36,22 @@ class PostgresCredentials:
         self._db = database
 
     @asynccontextmanager
-    async def lend(self, permit: Permit, *, role: str, attempt: int) -> AsyncGenerator[Credential]:
-        """A login in the group `role`, for as long as the block lasts.
+    async def lend(self, permit: Permit, *, identity: Identity, attempt: int) -> AsyncGenerator[Credential]:
+        """A login in the group that `role:` names, for as long as the block lasts.
 
         Raises:
-            ConfigurationError: the role is missing, or our user may not create roles.
+            CredentialError: the role is missing, or our user may not create roles.
         """
+        role = identity.role or ""
         user = f"stateward_call_{permit.action}_{attempt}_{secrets.token_hex(3)}"
         password = secrets.token_urlsafe(24)
         await self._mint(user, role, password)
         try:
             secret = make_conninfo(self._db.direct, user=user, password=password)
-            yield Credential(identity=permit.identity or role, user=user, secret=secret)
+            yield Credential(identity=permit.identity or role, user=user, secret=secret, hidden=(password,))
         finally:
-            await self._unmint(user)
+            # Also where the run is cancelled meanwhile, which would end the wait at once.
+            await asyncio.shield(self._unmint(user))
 
     @asynccontextmanager
     async def transaction(self, permit: Permit, credential: Credential, *, attempt: int) -> AsyncGenerator[Transaction]:
@@ -70,7 +74,7 @@ class PostgresCredentials:
                 verifier = _verifier(connection, user, password)
                 await connection.execute(_SQL["mint"], values | {"verifier": verifier})
         except (Error, DatabaseError) as error:
-            raise ConfigurationError(f"no login could be made for {role!r}: {str(error).strip()}") from error
+            raise CredentialError(f"no login could be made for {role!r}: {str(error).strip()}") from error
 
     async def _unmint(self, user: str) -> None:
         for _ in range(2):  # where the call's connection was cut, the pool's may have been too

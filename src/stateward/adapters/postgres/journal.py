@@ -100,7 +100,9 @@ class PostgresJournal:
         """Nobody will try again."""
         return await self._move(permit, attempt, "abandoned", error=error, actor=actor)
 
-    async def lose(self, permit: Permit, *, attempt: int, thread: ThreadFacts, by: Sequence[str]) -> Approval:
+    async def lose(
+        self, permit: Permit, *, attempt: int, thread: ThreadFacts, by: Sequence[str], why: str = ""
+    ) -> Approval:
         """Nobody knows what happened: ask people."""
         self._running.discard(permit.action)
         await self._commits.barrier(permit.thread)
@@ -108,8 +110,8 @@ class PostgresJournal:
             await connection.execute(_THREADS["hold"], {"thread": permit.thread})
             row = await fetch_one(connection, _SQL["action"], {"action_id": permit.action})
             assert row is not None
-            question = outcome_question(action_row(row), thread, attempt=attempt, by=by)
-            values = _move_values(permit, attempt, "unknown", actor=thread.principal)
+            question = outcome_question(action_row(row), thread, attempt=attempt, by=by, why=why)
+            values = _move_values(permit, attempt, "unknown", actor=thread.principal, error=why)
             moved = await fetch_one(connection, _SQL["move_effect"], values)
             if moved and moved["moved"]:
                 await insert_question(connection, question)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
@@ -12,13 +12,14 @@ from stateward.model.action import Action, ActionStatus
 from stateward.model.approval import Approval, ApprovalStatus, Decision
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
 from stateward.model.effect import Credential, Receipt, Transaction
+from stateward.model.history import History, HistoryQuery
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.memory import Coverage, Finding, MemoryItem, Scope
 from stateward.model.policy import Identity
 from stateward.model.principal import Principal
 from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
-from stateward.model.values import Json
-from stateward.model.verdict import Permit, Verdict
+from stateward.model.values import Json, JsonObject
+from stateward.model.verdict import Permit, Reason, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,9 @@ class Judged:
         description: What people are shown if they are asked.
         supersedes: The action that an edit replaces.
         editor: Who edited the arguments.
+        limited: Whether its rules have read the history, which others wait to read meanwhile.
+        observed: The rules that would have spoken, if the policy enforced them.
+        facts: What the rules read besides the call and its thread.
     """
 
     action: Action
@@ -46,6 +50,9 @@ class Judged:
     description: str = ""
     supersedes: str | None = None
     editor: str | None = None
+    limited: bool = False
+    observed: tuple[Reason, ...] = ()
+    facts: JsonObject = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +60,8 @@ class ActionRow:
     """An action as the journal has it: the only authority on what may happen (promise P15).
 
     Attributes:
-        response: Why it was rejected or denied, or the answer that a person gave in place of the tool.
+        response: Why it was rejected, denied or withdrawn, or the answer that a person gave in place of the tool.
+        observed: The rules that would have spoken, if the policy enforced them.
     """
 
     action: Action
@@ -67,6 +75,22 @@ class ActionRow:
     approvers: tuple[str, ...]
     policy: str
     policy_digest: str
+    observed: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Past:
+    """What is asked of the history, for one call.
+
+    Attributes:
+        tool: Whose calls.
+        queries: What the tool's rules ask.
+        excluding: Ids of actions that do not count: the one that is judged, and those that it is an edit of.
+    """
+
+    tool: str
+    queries: Sequence[HistoryQuery]
+    excluding: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,15 +234,33 @@ class Journal(Protocol):
         """What is known of an effect, or None where it was never reserved."""
         ...
 
-    async def usage(
-        self, *, tenant: str, tool: str, argument: str | None, window: timedelta, excluding: Sequence[str] = ()
-    ) -> tuple[int, float]:
-        """How many calls of the tool were let through within the window, and the sum of an argument.
+    async def history(self, thread: ThreadFacts, past: Past) -> History:
+        """How a tool was used. What waits counts, for it may still happen; what was refused or has failed does not.
 
-        Those that wait count, for they may still happen; those that were refused, failed or given up do not.
+        What cannot be told, such as a sum over what is no number, is left out, and a condition that reads it denies.
+        """
+        ...
+
+    async def judge(
+        self, thread: ThreadFacts, past: Past, judge: Callable[[History], Judged], *, actor: str
+    ) -> list[ActionRow]:
+        """Read the history, judge by it and record the verdict, while nobody else judges by it; gives the turn.
+
+        What is allowed like that counts as done from now on.
+        """
+        ...
+
+    async def clear(
+        self, thread: ThreadFacts, action: str, past: Past, why_not: Callable[[History], str], *, actor: str
+    ) -> str:
+        """Hold a permit that was not used against what has been done by now, as `judge` does.
 
         Args:
-            excluding: Ids of actions that do not count, such as the one that is being judged.
+            why_not: Why the permit is not good any more; empty where it is. What waits does not count here: it will be
+                held against this one.
+
+        Returns:
+            Why not. The permit is withdrawn then.
         """
         ...
 
@@ -285,6 +327,10 @@ class DeskCase(Protocol):
 
     async def action(self) -> ActionRow:
         """The action that it is about."""
+        ...
+
+    async def history(self, past: Past) -> History:
+        """How a tool was used, as `Journal.judge` reads it: nobody else judges by it until the case is closed."""
         ...
 
     async def sign(self, principal: Principal, decision: Decision) -> None:

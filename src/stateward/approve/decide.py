@@ -9,11 +9,10 @@ from datetime import datetime
 from stateward.approve.rules import outcome, refusal
 from stateward.model.approval import Approval, Decision
 from stateward.model.principal import Principal
-from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json
 from stateward.ports import ActionRow, Desk, DeskCase, Judged
 
-Rejudge = Callable[[ThreadFacts, ActionRow, dict[str, Json], str], Awaitable[Judged | str]]
+Rejudge = Callable[[DeskCase, ActionRow, dict[str, Json], str], Awaitable[Judged | str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +70,7 @@ async def decide(
 async def _take(case: DeskCase, decision: Decision, by: Principal, rejudge: Rejudge) -> str | None:
     status = outcome(case.approval, decision, by)
     if decision.kind == "edit":
-        judged = await rejudge(case.thread, await case.action(), decision.arguments or {}, by.id)
+        judged = await rejudge(case, await case.action(), decision.arguments or {}, by.id)
         if isinstance(judged, str):
             return judged
         await case.sign(by, decision)

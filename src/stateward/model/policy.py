@@ -36,6 +36,7 @@ from stateward.model.grants import OAuthGrant, StsGrant, Variable
 IdentityKind = Literal["agent", "person", "service", "credential"]
 EffectKind = Literal["read", "write"]
 Treatment = Literal["allow", "redact", "mask", "hash", "refuse"]
+Mode = Literal["enforce", "observe"]
 
 PARTIES = ("requester", "subject", "editor")
 """What a `not:` may name besides identities and roles: the people of the case at hand."""
@@ -70,9 +71,11 @@ def parse_amount(value: object) -> Decimal:
     return Decimal(value)
 
 
-def _exact(name: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*", name) is None:
-        raise ValueError("a tool is named exactly: letters, digits and _ . : / - only, no patterns")
+def _tool_key(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_*][A-Za-z0-9_.:/*-]*", name) is None:
+        raise ValueError("a tool's name has letters, digits and _ . : / - only; * stands for any of them")
+    if re.search(r"[A-Za-z0-9]", name) is None:
+        raise ValueError("a pattern that matches every tool would name tools that nobody has thought of; say which")
     return name
 
 
@@ -87,7 +90,7 @@ Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_][A-Z
 Sentence = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1)]
 Condition = Annotated[str, BeforeValidator(_condition), StringConstraints(strict=True, min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
-ToolName = Annotated[str, AfterValidator(_exact)]
+ToolName = Annotated[str, AfterValidator(_tool_key)]
 EntityName = Annotated[str, AfterValidator(_entity)]
 
 
@@ -137,21 +140,30 @@ class Identity(_Part):
         return self
 
 
-class DenyRule(_Part):
-    """Refuses a call when `when` holds; `because` is the sentence for people and for the model."""
+class _Rule(_Part):
+    # Left out of the digest where it is not given, so that policies from before it have the digest that they had.
+    mode: Mode = Field(default="enforce", exclude_if=lambda mode: mode == "enforce")
+
+
+class DenyRule(_Rule):
+    """Refuses a call when `when` holds; `because` is the sentence for people and for the model.
+
+    Attributes:
+        mode: `enforce`, or `observe`: it is evaluated and recorded, and changes nothing. So for every kind of rule.
+    """
 
     when: Condition
     because: Sentence
 
 
-class LimitRule(_Part):
+class LimitRule(_Rule):
     """Refuses a call unless `keep` holds; it may read `history`."""
 
     keep: Condition
     because: Sentence
 
 
-class AskRule(_Part):
+class AskRule(_Rule):
     """Asks people when `when` holds.
 
     Attributes:
@@ -284,7 +296,7 @@ class PolicyDocument(_Part):
         policy: Its name.
         version: 1 or higher; a change of the rules is a new version.
         identities: Everybody whom the rules name.
-        tools: By exact name. A tool that is not here is denied.
+        tools: By name, or by a pattern such as `read_*`. A tool that is not here is denied.
         memory: What may be kept; nothing by default.
         budget: What stops a run.
         prices: What models cost, by the name that the provider gives them; a date at its end may be left out.

@@ -20,6 +20,7 @@ from stateward.approve.decide import Decided, Refused, decide
 from stateward.model.action import Action, Call, action_id
 from stateward.model.approval import Approval, Decision
 from stateward.model.effect import Effect, Receipt
+from stateward.model.history import History
 from stateward.model.principal import Principal
 from stateward.model.thread import Spent, ThreadFacts
 from stateward.model.values import Json, plain_object
@@ -27,11 +28,11 @@ from stateward.model.verdict import Deny, Permit, Reason
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
 from stateward.orchestrate.services import Services, Ward, configurable
 from stateward.orchestrate.turns import Known
-from stateward.ports import ActionRow, Judged
+from stateward.ports import ActionRow, DeskCase, Judged, Past
 from stateward.verify.arguments import unspeakable
 from stateward.verify.budget import used_up
-from stateward.verify.conditions import HistoryQuery
 
+_FRESH = 10.0  # seconds for which a verdict by the history need not be held against it again
 _NOT_FOR_PLANNERS = Reason(rule="orchestrate.tools", because="this tool is for the workflow's own steps")
 
 
@@ -73,9 +74,7 @@ class Turn:
         known = {row.action.call.id for row in rows}
         for at, call in enumerate(calls):
             if call.id not in known:
-                # One by one, so that a limit sees the calls before this one.
-                judged_one = _refused(await self._judge(call, at), refusal)
-                rows = await self.services.journal.record(self.thread, [judged_one], actor=self._actor)
+                rows = await self._record(call, at, refusal)
         return rows
 
     def plain(self, calls: Sequence[Call], refusal: Reason | None = None) -> list[Judged] | None:
@@ -104,6 +103,11 @@ class Turn:
         """The turn's actions, as the database has them or will have them with the next commit."""
         known = self._known.rows
         return known if known is not None else await self.services.journal.turn(self.thread.thread, self.id)
+
+    async def edited(self, case: DeskCase, call: Call, action: Action) -> Judged:
+        """Judge the call that an edit makes of an action, in the transaction that decides it."""
+        edit = action.edit + 1
+        return self._judge_by(call, action.position, await case.history(self._past(call, edit)), edit=edit)
 
     async def approve(self) -> None:
         """Ask people until every question of the turn is decided; it interrupts the run as long as one is not."""
@@ -179,15 +183,48 @@ class Turn:
     def _actor(self) -> str:
         return f"policy:{self.ward.document.policy}"
 
+    async def _record(self, call: Call, position: int, refusal: Reason | None) -> list[ActionRow]:
+        """Judge one call and record it. One by one, so that a limit sees the calls before this one."""
+        action, past = self._ids(call, 0)[-1], self._past(call, 0)
+        judge = lambda history: _refused(self._judge_by(call, position, history, edit=0), refusal)  # noqa: E731
+        rows = await self.services.journal.judge(self.thread, past, judge, actor=self._actor)
+        if past.queries:
+            self._known.cleared[action] = self.services.loop.time()
+        return rows
+
     async def _judge(self, call: Call, position: int, *, edit: int = 0) -> Judged:
-        ids = self._ids(call, edit)
-        history = {query: await self._usage(query, call.tool, ids) for query in self.ward.gate.needs(call.tool)}
+        history = await self.services.journal.history(self.thread, self._past(call, edit))
         return self._judge_by(call, position, history, edit=edit)
+
+    async def _clear(self, row: ActionRow) -> str:
+        """Why a permit that was not used yet does not hold against what has been done by now, if so."""
+        call, past = row.action.call, self._past(row.action.call, row.action.edit)
+        if row.status != "permitted" or not past.queries or self._is_fresh(row.action.id, past):
+            return ""
+
+        def why_not(history: History) -> str:
+            judged = self._judge_by(call, row.action.position, history, edit=row.action.edit)
+            if judged.verdict.kind == "deny":
+                return "; ".join(reason.because for reason in judged.verdict.reasons)
+            if judged.verdict.kind == "ask" and row.verdict == "allow":
+                return f"after what was done since, {call.tool} has to be approved; propose it again"
+            return ""
+
+        return await self.services.journal.clear(self.thread, row.action.id, past, why_not, actor=self._actor)
+
+    def _is_fresh(self, action: str, past: Past) -> bool:
+        """Whether it was judged in this run, so short a time ago that it has counted for everybody else since."""
+        at = self._known.cleared.get(action)
+        shortest = min(query.window.total_seconds() for query in past.queries)
+        return at is not None and self.services.loop.time() - at < min(_FRESH, shortest)
+
+    def _past(self, call: Call, edit: int) -> Past:
+        return Past(tool=call.tool, queries=self.ward.gate.needs(call.tool), excluding=self._ids(call, edit))
 
     def _ids(self, call: Call, edit: int) -> list[str]:
         return [action_id(thread=self.thread.thread, turn=self.id, call=call.id, edit=n) for n in range(edit + 1)]
 
-    def _judge_by(self, call: Call, position: int, history: dict[HistoryQuery, float], *, edit: int) -> Judged:
+    def _judge_by(self, call: Call, position: int, history: History, *, edit: int) -> Judged:
         spec = self.ward.tools.get(call.tool)
         fitting = _fitted(self.ward, call)
         action = Action(
@@ -203,12 +240,6 @@ class Turn:
         if self.planned and spec is not None and call.tool not in self.ward.shown:
             return replace(judged, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
         return judged
-
-    async def _usage(self, query: HistoryQuery, tool: str, excluding: Sequence[str]) -> float:
-        calls, total = await self.services.journal.usage(
-            tenant=self.thread.tenant, tool=tool, argument=query.argument, window=query.window, excluding=excluding
-        )
-        return calls if query.kind == "count" else total
 
     async def _questions(self) -> list[Approval]:
         return await self.services.desk.of_turn(self.thread.thread, self.id)
@@ -262,7 +293,7 @@ class Turn:
             return Skipped()
         if row.status not in ("permitted", "consumed"):
             return Receipt(action=row.action.id, status="abandoned", error=_why_not(row), result=_response(row))
-        why_not = await self._holds_no_more(row)
+        why_not = await self._holds_no_more(row) or await self._clear(row)
         if why_not:
             return Receipt(action=row.action.id, status="abandoned", error=why_not)
         spec = self.ward.tools[row.action.call.tool]
@@ -302,14 +333,14 @@ class Turn:
 async def take_decision(services: Services, approval: str, decision: Decision, *, by: Principal) -> Decided | Refused:
     """Take a decision from wherever it comes; edited arguments are judged again from the start (P5)."""
 
-    async def rejudge(thread: ThreadFacts, row: ActionRow, arguments: dict[str, Json], editor: str) -> Judged | str:
-        ward = services.ward_of(thread)
-        turn = Turn(services=services, ward=ward, thread=thread, id=row.action.turn, rounds=count())
+    async def rejudge(case: DeskCase, row: ActionRow, arguments: dict[str, Json], editor: str) -> Judged | str:
+        ward = services.ward_of(case.thread)
+        turn = Turn(services=services, ward=ward, thread=case.thread, id=row.action.turn, rounds=count())
         call = replace(row.action.call, arguments=arguments)
         problem = ward.tools[call.tool].problem(arguments)
         if problem is not None:
             return f"the edited arguments do not fit {call.tool}: {problem}"
-        judged = await turn._judge(call, row.action.position, edit=row.action.edit + 1)  # pyright: ignore[reportPrivateUsage]
+        judged = await turn.edited(case, call, row.action)
         return replace(judged, editor=editor, supersedes=row.action.id)
 
     return await decide(services.desk, approval, decision, by=by, rejudge=rejudge)
@@ -368,14 +399,14 @@ def server_principal(tenant: str) -> Principal | None:
 
 def settlers(ward: Ward, tool: str) -> tuple[str, ...]:
     """Who is asked what happened: whoever approves the tool, else whoever is escalated to, else any person."""
-    rule = ward.document.tools.get(tool)
-    asking = [name for ask in rule.ask for name in ask.by] if rule else []
+    rule = ward.gate.rule(tool)
+    asking = [name for ask in rule.ask if ask.mode == "enforce" for name in ask.by] if rule else []
     escalation = ward.document.escalate
     people = [name for name, identity in ward.document.identities.items() if identity.kind == "person"]
     return tuple(dict.fromkeys(asking or (escalation.to if escalation else ()) or people))
 
 
-def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: dict[HistoryQuery, float]) -> Judged:
+def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: History) -> Judged:
     ruling = ward.gate.judge(
         tool=action.call.tool,
         arguments=action.call.arguments,
@@ -394,6 +425,9 @@ def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: dict[Histo
         effect=ruling.effect or "write",
         identity=ruling.identity,
         idempotent=ruling.idempotent,
+        limited=bool(ward.gate.needs(action.call.tool)),
+        observed=ruling.observed,
+        facts=ruling.facts,
     )
 
 

@@ -21,12 +21,14 @@ class Known:
         rows: Its actions, where all of them were judged here and nobody is asked.
         judging: One of several calls that run at once judges all of them.
         decided: Whether the call that asks people for all of them has come to an end.
+        cleared: Actions that were held against the history a moment ago, and when, by the loop's clock.
     """
 
     new: bool = False
     rows: list[ActionRow] | None = None
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)
     decided: asyncio.Event = field(default_factory=asyncio.Event)
+    cleared: dict[str, float] = field(default_factory=dict[str, float])
 
 
 class Turns:

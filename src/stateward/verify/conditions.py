@@ -1,8 +1,9 @@
 """Conditions: CEL whose every name is declared from the tool's own argument schema, compiled once.
 
 A condition sees `args.<name>` (nested objects as `args.customer.city`, arrays as lists), `principal.id`,
-`principal.roles`, `requester`, `purpose`, `subject`, `thread`, and `history.sum("amount", "24h")` and
-`history.count("24h")`: what this tool has done, or has reserved, for this tenant within the window. An
+`principal.roles`, `requester`, `purpose`, `subject`, `thread`, and what this tool has done within a window:
+`history.sum("amount", "24h")`, `history.count("24h")`, `history.exists("24h")` and `history.last("24h")`, a duration;
+for the tenant, or with `history.thread`, `history.principal` or `history.subject` for one of those in it. An
 argument that is optional without a default, or nullable, is null where it is missing: write
 `args.note != null && args.note.startsWith("x")`, or `has(args.note) && ...`. A comparison that meets null is
 an error, and an error denies. A default of the tool is filled in. Whole numbers divide to whole numbers, as
@@ -17,28 +18,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal, cast
+from typing import Any, cast
 
+from stateward.model.history import KINDS, SCOPES, History, HistoryKind, HistoryQuery, HistoryScope, HistoryValue
 from stateward.model.policy import nearest, parse_duration
 from stateward.model.principal import Principal
 from stateward.model.values import JsonObject
 from stateward.verify.arguments import Kind, Shape, default_of, fit, unspeakable
 from stateward.verify.celenv import cel, new_env
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HistoryQuery:
-    """What a condition asks of the journal about its own tool and tenant; fetched before the evaluation.
-
-    Attributes:
-        kind: `sum` of an argument's values, or `count` of calls; settled and reserved calls both count.
-        window: How far back, from now.
-        argument: For a sum, the numeric argument.
-    """
-
-    kind: Literal["sum", "count"]
-    window: timedelta
-    argument: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +38,7 @@ class Facts:
     purpose: str
     subject: str
     thread: str
-    history: Mapping[HistoryQuery, float | int] = field(default_factory=dict[HistoryQuery, float | int])
+    history: History = field(default_factory=dict[HistoryQuery, HistoryValue])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +79,15 @@ _CALLED = re.compile(rf"\s*\(\s*(?:(?P<first>{_LITERAL})\s*(?:,\s*(?P<second>{_L
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Variable:
+class Variable:
+    """A name that conditions may use.
+
+    Attributes:
+        checked: Its type when the policy is loaded.
+        run: Its type when it is evaluated: what may be null has none then.
+        read: Its value.
+    """
+
     checked: cel.Type
     run: cel.Type
     read: _Read
@@ -105,18 +100,20 @@ class Condition:
     Attributes:
         text: As the policy has it.
         queries: What has to be fetched before.
+        rewritten: As CEL is given it.
+        variables: What it names.
     """
 
     text: str
     queries: tuple[HistoryQuery, ...]
+    rewritten: str
+    variables: Mapping[str, Variable]
     _expression: cel.Expression
-    _reads: Mapping[str, _Read]
 
     def evaluate(self, facts: Facts) -> Evaluation:
         """True or False; whatever goes wrong comes back as an error, for the gate to deny."""
         try:
-            data = {name: _safe(read(facts)) for name, read in self._reads.items()}
-            value = self._expression.eval(data=data).value()
+            value = self._expression.eval(data=values_of(self.variables, facts)).value()
         except Exception as error:
             return Evaluation(value=None, error=self._explained(str(error)))
         if isinstance(value, bool):
@@ -147,11 +144,12 @@ class Conditions:
         self._tool = tool
         self._arguments = arguments
         self._variables = {**_FACTS, **dict(_argument_variables(arguments))}
+        self._queries: dict[HistoryQuery, int] = {}
 
     def compile(self, text: str) -> Condition | Flaw:
         """Compile a condition, or say what is wrong with it: a name, a type, the syntax, no yes or no."""
         try:
-            rewritten = _Rewriting(self._tool, self._arguments, self._variables, text).done()
+            rewritten = _Rewriting(self._tool, self._arguments, self._variables, self._queries, text).done()
         except _Flawed as flawed:
             return _flaw_at(text, flawed.offset, flawed.message)
         names = {name: self._variables[name] for name in rewritten.names} | rewritten.made
@@ -167,19 +165,20 @@ class Conditions:
         return Condition(
             text=text,
             queries=tuple(rewritten.queries),
+            rewritten=rewritten.text,
+            variables=names,
             _expression=expression,
-            _reads={name: each.read for name, each in names.items()},
         )
 
 
 _STRINGS = cel.Type.List(cel.Type.STRING)
-_FACTS: dict[str, _Variable] = {
-    "principal.id": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.principal.id),
-    "principal.roles": _Variable(checked=_STRINGS, run=_STRINGS, read=lambda facts: sorted(facts.principal.roles)),
-    "requester": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.requester),
-    "purpose": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.purpose),
-    "subject": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.subject),
-    "thread": _Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.thread),
+_FACTS: dict[str, Variable] = {
+    "principal.id": Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.principal.id),
+    "principal.roles": Variable(checked=_STRINGS, run=_STRINGS, read=lambda facts: sorted(facts.principal.roles)),
+    "requester": Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.requester),
+    "purpose": Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.purpose),
+    "subject": Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.subject),
+    "thread": Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.thread),
 }
 _SCALARS: dict[Kind, tuple[cel.Type, cel.Type]] = {
     "number": (cel.Type.DOUBLE, cel.Type("google.protobuf.DoubleValue")),
@@ -191,13 +190,22 @@ _SCALARS: dict[Kind, tuple[cel.Type, cel.Type]] = {
 _PRESENT = "__has."
 
 
+def values_of(variables: Mapping[str, Variable], facts: Facts) -> dict[str, object]:
+    """The values of some names.
+
+    Raises:
+        ValueError: one is not of its type, is not known, or cannot go through CEL unchanged.
+    """
+    return {name: _safe(each.read(facts)) for name, each in variables.items()}
+
+
 def _safe(value: object) -> object:
     if (why := unspeakable(value, "a value")) is not None:
         raise ValueError(why)
     return value
 
 
-def _argument_variables(shape: Shape, path: _Steps = (), nullable: bool = False) -> Iterator[tuple[str, _Variable]]:
+def _argument_variables(shape: Shape, path: _Steps = (), nullable: bool = False) -> Iterator[tuple[str, Variable]]:
     for name, part in shape.properties.items():
         if re.fullmatch(_NAME, name) is None:
             continue
@@ -205,13 +213,13 @@ def _argument_variables(shape: Shape, path: _Steps = (), nullable: bool = False)
         dotted = ".".join(step for step, _ in inner)
         read = _argument(inner)
         checked, run = _types(part, absent)
-        yield f"args.{dotted}", _Variable(checked=checked, run=run, read=read)
+        yield f"args.{dotted}", Variable(checked=checked, run=run, read=read)
         yield f"{_PRESENT}{dotted}", _presence(read)
         yield from _argument_variables(part, inner, absent)
 
 
-def _presence(read: _Read) -> _Variable:
-    return _Variable(checked=cel.Type.BOOL, run=cel.Type.BOOL, read=lambda facts: read(facts) is not None)
+def _presence(read: _Read) -> Variable:
+    return Variable(checked=cel.Type.BOOL, run=cel.Type.BOOL, read=lambda facts: read(facts) is not None)
 
 
 def _types(shape: Shape, nullable: bool) -> tuple[cel.Type, cel.Type]:
@@ -258,15 +266,23 @@ class _Rewritten:
 
     text: str
     names: set[str] = field(default_factory=set[str])
-    made: dict[str, _Variable] = field(default_factory=dict[str, _Variable])
+    made: dict[str, Variable] = field(default_factory=dict[str, Variable])
     queries: list[HistoryQuery] = field(default_factory=list[HistoryQuery])
 
 
 class _Rewriting:
     """One pass over a condition: checks `args` paths, turns history calls and `has` into variables."""
 
-    def __init__(self, tool: str, arguments: Shape, variables: Mapping[str, _Variable], text: str) -> None:
+    def __init__(
+        self,
+        tool: str,
+        arguments: Shape,
+        variables: Mapping[str, Variable],
+        queries: dict[HistoryQuery, int],
+        text: str,
+    ) -> None:
         self._tool, self._arguments, self._variables, self._source = tool, arguments, variables, text
+        self._queries = queries
         self._result = _Rewritten(text=text)
 
     def done(self) -> _Rewritten:
@@ -318,20 +334,33 @@ class _Rewriting:
     def _history(self, path: str, token: re.Match[str]) -> None:
         call = _CALLED.match(self._source, token.end())
         query = self._query(path, call, token.start())
-        name = f"__h{len(self._result.queries)}"
+        # A query has the same name in every condition of the tool, so that they can be evaluated together.
+        name = f"__h{self._queries.setdefault(query, len(self._queries))}"
         self._result.queries.append(query)
-        kind = cel.Type.DOUBLE if query.kind == "sum" else cel.Type.INT
-        self._result.made[name] = _Variable(checked=kind, run=kind, read=_fetched(query))
+        kind = _HISTORY[query.kind]
+        self._result.made[name] = Variable(checked=kind, run=kind, read=_fetched(query))
         self._replace(token.start(), call.end() if call else token.end(), name)
 
     def _query(self, path: str, call: re.Match[str] | None, offset: int) -> HistoryQuery:
+        scope, kind = self._asked(path, offset)
         first, second = (call["first"], call["second"]) if call else (None, None)
-        if path == "history.sum" and first and second:
-            return HistoryQuery(kind="sum", window=self._window(second, offset), argument=self._summed(first, offset))
-        if path == "history.count" and first and not second:
-            return HistoryQuery(kind="count", window=self._window(first, offset))
-        hint = nearest(path, ("history.sum", "history.count"))
-        raise _Flawed(f'history is used as history.sum("amount", "24h") or history.count("24h"){hint}', offset)
+        if kind == "sum" and first and second:
+            window, argument = self._window(second, offset), self._summed(first, offset)
+            return HistoryQuery(kind=kind, window=window, argument=argument, scope=scope)
+        if kind != "sum" and first and not second:
+            return HistoryQuery(kind=kind, window=self._window(first, offset), scope=scope)
+        usage = f'{path}("amount", "24h")' if kind == "sum" else f'{path}("24h")'
+        raise _Flawed(f"history is used as {usage}, with the argument and the window in quotes", offset)
+
+    def _asked(self, path: str, offset: int) -> tuple[HistoryScope, HistoryKind]:
+        *between, last = path.split(".")[1:] or [""]
+        scope = {one: one for one in SCOPES}.get(".".join(between) or "tenant")
+        kind = {one: one for one in KINDS}.get(last)
+        if scope is None or kind is None:
+            known = [f"history.{prefix}{one}" for prefix in ("", *(f"{one}." for one in SCOPES)) for one in KINDS]
+            listed = f"{', '.join(KINDS)}; for the tenant, or as history.thread, history.principal, history.subject"
+            raise _Flawed(f"history has {listed}{nearest(path, known)}", offset)
+        return scope, kind
 
     def _window(self, literal: str, offset: int) -> timedelta:
         try:
@@ -359,12 +388,22 @@ def _joined(path: str) -> str:
     return "".join(path.split())
 
 
+_HISTORY: dict[HistoryKind, cel.Type] = {
+    "count": cel.Type.INT,
+    "sum": cel.Type.DOUBLE,
+    "last": cel.Type.DURATION,
+    "exists": cel.Type.BOOL,
+}
+
+
 def _fetched(query: HistoryQuery) -> _Read:
+    converts: dict[HistoryKind, Callable[[Any], object]] = {"count": int, "sum": float}
+    convert = converts.get(query.kind, lambda value: value)
+
     def read(facts: Facts) -> object:
         if query not in facts.history:
-            raise ValueError(f"history.{query.kind} was not fetched")
-        value = facts.history[query]
-        return float(value) if query.kind == "sum" else int(value)
+            raise ValueError(f"history.{query.kind} was not fetched, or cannot be told")
+        return convert(facts.history[query])
 
     return read
 
@@ -374,7 +413,7 @@ _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _MISUSED = re.compile(r"found no matching overload for '_?([^']+?)_?' applied to '\((.*)\)'")
 
 
-def _cel_flaw(error: str, variables: Mapping[str, _Variable]) -> Flaw:
+def _cel_flaw(error: str, variables: Mapping[str, Variable]) -> Flaw:
     found = _REPORTED.search(error)
     if found is None:
         return Flaw(message=error)
@@ -387,6 +426,7 @@ def _cel_flaw(error: str, variables: Mapping[str, _Variable]) -> Flaw:
         message = f"{undeclared[1]!r} is not known here{nearest(undeclared[1], known)}"
     elif misused := _MISUSED.match(message):
         types = re.sub(r"wrapper\((\w+)\)", r"\1 or null", misused[2]).replace(", ", " and ")
+        types = types.replace("google.protobuf.Duration", "duration")
         message = f"{misused[1].lstrip('@')!r} does not work with {types}"
     return Flaw(message=message, line=line, column=column)
 

@@ -1,22 +1,27 @@
 """The gate: what the policy says to one call, decided without I/O and in one fixed order.
 
 named → identity → arguments → deny → limit → ask → allow. The first refusal wins, every ask is collected, and
-whatever cannot be evaluated refuses. No rule can loosen another, whatever the order of the file.
+whatever cannot be evaluated refuses. No rule can loosen another, whatever the order of the file. A rule that is only
+observed is in the trace, and in nothing else that decides.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal
 
-from stateward.model.policy import AskRule, Path, PolicyDocument, ToolRule, duration_text, nearest
+from stateward.model.history import History, HistoryQuery, history_json
+from stateward.model.policy import AskRule, DenyRule, LimitRule, Path, PolicyDocument, ToolRule, duration_text, nearest
 from stateward.model.principal import Principal
-from stateward.model.values import JsonObject
+from stateward.model.values import Json, JsonObject, plain
 from stateward.model.verdict import Allow, Ask, Deny, Reason, Requirement, Verdict
 from stateward.verify.arguments import Shape, ToolSchema, problem, shape_of, unspeakable
-from stateward.verify.conditions import Condition, Conditions, Facts, Flaw, HistoryQuery
+from stateward.verify.conditions import Condition, Conditions, Evaluation, Facts, Flaw, Variable
 from stateward.verify.load import PolicySource, Problem, fail, policy_digest
+from stateward.verify.together import Together
 
 Step = Literal["named", "identity", "arguments", "deny", "limit", "ask"]
 Outcome = Literal["pass", "deny", "ask"]
@@ -30,11 +35,12 @@ class RuleResult:
     Attributes:
         step: The step it belongs to.
         rule: Where it stands in the policy, such as `tools.post_journal_entry.ask[0]`.
-        outcome: `pass`, `deny` or `ask`.
+        outcome: `pass`, `deny` or `ask`; what it would be, where the rule is only observed.
         because: Why, for people; it repeats no argument's value.
         condition: The condition, where there is one.
         value: What the condition came to; None where it has none, or could not be evaluated.
         requirement: Who has to approve, where it asks.
+        observed: Whether it changes nothing, because the policy only observes the rule.
     """
 
     step: Step
@@ -44,6 +50,12 @@ class RuleResult:
     condition: str = ""
     value: bool | None = None
     requirement: Requirement | None = None
+    observed: bool = False
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it ends the judgement."""
+        return self.outcome == "deny" and not self.observed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +71,8 @@ class Ruling:
         effect: `read` or `write`, as the policy says; `write` for a tool that it does not name.
         identity: The credential to mint for the call, if any.
         idempotent: Whether running it again with the same key is harmless.
+        observed: The rules that would have spoken if they were enforced.
+        facts: What the rules read besides the call and its thread, as the trail keeps it: no personal data.
     """
 
     tool: str
@@ -69,6 +83,8 @@ class Ruling:
     effect: Literal["read", "write"]
     identity: str | None
     idempotent: bool
+    observed: tuple[Reason, ...] = ()
+    facts: JsonObject = field(default_factory=dict[str, Json])
 
 
 class Gate:
@@ -100,13 +116,24 @@ class Gate:
         self._label = document.label
         self._digest = policy_digest(document)
         compiler = _Compiler(schemas, validate or {}, source)
-        self._tools = {name: tool for name, rule in document.tools.items() if (tool := compiler.tool(name, rule))}
+        named = compiler.named(document.tools)
+        self._tools = {name: tool for name, key, rule in named if (tool := compiler.tool(name, key, rule))}
         fail(compiler.problems, file=source.file if source else "<policy>")
 
     @property
     def digest(self) -> str:
         """Digest over the policy."""
         return self._digest
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The tools that the policy names, those that its patterns match included."""
+        return tuple(self._tools)
+
+    def rule(self, tool: str) -> ToolRule | None:
+        """What the policy says of a tool, by its name or by the pattern that matches it."""
+        compiled = self._tools.get(tool)
+        return compiled.rule if compiled else None
 
     def needs(self, tool: str) -> tuple[HistoryQuery, ...]:
         """What to fetch from the journal before judging this tool, each query once."""
@@ -123,7 +150,7 @@ class Gate:
         purpose: str,
         subject: str,
         thread: str,
-        history: Mapping[HistoryQuery, float | int] | None = None,
+        history: History | None = None,
     ) -> Ruling:
         """Judge one call. Pure: the same call, facts and history give the same ruling.
 
@@ -150,16 +177,24 @@ class Gate:
             history=history or {},
         )
         compiled = self._tools.get(tool)
-        trace = tuple(_until_refused(_results(tool, compiled, facts)))
+        trace = tuple(_until_refused(_before(compiled, facts)))
+        spoke: tuple[RuleResult, ...] = ()
+        if compiled and not trace[-1].refuses:
+            spoke, said = _ruled(compiled, facts)
+            trace += said
         return Ruling(
             tool=tool,
-            verdict=_verdict(trace),
+            verdict=_verdict(trace[-1], spoke),
             trace=trace,
             policy=self._label,
             policy_digest=self._digest,
             effect=compiled.rule.effect if compiled else "write",
             identity=compiled.rule.identity if compiled else None,
             idempotent=compiled.rule.idempotent if compiled else False,
+            observed=tuple(
+                Reason(rule=one.rule, because=one.because) for one in spoke if one.observed and one.outcome != "pass"
+            ),
+            facts=_recorded(compiled, facts) if compiled else {},
         )
 
 
@@ -173,7 +208,8 @@ def _line(result: RuleResult) -> str:
     value = "" if result.value is None else f" is {str(result.value).lower()}"
     condition = f"`{result.condition}`{value}: " if result.condition else ""
     asked = f" ({_asked(result.requirement)})" if result.requirement else ""
-    return f"  {result.outcome:<5}{result.step:<10} {result.rule}: {condition}{result.because}{asked}"
+    observed = " (observed only)" if result.observed else ""
+    return f"  {result.outcome:<5}{result.step:<10} {result.rule}: {condition}{result.because}{asked}{observed}"
 
 
 def _asked(requirement: Requirement) -> str:
@@ -184,49 +220,100 @@ def _asked(requirement: Requirement) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Compiled:
-    """One rule with its condition."""
+    """One rule with its condition.
+
+    Attributes:
+        speaks: The value of the condition at which the rule denies or asks.
+    """
 
     step: Step
     name: str
     condition: Condition
-    refuses: bool | None
+    speaks: bool
     because: str
     requirement: Requirement | None = None
+    observed: bool = False
+
+    def result(self, found: Evaluation) -> RuleResult:
+        """What it says, where its condition has come to this."""
+        outcome: Outcome = "pass"
+        because = self.because
+        if found.value is None:
+            outcome, because = "deny", f"the condition could not be evaluated: {found.error}"
+        elif found.value is self.speaks:
+            outcome = "ask" if self.step == "ask" else "deny"
+        return RuleResult(
+            step=self.step,
+            rule=self.name,
+            outcome=outcome,
+            because=because,
+            condition=self.condition.text,
+            value=found.value,
+            requirement=self.requirement if outcome == "ask" else None,
+            observed=self.observed,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Tool:
+    """One tool.
+
+    Attributes:
+        place: Where it stands in the policy.
+        silence: What the rules say when none of them speaks.
+        recorded: What the rules read that is neither of the call nor of the thread's row.
+    """
+
+    place: str
     rule: ToolRule
     rules: tuple[_Compiled, ...]
+    together: Together
+    silence: tuple[RuleResult, ...]
     validate: Validator
     queries: tuple[HistoryQuery, ...]
+    recorded: Mapping[str, Variable]
 
 
-def _results(tool: str, compiled: _Tool | None, facts: Facts) -> Iterator[RuleResult]:
+def _before(compiled: _Tool | None, facts: Facts) -> Iterator[RuleResult]:
+    """What stands before the tool's own rules."""
     if compiled is None:
         yield RuleResult(step="named", rule="tools", outcome="deny", because="the policy does not name this tool")
         return
-    place = f"tools.{tool}"
-    yield RuleResult(step="named", rule=place, outcome="pass", because="the policy names it")
-    yield _identity(place, compiled.rule, facts.principal)
-    yield _arguments(place, compiled.validate, facts.arguments)
-    for rule in compiled.rules:
-        yield _ruled(rule, facts)
+    yield RuleResult(step="named", rule=compiled.place, outcome="pass", because="the policy names it")
+    yield _identity(compiled.place, compiled.rule, facts.principal)
+    yield _arguments(compiled.place, compiled.validate, facts.arguments)
+
+
+def _ruled(compiled: _Tool, facts: Facts) -> tuple[tuple[RuleResult, ...], tuple[RuleResult, ...]]:
+    """What the rules say, where any of them speaks; and what all of them say that were looked at."""
+    if compiled.together.silent(facts):
+        return (), compiled.silence
+    pairs = zip(compiled.rules, compiled.together.each(facts), strict=False)
+    said = tuple(_until_refused(rule.result(found) for rule, found in pairs))
+    return said, said
 
 
 def _until_refused(results: Iterator[RuleResult]) -> Iterator[RuleResult]:
     for result in results:
         yield result
-        if result.outcome == "deny":
+        if result.refuses:
             return
 
 
-def _verdict(trace: Sequence[RuleResult]) -> Verdict:
-    last = trace[-1]
-    if last.outcome == "deny":
+def _verdict(last: RuleResult, spoke: Sequence[RuleResult]) -> Verdict:
+    if last.refuses:
         return Deny(reasons=(Reason(rule=last.rule, because=last.because),))
-    asked = tuple(result.requirement for result in trace if result.requirement is not None)
+    asked = tuple(one.requirement for one in spoke if one.requirement is not None and not one.observed)
     return Ask(requirements=asked) if asked else Allow()
+
+
+def _recorded(compiled: _Tool, facts: Facts) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    if compiled.queries:
+        found["history"] = history_json({one: facts.history[one] for one in compiled.queries if one in facts.history})
+    for name, variable in compiled.recorded.items():
+        found[name] = plain(variable.read(facts))
+    return found
 
 
 def _identity(place: str, rule: ToolRule, principal: Principal) -> RuleResult:
@@ -246,27 +333,6 @@ def _arguments(place: str, validate: Validator, arguments: JsonObject) -> RuleRe
     return RuleResult(step="arguments", rule=place, outcome="deny", because=wrong)
 
 
-def _ruled(rule: _Compiled, facts: Facts) -> RuleResult:
-    found = rule.condition.evaluate(facts)
-    outcome: Outcome = "pass"
-    because, requirement = rule.because, None
-    if found.value is None:
-        outcome, because = "deny", f"the condition could not be evaluated: {found.error}"
-    elif rule.step == "ask" and found.value:
-        outcome, requirement = "ask", rule.requirement
-    elif found.value is rule.refuses:
-        outcome = "deny"
-    return RuleResult(
-        step=rule.step,
-        rule=rule.name,
-        outcome=outcome,
-        because=because,
-        condition=rule.condition.text,
-        value=found.value,
-        requirement=requirement,
-    )
-
-
 class _Compiler:
     """Compiles tools, and collects what is wrong instead of stopping at the first problem."""
 
@@ -279,43 +345,63 @@ class _Compiler:
         self.problems: list[Problem] = []
         self._schemas, self._validate, self._source = schemas, validate, source
 
-    def tool(self, name: str, rule: ToolRule) -> _Tool | None:
+    def named(self, tools: Mapping[str, ToolRule]) -> Iterator[tuple[str, str, ToolRule]]:
+        """Each tool with its key in the policy: its own name, else the one pattern that matches it."""
+        yield from ((key, key, rule) for key, rule in tools.items() if "*" not in key)
+        matching: dict[str, str] = {}
+        for key in (key for key in tools if "*" in key):
+            matched = [name for name in self._schemas if fnmatchcase(name, key)]
+            if not matched:
+                self._problem(("tools", key), f"no tool matches {key!r}{_closest(key, self._schemas)}", key=True)
+            for name in matched:
+                if name in matching:
+                    two = f"both {matching[name]!r} and {key!r} match the tool {name!r}; name it by itself"
+                    self._problem(("tools", key), two, key=True)
+                elif name not in tools:
+                    matching[name] = key
+        yield from ((name, key, tools[key]) for name, key in matching.items())
+
+    def tool(self, name: str, key: str, rule: ToolRule) -> _Tool | None:
         schema = self._schemas.get(name)
         if schema is None:
             self._problem(("tools", name), f"there is no tool {name!r}{nearest(name, self._schemas)}", key=True)
             return None
         shape = shape_of(schema.json_schema)
-        rules = tuple(self._rules(name, rule, Conditions(name, shape)))
-        queries = dict.fromkeys(query for each in rules for query in each.condition.queries)
-        validate = self._validate.get(name) or _schema_validator(shape)
-        return _Tool(rule=rule, rules=rules, validate=validate, queries=tuple(queries))
+        rules = tuple(self._rules(name, key, rule, Conditions(name, shape)))
+        conditions = [each.condition for each in rules]
+        variables = {name: each for one in conditions for name, each in one.variables.items()}
+        return _Tool(
+            place=f"tools.{key}",
+            rule=rule,
+            rules=rules,
+            together=Together(conditions, [each.speaks for each in rules]),
+            silence=tuple(each.result(Evaluation(value=not each.speaks)) for each in rules),
+            validate=self._validate.get(name) or _schema_validator(shape),
+            queries=tuple(dict.fromkeys(query for each in conditions for query in each.queries)),
+            recorded={name: each for name, each in variables.items() if name.split(".")[0] in _RECORDED},
+        )
 
-    def _rules(self, tool: str, rule: ToolRule, conditions: Conditions) -> Iterator[_Compiled]:
-        for index, deny in enumerate(rule.deny):
-            path = ("tools", tool, "deny", index)
-            if (condition := self._condition(conditions, (*path, "when"), deny.when)) is not None:
+    def _rules(self, tool: str, key: str, rule: ToolRule, conditions: Conditions) -> Iterator[_Compiled]:
+        for step, speaks, each, path, text in _parts(key, rule):
+            condition = self._condition(conditions, path, text, tool=tool, key=key)
+            if condition is not None:
+                name = _dotted(path[:-1])
+                asked = _requirement(tool, name, each) if isinstance(each, AskRule) else None
                 yield _Compiled(
-                    step="deny", name=_dotted(path), condition=condition, refuses=True, because=deny.because
-                )
-        for index, limit in enumerate(rule.limit):
-            path = ("tools", tool, "limit", index)
-            if (condition := self._condition(conditions, (*path, "keep"), limit.keep)) is not None:
-                yield _Compiled(
-                    step="limit",
-                    name=_dotted(path),
+                    step=step,
+                    name=name,
                     condition=condition,
-                    refuses=False,
-                    because=limit.because,
+                    speaks=speaks,
+                    because=asked.reason.because if asked else each.because or "",
+                    requirement=asked,
+                    observed=each.mode == "observe",
                 )
-        for index, ask in enumerate(rule.ask):
-            path = ("tools", tool, "ask", index)
-            if (condition := self._condition(conditions, (*path, "when"), ask.when)) is not None:
-                yield _asking(tool, _dotted(path), ask, condition)
 
-    def _condition(self, conditions: Conditions, path: Path, text: str) -> Condition | None:
+    def _condition(self, conditions: Conditions, path: Path, text: str, *, tool: str, key: str) -> Condition | None:
         compiled = conditions.compile(text)
         if isinstance(compiled, Flaw):
-            self._problem(path, compiled.message, line=compiled.line, column=compiled.column)
+            where = "" if tool == key else f"for {tool!r}, which {key!r} matches: "
+            self._problem(path, f"{where}{compiled.message}", line=compiled.line, column=compiled.column)
             return None
         return compiled
 
@@ -331,18 +417,36 @@ def _schema_validator(shape: Shape) -> Validator:
     return lambda arguments: problem(shape, arguments)
 
 
-def _asking(tool: str, name: str, rule: AskRule, condition: Condition) -> _Compiled:
+_RECORDED = frozenset({"labels", "origin"})
+
+
+def _parts(key: str, rule: ToolRule) -> Iterator[tuple[Step, bool, DenyRule | LimitRule | AskRule, Path, str]]:
+    """The rules of a tool in the order in which they are looked at: step, the value that speaks, place, condition."""
+    for index, deny in enumerate(rule.deny):
+        yield "deny", True, deny, ("tools", key, "deny", index, "when"), deny.when
+    for index, limit in enumerate(rule.limit):
+        yield "limit", False, limit, ("tools", key, "limit", index, "keep"), limit.keep
+    for index, ask in enumerate(rule.ask):
+        yield "ask", True, ask, ("tools", key, "ask", index, "when"), ask.when
+
+
+def _requirement(tool: str, name: str, rule: AskRule) -> Requirement:
     because = rule.because or (
         f"every call of {tool} is approved" if rule.when == "true" else f"{tool} is approved where {rule.when}"
     )
-    requirement = Requirement(
+    return Requirement(
         by=rule.by,
         of=rule.of,
         excluding=rule.excluding,
         within=rule.within,
         reason=Reason(rule=name, because=because),
     )
-    return _Compiled(step="ask", name=name, condition=condition, refuses=None, because=because, requirement=requirement)
+
+
+def _closest(pattern: str, names: Mapping[str, object]) -> str:
+    """The tools that a pattern may have meant."""
+    close = difflib.get_close_matches(pattern.replace("*", ""), list(names), n=3, cutoff=0.4)
+    return f"; the nearest are {', '.join(close)}" if close else ""
 
 
 def _dotted(path: Path) -> str:

@@ -9,10 +9,11 @@ from typing import Literal, cast
 import pytest
 from pydantic import BaseModel, Field
 
+from stateward.model.history import HistoryQuery, HistoryValue, Usage, history_json, history_of, value_of
 from stateward.model.principal import Principal
 from stateward.model.values import Json, JsonObject
 from stateward.verify.arguments import problem, shape_of
-from stateward.verify.conditions import Condition, Conditions, Facts, Flaw, HistoryQuery
+from stateward.verify.conditions import Condition, Conditions, Facts, Flaw
 
 
 class Customer(BaseModel):
@@ -59,7 +60,7 @@ ARGUMENTS: dict[str, Json] = {
     "customer": {"city": "Graz"},
     "prices": {"eur": 4},
 }
-History = dict[HistoryQuery, float | int]
+History = dict[HistoryQuery, HistoryValue]
 SUM = HistoryQuery(kind="sum", argument="amount", window=timedelta(hours=24))
 COUNT = HistoryQuery(kind="count", window=timedelta(days=7))
 
@@ -313,6 +314,41 @@ def test_history_is_named_for_the_caller_and_evaluated_over_what_it_fetched() ->
 
 
 @pytest.mark.parametrize(
+    ("text", "scope", "kind", "known", "expected"),
+    [
+        ('history.subject.sum("amount", "1d") + args.amount <= 2000', "subject", "sum", 500, True),
+        ('history.thread.count("1h") < 3', "thread", "count", 3, False),
+        ('history . principal . exists("1h")', "principal", "exists", True, True),
+        ('history.tenant.last("1h") >= duration("30m")', "tenant", "last", timedelta(minutes=29), False),
+        ('history.last("1h") >= duration("30m")', "tenant", "last", timedelta(hours=1), True),
+    ],
+)
+def test_history_has_a_scope(text: str, scope: str, kind: str, known: HistoryValue, expected: bool) -> None:
+    (query,) = compiled(text).queries
+    assert (query.scope, query.kind) == (scope, kind)
+    assert value(text, {query: known}) is expected
+
+
+def test_without_a_call_the_last_one_is_as_long_ago_as_the_window() -> None:
+    last = HistoryQuery(kind="last", window=timedelta(hours=24))
+    assert value_of(last, Usage()) == timedelta(hours=24)
+    assert value_of(last, Usage(calls=1, age=timedelta(seconds=-1))) == timedelta()
+    assert value_of(last, Usage(calls=1, age=timedelta(minutes=5))) == timedelta(minutes=5)
+
+
+def test_a_sum_that_nobody_knows_has_no_value() -> None:
+    assert value_of(SUM, Usage(calls=1, total=None)) is None
+
+
+def test_a_query_reads_as_the_policy_has_it_and_comes_back_from_the_trail() -> None:
+    query = compiled('history.subject.last("90m") > duration("1m")').queries[0]
+    assert query.text == 'history.subject.last("90m")'
+    recorded = history_json({query: timedelta(minutes=3), SUM: 5.5})
+    assert recorded == {'history.subject.last("90m")': 180.0, 'history.sum("amount", "1d")': 5.5}
+    assert history_of(recorded, (query, SUM, COUNT)) == {query: timedelta(minutes=3), SUM: 5.5}
+
+
+@pytest.mark.parametrize(
     ("text", "column", "says"),
     [
         ('history.sum("amuont", "24h") > 1', 1, "did you mean 'amount'?"),
@@ -322,7 +358,12 @@ def test_history_is_named_for_the_caller_and_evaluated_over_what_it_fetched() ->
         ('true && history.count("24h", "x") > 1', 9, "history.count("),
         ('history.cuont("24h") > 1', 1, "did you mean 'history.count'?"),
         ("history.sum(args.currency, '24h') > 1", 1, "history is used as"),
-        ("history == 1", 1, "history is used as"),
+        ("history == 1", 1, "history has count, sum, last, exists"),
+        ('history.subjct.count("24h") > 1', 1, "did you mean 'history.subject.count'?"),
+        ('history.subject.agent.count("24h") > 1', 1, "history has count"),
+        ('history.thread.last("24h") > 5', 28, "'>' does not work with duration and int"),
+        ('history.exists("24h") > 5', 23, "'>' does not work with bool and int"),
+        ('history.last("amount", "24h") > duration("1h")', 1, 'history.last("24h")'),
         ('history.count("24h") > "x"', 22, "'>' does not work with int and string"),
     ],
 )

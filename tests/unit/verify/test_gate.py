@@ -274,3 +274,137 @@ def test_explain_gives_every_rule_its_value_and_why() -> None:
 
 def test_judging_is_pure() -> None:
     assert post(2000) == post(2000)
+
+
+# Patterns.
+
+CRM = {name: ToolSchema(name=name, json_schema=ENTRY) for name in ("crm.read", "crm.write", "post")}
+
+
+def crm(tools: str) -> Gate:
+    head = "policy: p\nversion: 1\nidentities: {close-agent: {kind: agent}, ana: {kind: person}}\ntools:\n"
+    source = parse_source(head + tools, file="p.yaml")
+    return Gate(source.document, CRM, source=source)
+
+
+def test_a_pattern_names_the_tools_that_it_matches_and_no_other() -> None:
+    gate = crm("  crm.*: {effect: write, for: [close-agent], deny: [{when: args.amount > 5, because: much}]}\n")
+    assert set(gate.tools) == {"crm.read", "crm.write"}
+    assert judge("crm.read", gate=gate, account="a", amount=5).verdict == Allow()
+    denied = judge("crm.write", gate=gate, account="a", amount=6).verdict
+    assert [one.rule for one in denied.reasons] == ["tools.crm.*.deny[0]"]
+    for tool in ("post", "crm.delete", "crm.*"):
+        assert because(judge(tool, gate=gate, account="a", amount=1)) == "the policy does not name this tool"
+
+
+def test_an_exact_name_wins_over_a_pattern() -> None:
+    gate = crm("  crm.*: {effect: write, for: [close-agent]}\n  crm.read: {effect: read, for: [close-agent]}\n")
+    assert [judge(name, gate=gate, account="a", amount=5).effect for name in ("crm.read", "crm.write")] == [
+        "read",
+        "write",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tools", "says"),
+    [
+        ("  cmr.*: {effect: read, for: [close-agent]}\n", "5:3: no tool matches 'cmr.*'; the nearest are crm.read"),
+        (
+            "  crm.*: {effect: read, for: [close-agent]}\n  '*.read': {effect: write, for: [close-agent]}\n",
+            "6:3: both 'crm.*' and '*.read' match the tool 'crm.read'; name it by itself",
+        ),
+        (
+            "  crm.r*: {effect: read, for: [close-agent], deny: [{when: args.amuont > 1, because: x}]}\n",
+            "5:65: for 'crm.read', which 'crm.r*' matches: crm.read has no argument 'args.amuont'; did you mean",
+        ),
+    ],
+)
+def test_a_pattern_that_does_not_fit_is_refused(tools: str, says: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        crm(tools)
+    assert says in str(caught.value)
+
+
+# Rules that are only observed.
+
+OBSERVED = """\
+    deny:
+      - {when: args.amount > 10, because: first, mode: observe}
+      - {when: args.amount > 20, because: second}
+    limit: [{keep: 100 / (int(args.amount) - 5) > 0, because: third, mode: observe}]
+    ask:
+      - {when: args.amount > 1, by: [ana], because: fourth, mode: observe}
+      - {when: args.amount > 2, by: [eva], because: fifth}
+"""
+
+
+@pytest.mark.parametrize(
+    ("amount", "kind", "reasons", "observed"),
+    [
+        (1, "allow", [], ["limit[0]"]),
+        (1.5, "allow", [], ["limit[0]", "ask[0]"]),
+        (6, "ask", ["fifth"], ["ask[0]"]),
+        (11, "ask", ["fifth"], ["deny[0]", "ask[0]"]),
+        (21, "deny", ["second"], ["deny[0]"]),
+    ],
+)
+def test_an_observed_rule_is_told_and_changes_nothing(
+    amount: float, kind: str, reasons: list[str], observed: list[str]
+) -> None:
+    ruling = judge("post", gate=gate_of(OBSERVED), account="a", amount=amount)
+    assert ruling.verdict.kind == kind
+    assert [one.because for one in ruling.verdict.reasons] == reasons
+    assert [one.rule.removeprefix("tools.post.") for one in ruling.observed] == observed
+
+
+def test_an_observed_condition_that_errors_is_noted_and_denies_nothing() -> None:
+    ruling = judge("post", gate=gate_of(OBSERVED), account="a", amount=5)
+    assert ruling.verdict.kind == "ask"
+    failed = next(one for one in ruling.observed if "limit" in one.rule)
+    assert failed.because.startswith("the condition could not be evaluated")
+    assert "third (observed only)" not in explain(ruling)
+    assert "could not be evaluated: divide by zero (observed only)" in explain(ruling)
+
+
+def test_observing_one_rule_loosens_no_other() -> None:
+    enforced = gate_of(OBSERVED.replace(", mode: observe", ""))
+    observed = gate_of(OBSERVED)
+    only = gate_of("".join(line for line in OBSERVED.splitlines(True) if "observe" not in line or "[{" in line))
+    for amount in (0.5, 1.5, 3, 6, 12, 25):
+        with_, without = (judge("post", gate=gate, account="a", amount=amount).verdict for gate in (observed, only))
+        assert [one.because for one in with_.reasons] == [one.because for one in without.reasons]
+        strict = judge("post", gate=enforced, account="a", amount=amount).verdict.kind
+        assert ["allow", "ask", "deny"].index(strict) >= ["allow", "ask", "deny"].index(with_.kind)
+
+
+# All conditions of a tool are evaluated together, with the same results.
+
+
+@pytest.mark.parametrize("count", [1, 2, 65, 200])
+def test_evaluating_together_says_what_each_condition_says(count: int) -> None:
+    denies = "".join(f"      - {{when: args.amount == {at}, because: 'rule {at}'}}\n" for at in range(count))
+    gate = gate_of(f"    deny:\n{denies}    ask: [{{when: args.amount > 500, by: [ana]}}]\n")
+    assert judge("post", gate=gate, account="a", amount=count).verdict == Allow()
+    assert len(judge("post", gate=gate, account="a", amount=count).trace) == 3 + count + 1
+    for at in {0, count // 2, count - 1}:
+        ruling = judge("post", gate=gate, account="a", amount=at)
+        assert because(ruling) == f"rule {at}"
+        assert [one.value for one in ruling.trace[3:]] == [False] * at + [True]
+    assert judge("post", gate=gate, account="a", amount=501).verdict.kind == "ask"
+
+
+def test_a_condition_that_errors_does_not_hide_a_refusal_before_it() -> None:
+    gate = gate_of("    deny: [{when: args.amount > 5, because: first}, {when: 1 / 0 == 1, because: second}]\n")
+    assert because(judge("post", gate=gate, account="a", amount=6)) == "first"
+    assert "could not be evaluated" in because(judge("post", gate=gate, account="a", amount=5))
+
+
+def test_a_comment_in_a_condition_hides_nothing_of_the_next_one() -> None:
+    rules = "    deny:\n      - when: |\n          args.amount > 5 // much\n        because: first\n"
+    gate = gate_of(rules + "      - {when: args.amount < 2, because: second}\n")
+    assert [because(judge("post", gate=gate, account="a", amount=amount)) for amount in (6, 1)] == ["first", "second"]
+
+
+def test_what_the_rules_read_of_the_past_is_told() -> None:
+    assert post(5, posted=7).facts == {"history": {'history.sum("amount", "1d")': 7.0}}
+    assert judge("reconcile", period="x").facts == {}

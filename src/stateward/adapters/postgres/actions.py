@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -14,6 +15,7 @@ from stateward.approve.ask import action_question
 from stateward.model.action import Action, ActionStatus, Call
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, digest
+from stateward.model.verdict import Reason
 from stateward.ports import ActionRow, Judged
 
 _SQL = statements("journal")
@@ -59,11 +61,12 @@ def judged_row(judged: Judged) -> ActionRow:
         effect=judged.effect,
         identity=judged.identity,
         idempotent=judged.idempotent,
-        reasons=tuple((reason.rule, reason.because) for reason in verdict.reasons),
+        reasons=_pairs(verdict.reasons),
         response=_because(judged),
         approvers=(),
         policy=judged.policy,
         policy_digest=judged.policy_digest,
+        observed=_pairs(judged.observed),
     )
 
 
@@ -85,17 +88,19 @@ def action_row(row: Row) -> ActionRow:
         effect=row["effect"],
         identity=row["identity"],
         idempotent=row["idempotent"],
-        reasons=tuple((reason["rule"], reason["because"]) for reason in row["reasons"]),
+        reasons=tuple((one["rule"], one["because"]) for one in row["reasons"] if not one.get("observed")),
         response=row["response"],
         approvers=tuple(row["approvers"]),
         policy=row["policy"],
         policy_digest=row["policy_digest"],
+        observed=tuple((one["rule"], one["because"]) for one in row["reasons"] if one.get("observed")),
     )
 
 
 def _action_values(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
     row = _action_row(thread, judged)
-    return row | {"arguments": Jsonb(row["arguments"]), "reasons": Jsonb(row["reasons"]), "thread": thread.thread}
+    more = {"thread": thread.thread, "cleared": judged.limited and judged.verdict.kind == "allow"}
+    return row | more | {"arguments": Jsonb(row["arguments"]), "reasons": Jsonb(row["reasons"])}
 
 
 def _action_row(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
@@ -124,15 +129,27 @@ def _action_row(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
 
 
 def _detail(judged: Judged, arguments_digest: str) -> dict[str, Json]:
-    return {
+    """What the ledger keeps of a verdict: enough to explain it, and to judge the call again by another policy."""
+    detail: dict[str, Json] = {
         "policy": judged.policy,
+        "policy_digest": judged.policy_digest,
         "rules": [reason.rule for reason in judged.verdict.reasons],
         "digest": arguments_digest,
     }
+    if judged.observed:
+        detail["observed"] = [reason.rule for reason in judged.observed]
+    if judged.facts:
+        detail["facts"] = dict(judged.facts)
+    return detail
 
 
-def _reasons(judged: Judged) -> list[dict[str, str]]:
-    return [{"rule": reason.rule, "because": reason.because} for reason in judged.verdict.reasons]
+def _reasons(judged: Judged) -> list[dict[str, Any]]:
+    enforced = [{"rule": one.rule, "because": one.because} for one in judged.verdict.reasons]
+    return enforced + [{"rule": one.rule, "because": one.because, "observed": True} for one in judged.observed]
+
+
+def _pairs(reasons: Iterable[Reason]) -> tuple[tuple[str, str], ...]:
+    return tuple((one.rule, one.because) for one in reasons)
 
 
 def _because(judged: Judged) -> str:

@@ -12,15 +12,17 @@ from psycopg.types.json import Jsonb
 from stateward.adapters.postgres.actions import action_row, insert_judged
 from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.database import Connection, Database, fetch_one
+from stateward.adapters.postgres.history import read_history
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.questions import approval_noun, approval_of, insert_question
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.postgres.threads import thread_record
 from stateward.errors import UnknownApproval
 from stateward.model.approval import Approval, ApprovalStatus, Decision
+from stateward.model.history import History
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts
-from stateward.ports import ActionRow, Judged
+from stateward.ports import ActionRow, Judged, Past
 
 _SQL = statements("desk")
 _ACTIONS = statements("journal")
@@ -142,6 +144,10 @@ class PostgresCase:
         row = await fetch_one(self._connection, _ACTIONS["action"], {"action_id": self.approval.action})
         assert row is not None
         return action_row(row)
+
+    async def history(self, past: Past) -> History:
+        """How a tool was used; the approval's lock holds the thread's row."""
+        return await read_history(self._connection, self.thread, past, hold=True)
 
     async def sign(self, principal: Principal, decision: Decision) -> None:
         """Keep the decision with its author."""

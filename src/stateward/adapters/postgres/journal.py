@@ -6,8 +6,7 @@ after a crash, has a transaction of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -15,15 +14,18 @@ from psycopg.types.json import Jsonb
 from stateward.adapters.postgres.actions import action_row, insert_judged, judge_transit, judged_row
 from stateward.adapters.postgres.commits import LOST, Commits
 from stateward.adapters.postgres.database import Database, Row, fetch_one
+from stateward.adapters.postgres.history import read_history
+from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.questions import approval_of, insert_question, note_question
 from stateward.adapters.postgres.statements import statements
 from stateward.approve.ask import outcome_question
 from stateward.model.approval import Approval
 from stateward.model.effect import Receipt
+from stateward.model.history import History
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, digest
 from stateward.model.verdict import Permit
-from stateward.ports import ActionRow, Judged, Reservation
+from stateward.ports import ActionRow, Judged, Past, Reservation
 
 _SQL, _THREADS = statements("journal"), statements("threads")
 _NOTHING: dict[str, Any] = {"attempt": 0, "key": "", "result": None, "error": "", "worker": 0}
@@ -44,6 +46,33 @@ class PostgresJournal:
             for one in judged:
                 await insert_judged(connection, thread, one, actor=actor)
         return await self.turn(thread.thread, judged[0].action.turn) if judged else []
+
+    async def judge(
+        self, thread: ThreadFacts, past: Past, judge: Callable[[History], Judged], *, actor: str
+    ) -> list[ActionRow]:
+        """Judge by the history and record the verdict, under the lock."""
+        await self._commits.barrier(thread.thread)
+        async with self._db.transaction() as connection:
+            await connection.execute(_THREADS["hold"], {"thread": thread.thread})
+            judged = judge(await read_history(connection, thread, past, hold=True))
+            await insert_judged(connection, thread, judged, actor=actor)
+        return await self.turn(thread.thread, judged.action.turn)
+
+    async def clear(
+        self, thread: ThreadFacts, action: str, past: Past, why_not: Callable[[History], str], *, actor: str
+    ) -> str:
+        """Hold a permit against what has been done by now, under the lock."""
+        await self._commits.barrier(thread.thread)
+        async with self._db.transaction() as connection:
+            await connection.execute(_THREADS["hold"], {"thread": thread.thread})
+            why = why_not(await read_history(connection, thread, past, hold=True, waiting=False))
+            if not why:
+                await connection.execute(_SQL["clear"], {"action_id": action})
+            elif await fetch_one(connection, _SQL["withdraw"], {"action_id": action, "why": why}):
+                detail: dict[str, Json] = {"why": why}
+                kind = "action.withdrawn"
+                await append(connection, thread.thread, kind, actor=actor, detail=detail, action=action, tool=past.tool)
+        return why
 
     def note(self, thread: ThreadFacts, judged: Sequence[Judged], *, actor: str) -> list[ActionRow]:
         """Hand over verdicts that ask nobody; the thread's next commit has them."""
@@ -134,19 +163,11 @@ class PostgresJournal:
         """This process does not run the effect any more."""
         self._running.discard(action)
 
-    async def usage(
-        self, *, tenant: str, tool: str, argument: str | None, window: timedelta, excluding: Sequence[str] = ()
-    ) -> tuple[int, float]:
-        """Number and sum within a window."""
-        values = {
-            "tenant": tenant,
-            "tool": tool,
-            "argument": argument or "",
-            "window": window,
-            "excluding": list(excluding),
-        }
-        row = await self._db.one(_SQL["usage"], values)
-        return (0, 0.0) if row is None else (int(row["calls"]), float(row["total"]))
+    async def history(self, thread: ThreadFacts, past: Past) -> History:
+        """How a tool was used."""
+        await self._commits.settled(thread.thread)
+        async with self._db.connection() as connection:
+            return await read_history(connection, thread, past, hold=False)
 
     async def _now(self, permit: Permit, what: dict[str, Any], follows: str | None) -> Any:
         """One transition whose answer decides what happens next, in a commit of its own or with what led to it."""

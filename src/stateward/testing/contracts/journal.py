@@ -6,8 +6,24 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+from stateward.model.history import History, HistoryQuery, HistoryScope, HistoryValue
+from stateward.model.thread import ThreadFacts
+from stateward.model.verdict import Reason
+from stateward.ports import Judged, Past
 from stateward.testing.contracts import Adapters, Check
-from stateward.testing.contracts.samples import BOT, asks, denies, facts, judged, kinds, permit, permit_of, recorded
+from stateward.testing.contracts.samples import (
+    BOT,
+    HOUR,
+    asks,
+    denies,
+    facts,
+    judged,
+    kinds,
+    past,
+    permit,
+    permit_of,
+    recorded,
+)
 
 
 async def records_each_verdict_with_its_entry(adapters: Adapters) -> None:
@@ -151,13 +167,90 @@ async def counts_what_was_let_through(adapters: Adapters) -> None:
     failed = permit_of(rows[0])
     await adapters.journal.reserve(failed, actor=BOT)
     await adapters.journal.fail(failed, attempt=1, error="no", actor=BOT)
-    hour = timedelta(hours=1)
-    used = adapters.journal.usage
-    assert await used(tenant="default", tool="pay", argument="amount", window=hour) == (3, 550.0)
-    excluding = [rows[-1].action.id]
-    assert await used(tenant="default", tool="pay", argument="amount", window=hour, excluding=excluding) == (2, 50.0)
-    assert await used(tenant="other", tool="pay", argument="amount", window=hour) == (0, 0.0)
-    assert await used(tenant="default", tool="other", argument=None, window=hour) == (0, 0.0)
+
+    async def used(thread: ThreadFacts, asked: Past) -> list[HistoryValue]:
+        return list((await adapters.journal.history(thread, asked)).values())
+
+    assert await used(facts(), past()) == [3, 550.0]
+    assert await used(facts(), past(excluding=[rows[-1].action.id])) == [2, 50.0]
+    assert await used(facts(tenant="other"), past()) == [0, 0.0]
+    assert await used(facts(), past("other")) == [0, 0.0]
+
+
+async def counts_for_a_scope(adapters: Adapters) -> None:
+    """A thread, a subject or a principal of the tenant; whether there was a call, and how long ago."""
+    await recorded(adapters, judged(arguments={"amount": 1}))
+    other = facts("t2", subject="customer:18")
+    await adapters.threads.open(other)
+    await adapters.journal.record(other, [judged(thread="t2", arguments={"amount": 2})], actor="policy:bank")
+    expected: dict[HistoryScope, float] = {"tenant": 3.0, "principal": 3.0, "subject": 1.0, "thread": 1.0}
+    for scope, total in expected.items():
+        assert list((await adapters.journal.history(facts(), past(scope=scope))).values())[-1] == total
+    there = HistoryQuery(kind="exists", window=HOUR)
+    asked = Past(tool="pay", queries=[there, replace(there, kind="last")])
+    exists, last = (await adapters.journal.history(facts(), asked)).values()
+    assert exists is True
+    assert isinstance(last, timedelta)
+    assert timedelta() <= last < timedelta(minutes=1)
+
+
+async def knows_no_sum_of_what_is_no_number(adapters: Adapters) -> None:
+    """Text with a number is one, and what is left out adds nothing."""
+    await recorded(adapters, judged(arguments={"amount": "1e1"}), judged(call="c2", position=1, arguments={}))
+    query = past().queries[1]
+    assert await adapters.journal.history(facts(), past()) == {past().queries[0]: 2, query: 10.0}
+    await recorded(adapters, judged(call="c3", turn="turn-2", arguments={"amount": "much"}))
+    assert query not in await adapters.journal.history(facts(), past())
+
+
+async def judges_one_after_the_other_by_the_history(adapters: Adapters) -> None:
+    """Whoever judges at the same moment sees those before: nobody spends the last of a limit twice."""
+    threads = [facts(f"t{at}") for at in range(8)]
+    for thread in threads:
+        await adapters.threads.open(thread)
+
+    async def spend(thread: ThreadFacts) -> str:
+        def judge(history: History) -> Judged:
+            verdict = None if history[past().queries[0]] < 3 else denies()  # pyright: ignore[reportOperatorIssue]
+            return replace(judged(verdict, thread=thread.thread), limited=True)
+
+        (row,) = await adapters.journal.judge(thread, past(), judge, actor="policy:bank")
+        return row.status
+
+    found = await asyncio.gather(*(spend(thread) for thread in threads))
+    assert sorted(found) == ["denied"] * 5 + ["permitted"] * 3
+
+
+async def holds_a_permit_against_what_was_done(adapters: Adapters) -> None:
+    """What only waits does not count then; a permit that is not good any more is withdrawn, and cannot be used."""
+    await recorded(adapters, judged(asks()), judged(asks(), call="c2", position=1))
+    one = await permit(adapters, judged(call="c3", turn="turn-2"))
+    seen: list[HistoryValue] = []
+
+    async def clear(why: str) -> str:
+        def why_not(history: History) -> str:
+            seen.append(history[past().queries[0]])
+            return why
+
+        asked = past(excluding=[one.action])
+        return await adapters.journal.clear(facts(), one.action, asked, why_not, actor="policy:bank")
+
+    assert (await clear(""), await clear("the limit is used up"), seen) == ("", "the limit is used up", [0, 0])
+    (row,) = await adapters.journal.turn("t1", "turn-2")
+    assert (row.status, row.response) == ("abandoned", "the limit is used up")
+    assert (await kinds(adapters))[-1] == "action.withdrawn"
+    assert (await adapters.journal.reserve(one, actor=BOT)).outcome == "refused"
+
+
+async def keeps_what_was_only_observed_apart(adapters: Adapters) -> None:
+    """With the action, and in the ledger with what the rules have read."""
+    saw = Reason(rule="tools.pay.deny[1]", because="strange")
+    await recorded(adapters, replace(judged(), observed=(saw,), facts={"history": {"x": 1.5}}))
+    (row,) = await adapters.journal.turn("t1", "turn-1")
+    assert (row.reasons, row.observed) == ((), ((saw.rule, saw.because),))
+    entries = [entry async for entry in adapters.ledger.entries("t1")]
+    assert entries[-1].detail["observed"] == [saw.rule]
+    assert entries[-1].detail["facts"] == {"history": {"x": 1.5}}
 
 
 CHECKS: tuple[Check, ...] = (
@@ -175,4 +268,9 @@ CHECKS: tuple[Check, ...] = (
     asks_nobody_about_a_settled_one,
     audits_every_read,
     counts_what_was_let_through,
+    counts_for_a_scope,
+    knows_no_sum_of_what_is_no_number,
+    judges_one_after_the_other_by_the_history,
+    holds_a_permit_against_what_was_done,
+    keeps_what_was_only_observed_apart,
 )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
 from stateward.model.action import Action, Call, action_id
+from stateward.model.history import HistoryQuery, HistoryScope
 from stateward.model.memory import Scope
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json
 from stateward.model.verdict import Allow, Ask, Deny, Permit, Reason, Requirement, Verdict
-from stateward.ports import ActionRow, Judged
+from stateward.ports import ActionRow, Judged, Past
 from stateward.testing.contracts import Adapters
 
 BOT, BOSS = "bot", Principal("boss")
+HOUR = timedelta(hours=1)
 
 
 def facts(thread: str = "t1", *, subject: str = "customer:17", tenant: str = "default") -> ThreadFacts:
@@ -77,6 +81,12 @@ def judged(
         identity=None,
         idempotent=False,
     )
+
+
+def past(tool: str = "pay", *, scope: HistoryScope = "tenant", excluding: Sequence[str] = ()) -> Past:
+    """Number and sum of the last hour."""
+    count = HistoryQuery(kind="count", window=HOUR, scope=scope)
+    return Past(tool=tool, queries=[count, replace(count, kind="sum", argument="amount")], excluding=excluding)
 
 
 async def recorded(adapters: Adapters, *what: Judged, thread: str = "t1") -> list[ActionRow]:

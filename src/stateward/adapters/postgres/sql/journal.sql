@@ -2,10 +2,11 @@
 -- Records a judged action; the same action judged again stays as it was judged at first.
 insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
                               arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons,
-                              status, response)
+                              status, response, cleared_at)
 values (%(action_id)s, %(thread)s, %(tenant)s, %(turn)s, %(position)s, %(call_id)s, %(edit)s, %(tool)s,
         %(tool_digest)s, %(arguments)s::jsonb, %(arguments_digest)s, %(effect)s, %(identity)s, %(idempotent)s,
-        %(policy)s, %(policy_digest)s, %(verdict)s, %(reasons)s::jsonb, %(status)s, %(response)s)
+        %(policy)s, %(policy_digest)s, %(verdict)s, %(reasons)s::jsonb, %(status)s, %(response)s,
+        case when %(cleared)s then clock_timestamp() end)
 on conflict (action_id) do nothing
 returning action_id;
 
@@ -34,18 +35,22 @@ select stateward.move_effect(%(action_id)s, %(attempt)s, %(status)s, %(result)s:
 -- What is known of an effect.
 select * from stateward.effect where action_id = %(action_id)s;
 
--- name: usage
--- How often a tool was let through within a window, and the sum of one of its arguments.
--- What is permitted or asked counts too, because it may still happen; reads have no effect row.
-select count(*) as calls,
-       coalesce(sum(case when jsonb_typeof(a.arguments -> %(argument)s) = 'number'
-                           or a.arguments ->> %(argument)s ~ '^-?[0-9]+(\.[0-9]+)?$'
-                         then (a.arguments ->> %(argument)s)::numeric end), 0)::float8 as total
-  from stateward.action a left join stateward.effect e using (action_id)
- where a.tenant = %(tenant)s and a.tool = %(tool)s and a.status in ('asked', 'permitted', 'consumed')
-   and coalesce(e.status, 'reserved') in ('reserved', 'settled', 'unknown')
-   and coalesce(e.reserved_at, a.created_at) > clock_timestamp() - %(window)s::interval
-   and a.action_id <> all(%(excluding)s::text[]);
+-- name: history
+-- What a tool was used for within windows, one row for each query; where it holds, after the lock that others wait for.
+select * from stateward.history(%(hold)s, %(thread)s, %(tenant)s, %(tool)s, %(principal)s, %(subject)s,
+                                %(queries)s::jsonb, %(waiting)s, %(excluding)s::text[]);
+
+-- name: clear
+-- The permit was held against the history again, and is good: from now on it counts as done.
+update stateward.action set cleared_at = clock_timestamp()
+ where action_id = %(action_id)s and status = 'permitted'
+returning action_id;
+
+-- name: withdraw
+-- The permit was held against the history again, and is not good any more.
+update stateward.action set status = 'abandoned', response = %(why)s
+ where action_id = %(action_id)s and status = 'permitted'
+returning action_id;
 
 -- name: worker_lives
 -- Whether the worker still holds its sign of life.

@@ -186,9 +186,12 @@ class Turn:
     async def _record(self, call: Call, position: int, refusal: Reason | None) -> list[ActionRow]:
         """Judge one call and record it. One by one, so that a limit sees the calls before this one."""
         action, past = self._ids(call, 0)[-1], self._past(call, 0)
-        judge = lambda history: _refused(self._judge_by(call, position, history, edit=0), refusal)  # noqa: E731
+
+        def judge(history: History) -> Judged:
+            return _refused(self._judge_by(call, position, history, edit=0), refusal)
+
         rows = await self.services.journal.judge(self.thread, past, judge, actor=self._actor)
-        if past.queries:
+        if past.queries and any(row.action.id == action and row.verdict == "allow" for row in rows):
             self._known.cleared[action] = self.services.loop.time()
         return rows
 

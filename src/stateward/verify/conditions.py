@@ -354,8 +354,9 @@ class _Rewriting:
 
     def _asked(self, path: str, offset: int) -> tuple[HistoryScope, HistoryKind]:
         *between, last = path.split(".")[1:] or [""]
-        scope = {one: one for one in SCOPES}.get(".".join(between) or "tenant")
-        kind = {one: one for one in KINDS}.get(last)
+        scopes: dict[str, HistoryScope] = {one: one for one in SCOPES}
+        kinds: dict[str, HistoryKind] = {one: one for one in KINDS}
+        scope, kind = scopes.get(".".join(between) or "tenant"), kinds.get(last)
         if scope is None or kind is None:
             known = [f"history.{prefix}{one}" for prefix in ("", *(f"{one}." for one in SCOPES)) for one in KINDS]
             listed = f"{', '.join(KINDS)}; for the tenant, or as history.thread, history.principal, history.subject"

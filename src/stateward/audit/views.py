@@ -362,6 +362,7 @@ _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "action.allowed": lambda entry: f"allowed {_tool(entry)}",
     "action.asked": lambda entry: f"had to ask about {_tool(entry)}{_rules(entry)}",
     "action.denied": lambda entry: f"denied {_tool(entry)}{_rules(entry)}",
+    "action.withdrawn": lambda entry: f"withdrew the permit of {_tool(entry)}: {entry.detail.get('why', '')}",
     "approval.asked": _asked,
     "approval.signed": lambda entry: f"signed {_question(entry)}",
     "approval.refused": lambda entry: f"was refused on {_question(entry)}: {entry.detail.get('why', 'not allowed')}",

@@ -71,6 +71,12 @@ def _start(quick: bool) -> Iterable[Table]:
     return start.tables(2 if quick else 7)
 
 
+def _policy(quick: bool) -> Iterable[Table]:
+    from benchmarks import policy
+
+    return policy.tables(1000 if quick else 20_000)
+
+
 def _step(quick: bool) -> Iterable[Table]:
     from benchmarks import step
 
@@ -104,6 +110,7 @@ def _demo(quick: bool) -> Iterable[Table]:
 _PARTS: dict[str, Callable[[bool], Iterable[Table]]] = {
     "import": _import,
     "start": _start,
+    "policy": _policy,
     "step": _step,
     "concurrency": _concurrency,
     "growth": _growth,

@@ -260,6 +260,7 @@ class _Tool:
 
     Attributes:
         place: Where it stands in the policy.
+        said: What each rule says when its condition is false, and when it is true; made once.
         silence: What the rules say when none of them speaks.
         recorded: What the rules read that is neither of the call nor of the thread's row.
     """
@@ -268,6 +269,7 @@ class _Tool:
     rule: ToolRule
     rules: tuple[_Compiled, ...]
     together: Together
+    said: tuple[tuple[RuleResult, RuleResult], ...]
     silence: tuple[RuleResult, ...]
     validate: Validator
     queries: tuple[HistoryQuery, ...]
@@ -288,8 +290,13 @@ def _ruled(compiled: _Tool, facts: Facts) -> tuple[tuple[RuleResult, ...], tuple
     """What the rules say, where any of them speaks; and what all of them say that were looked at."""
     if compiled.together.silent(facts):
         return (), compiled.silence
-    pairs = zip(compiled.rules, compiled.together.each(facts), strict=False)
-    said = tuple(_until_refused(rule.result(found) for rule, found in pairs))
+    rules = zip(compiled.rules, compiled.said, strict=True)
+    pairs = zip(rules, compiled.together.each(facts), strict=False)
+    said = tuple(
+        _until_refused(
+            either[found.value] if found.value is not None else rule.result(found) for (rule, either), found in pairs
+        )
+    )
     return said, said
 
 
@@ -368,6 +375,7 @@ class _Compiler:
             return None
         shape = shape_of(schema.json_schema)
         rules = tuple(self._rules(name, key, rule, Conditions(name, shape)))
+        said = tuple((each.result(Evaluation(value=False)), each.result(Evaluation(value=True))) for each in rules)
         conditions = [each.condition for each in rules]
         variables = {name: each for one in conditions for name, each in one.variables.items()}
         return _Tool(
@@ -375,7 +383,8 @@ class _Compiler:
             rule=rule,
             rules=rules,
             together=Together(conditions, [each.speaks for each in rules]),
-            silence=tuple(each.result(Evaluation(value=not each.speaks)) for each in rules),
+            said=said,
+            silence=tuple(either[not each.speaks] for each, either in zip(rules, said, strict=True)),
             validate=self._validate.get(name) or _schema_validator(shape),
             queries=tuple(dict.fromkeys(query for each in conditions for query in each.queries)),
             recorded={name: each for name, each in variables.items() if name.split(".")[0] in _RECORDED},

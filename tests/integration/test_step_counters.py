@@ -24,6 +24,8 @@ from benchmarks.counters import Meter, checkpoint_bytes, counted, quiet
 from benchmarks.relay import Frames, Relay
 from psycopg import AsyncConnection
 
+from stateward.adapters.postgres import commits
+
 WAITED_FOR = 1.1
 STEPS = 20
 Way = Literal["middleware", "workflow"]
@@ -49,7 +51,9 @@ class Bench:
 
 
 @pytest_asyncio.fixture
-async def bench(database_url: str) -> AsyncIterator[Bench]:
+async def bench(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    # What lingers for company leaves by itself after a while, which is one more commit where the machine is slow.
+    monkeypatch.setattr(commits, "_LINGER", 3600)
     async with AsyncExitStack() as stack:
         # A short path: a socket's path must not be longer than about 100 characters.
         home, relay = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swc"))), Relay()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
+from pydantic import BaseModel
 
 from stateward.model.approval import Approval, ApprovalStatus, DecisionKind
 from stateward.model.ledger import AuditReport, Entry
@@ -121,10 +122,19 @@ class Runtime:
         return self._wait(opening)
 
     def middleware(
-        self, *, policy: str | Path | PolicyDocument, tools: Sequence[BaseTool], principal: str, purpose: str = ""
+        self,
+        *,
+        policy: str | Path | PolicyDocument,
+        tools: Sequence[BaseTool],
+        principal: str,
+        purpose: str = "",
+        answer: type[BaseModel] | None = None,
+        validate: Sequence[Callable[[Any], Awaitable[str | None]]] = (),
     ) -> Any:
         """See `AsyncRuntime.middleware`."""
-        return self.inner.middleware(policy=policy, tools=tools, principal=principal, purpose=purpose)
+        return self.inner.middleware(
+            policy=policy, tools=tools, principal=principal, purpose=purpose, answer=answer, validate=validate
+        )
 
     def approvals(self, *, thread: str | None = None, status: ApprovalStatus | None = "pending") -> list[Approval]:
         """See `AsyncRuntime.approvals`."""

@@ -29,7 +29,7 @@ class Judged:
     Attributes:
         policy: `name@version` of the policy that judged.
         policy_digest: Digest of that policy.
-        effect: `read` or `write`.
+        effect: `read` or `write`; `answer` for an answer, which is nothing to perform.
         identity: The credential that the policy names for the tool.
         idempotent: Whether the policy says that a repetition is harmless.
         description: What people are shown if they are asked.
@@ -44,7 +44,7 @@ class Judged:
     verdict: Verdict
     policy: str
     policy_digest: str
-    effect: Literal["read", "write"]
+    effect: Literal["read", "write", "answer"]
     identity: str | None
     idempotent: bool
     description: str = ""
@@ -67,7 +67,7 @@ class ActionRow:
     action: Action
     status: ActionStatus
     verdict: Literal["allow", "deny", "ask"]
-    effect: Literal["read", "write"]
+    effect: Literal["read", "write", "answer"]
     identity: str | None
     idempotent: bool
     reasons: tuple[tuple[str, str], ...]
@@ -195,6 +195,10 @@ class Journal(Protocol):
 
     async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: str | None = None) -> Reservation:
         """A new attempt of an effect of unknown outcome; `busy` where another worker was first. Errors as `reserve`."""
+        ...
+
+    def leave(self, row: ActionRow, *, actor: str) -> None:
+        """An answer that is permitted leaves; the thread's next commit has it."""
         ...
 
     def send(self, permit: Permit, *, attempt: int, result: Json, actor: str) -> Receipt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import Command
+from pydantic import BaseModel
 
 from stateward.adapters.credentials import MintedCredentials
 from stateward.adapters.embedded import EmbeddedServer
@@ -146,7 +147,14 @@ class AsyncRuntime:
         return {"configurable": {"thread_id": thread}, "recursion_limit": 1000}
 
     def middleware(
-        self, *, policy: str | Path | PolicyDocument, tools: Sequence[BaseTool], principal: str, purpose: str = ""
+        self,
+        *,
+        policy: str | Path | PolicyDocument,
+        tools: Sequence[BaseTool],
+        principal: str,
+        purpose: str = "",
+        answer: type[BaseModel] | None = None,
+        validate: Sequence[Callable[[Any], Awaitable[str | None]]] = (),
     ) -> Any:
         """The wards as a middleware for LangChain's `create_agent`.
 
@@ -155,6 +163,9 @@ class AsyncRuntime:
             tools: The agent's tools.
             principal: The agent identity that acts. Open threads for it with `graph=principal`.
             purpose: What the threads are for. Default: the policy's name.
+            answer: The pydantic model of the agent's answer, which the policy names like `close_pack` for `ClosePack`.
+                Default: a plain text, named `text`.
+            validate: `async (answer) -> problem | None`, each with the answer's object, or its text.
 
         Raises:
             MissingExtra: LangChain is not installed.
@@ -162,7 +173,9 @@ class AsyncRuntime:
         """
         from stateward.orchestrate.middleware import WardMiddleware
 
-        made = WardMiddleware(policy=policy, tools=tools, principal=principal, purpose=purpose)
+        made = WardMiddleware(
+            policy=policy, tools=tools, principal=principal, purpose=purpose, answer=answer, validate=validate
+        )
         self.services.wards[made.ward.name] = made.ward
         return made
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import stateward
-from stateward.model.policy import AskRule, Budget, Identity, MemoryKind, PolicyDocument, Price, ToolRule
+from stateward.model.policy import AnswerRule, AskRule, Budget, Identity, MemoryKind, PolicyDocument, Price, ToolRule
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -102,7 +102,7 @@ def test_every_attack_stands_in_the_architecture() -> None:
 
 def test_the_policy_page_explains_every_key() -> None:
     page = (DOCS / "policy.md").read_text(encoding="utf-8")
-    parts = (PolicyDocument, Identity, ToolRule, AskRule, MemoryKind, Budget, Price)
+    parts = (PolicyDocument, Identity, ToolRule, AskRule, AnswerRule, MemoryKind, Budget, Price)
     keys = {field.alias or name for part in parts for name, field in part.model_fields.items()}
     assert not {key for key in keys if f"`{key}`" not in page and f"{key}:" not in page}
 

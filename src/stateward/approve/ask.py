@@ -13,6 +13,7 @@ from stateward.model.values import digest
 from stateward.model.verdict import Reason, Requirement
 from stateward.ports import ActionRow, Judged
 
+ANSWER_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject")
 ACTION_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
 OUTCOME_DECISIONS: tuple[DecisionKind, ...] = ("done", "retry", "give_up")
 OUTCOME_STANDS = timedelta(days=30)
@@ -26,18 +27,18 @@ def action_question(judged: Judged, thread: ThreadFacts) -> Approval:
     """
     if judged.verdict.kind != "ask":
         raise ValueError(f"a verdict of {judged.verdict.kind} asks nothing")
-    action = judged.action
+    action, answers = judged.action, judged.effect == "answer"
     bound = [action.call.tool, action.call.arguments, action.tool_digest, judged.policy_digest]
     return _question(
         thread,
-        kind="action",
+        kind="answer" if answers else "action",
         action=action.id,
         turn=action.turn,
         tool=action.call.tool,
         arguments=action.call.arguments,
         description=judged.description or _describe(judged),
         requirements=judged.verdict.requirements,
-        allowed=ACTION_DECISIONS,
+        allowed=ANSWER_DECISIONS if answers else ACTION_DECISIONS,
         digest=digest([*bound, thread.thread, thread.principal, thread.tenant]),
         editor=judged.editor,
     )
@@ -129,7 +130,8 @@ def _question(
 
 def _describe(judged: Judged) -> str:
     lines = [f"- {reason.because} (`{reason.rule}`)" for reason in judged.verdict.reasons]
-    return "\n".join([f"`{judged.action.call.tool}` needs an approval:", *lines])
+    when = " before it leaves" if judged.effect == "answer" else ""
+    return "\n".join([f"`{judged.action.call.tool}` needs an approval{when}:", *lines])
 
 
 def _ended(why: str) -> str:

@@ -16,6 +16,7 @@ Word = Literal["orchestrate", "verify", "approve", "act", "remember", "audit"]
 _WORDS: dict[str, Word] = {
     "thread": "orchestrate",
     "action": "verify",
+    "answer": "verify",
     "approval": "approve",
     "effect": "act",
     "read": "act",
@@ -23,7 +24,16 @@ _WORDS: dict[str, Word] = {
 }
 # What the next entry of the same action tells as well, and better.
 _IN_PASSING = frozenset(
-    {"action.allowed", "action.asked", "effect.reserved", "approval.signed", "thread.open", "thread.waiting"}
+    {
+        "action.allowed",
+        "action.asked",
+        "answer.allowed",
+        "answer.asked",
+        "effect.reserved",
+        "approval.signed",
+        "thread.open",
+        "thread.waiting",
+    }
 )
 _CLOSED = frozenset(
     {
@@ -363,6 +373,10 @@ _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "action.asked": lambda entry: f"had to ask about {_tool(entry)}{_rules(entry)}",
     "action.denied": lambda entry: f"denied {_tool(entry)}{_rules(entry)}",
     "action.withdrawn": lambda entry: f"withdrew the permit of {_tool(entry)}: {entry.detail.get('why', '')}",
+    "answer.allowed": lambda entry: f"allowed the answer {_tool(entry)}",
+    "answer.asked": lambda entry: f"had to ask about the answer {_tool(entry)}{_rules(entry)}",
+    "answer.denied": lambda entry: f"denied the answer {_tool(entry)}{_rules(entry)}",
+    "answer.left": lambda entry: f"let the answer {_tool(entry)} leave",
     "approval.asked": _asked,
     "approval.signed": lambda entry: f"signed {_question(entry)}",
     "approval.refused": lambda entry: f"was refused on {_question(entry)}: {entry.detail.get('why', 'not allowed')}",

@@ -25,7 +25,8 @@ def check(file: Path, *, workflow: str, as_json: bool) -> int:
         PolicyError: it does not hold.
     """
     source = read_policy(file)
-    gate_of(source.document, load_workflow(workflow).flow.ward().tools, source)
+    ward = load_workflow(workflow).flow.ward()
+    gate_of(source.document, ward.tools, source, answer=ward.answer)
     tools = sorted(source.document.tools)
     if as_json:
         shapes.emit({"policy": source.document.label, "tools": tools})

@@ -23,10 +23,16 @@ from stateward.model.verdict import Requirement
 _STATUS = {"waiting": "magenta", "answered": "green", "escalated": "red", "abandoned": "red"}
 _TITLES = {
     "action": "may this happen?",
+    "answer": "may this answer leave?",
     "outcome": "did this happen?",
     "escalation": "how shall it go on?",
 }
-_LAPSES = {"action": "it is rejected", "outcome": "it is given up", "escalation": "the run ends"}
+_LAPSES = {
+    "action": "it is rejected",
+    "answer": "it is rejected",
+    "outcome": "it is given up",
+    "escalation": "the run ends",
+}
 
 
 def approval_panel(approval: Approval) -> Panel:

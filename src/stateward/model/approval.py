@@ -9,7 +9,7 @@ from typing import Literal
 from stateward.model.values import Json
 from stateward.model.verdict import Requirement
 
-ApprovalKind = Literal["action", "outcome", "escalation"]
+ApprovalKind = Literal["action", "answer", "outcome", "escalation"]
 ApprovalStatus = Literal["pending", "approved", "edited", "rejected", "responded", "expired"]
 DecisionKind = Literal["approve", "edit", "reject", "respond", "done", "retry", "give_up"]
 
@@ -47,10 +47,11 @@ class Approval:
 
     Attributes:
         id: Short id for people (`A-7F3K2M`).
-        kind: `action` (may this happen?), `outcome` (did it happen? after a crash) or `escalation`.
+        kind: `action` (may this happen?), `answer` (may it leave?), `outcome` (did it happen? after a crash) or
+            `escalation`.
         thread: The thread that waits.
         action: The action's id.
-        tool: The tool's name.
+        tool: The tool's name, or the answer's.
         arguments: What is to be approved.
         description: What it is, for people, as Markdown.
         requirements: Who has to approve, and why each asks.

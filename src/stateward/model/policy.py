@@ -217,6 +217,20 @@ class ToolRule(_Part):
         return self
 
 
+class AnswerRule(_Part):
+    """What has to hold before an answer leaves.
+
+    Attributes:
+        deny: Refusals, in order; conditions see the answer as `answer.<field>`, a plain text as `answer.text`.
+        ask: Questions to people; all that apply are collected into one request.
+        tries: After how many answers in a row that do not hold people are asked how to go on, 3 by default.
+    """
+
+    deny: tuple[DenyRule, ...] = ()
+    ask: tuple[AskRule, ...] = ()
+    tries: Annotated[StrictInt, Field(ge=1)] = 3
+
+
 class MemoryKind(_Part):
     """A kind of memory item: the purposes that it may be kept and used for, and how long it is kept."""
 
@@ -297,6 +311,7 @@ class PolicyDocument(_Part):
         version: 1 or higher; a change of the rules is a new version.
         identities: Everybody whom the rules name.
         tools: By name, or by a pattern such as `read_*`. A tool that is not here is denied.
+        answers: By name. An answer that is not here leaves when it is valid.
         memory: What may be kept; nothing by default.
         budget: What stops a run.
         prices: What models cost, by the name that the provider gives them; a date at its end may be left out.
@@ -311,6 +326,7 @@ class PolicyDocument(_Part):
     version: Annotated[StrictInt, Field(ge=1)]
     identities: Mapping[Name, Identity] = Field(default_factory=dict)
     tools: Mapping[ToolName, ToolRule] = Field(default_factory=dict)
+    answers: Mapping[Name, AnswerRule] = Field(default_factory=dict)
     memory: MemoryPolicy = MemoryPolicy()
     budget: Budget = Budget()
     prices: Mapping[Sentence, Price] = Field(default_factory=dict)
@@ -355,6 +371,11 @@ def _reference_problems(document: PolicyDocument) -> Iterator[_Problem]:
     everybody = _addressable(document, {"agent", "person", "service"})
     for name, tool in document.tools.items():
         yield from _tool_problems(document, ("tools", name), tool, people, everybody)
+    for name, answer in document.answers.items():
+        if name in document.tools:
+            yield ("answers", name, "[key]"), f"an answer and a tool are both called {name!r}; choose another name"
+        for index, rule in enumerate(answer.ask):
+            yield from _ask_problems(("answers", name, "ask", index), rule, people, everybody)
     if document.budget.usd is not None and not document.prices:
         yield (
             ("budget", "usd"),

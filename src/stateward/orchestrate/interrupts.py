@@ -13,6 +13,7 @@ LOOK_AGAIN = {"stateward": "look at the desk"}
 # What public clients can say, for each kind of question. Ours reach the desk directly and can say everything.
 _CLIENT_DECISIONS: dict[str, dict[str, DecisionKind]] = {
     "action": {"approve": "approve", "edit": "edit", "reject": "reject", "respond": "respond"},
+    "answer": {"approve": "approve", "edit": "edit", "reject": "reject"},
     "outcome": {"approve": "done", "reject": "give_up", "respond": "retry"},
     "escalation": {"respond": "respond", "reject": "reject"},
 }

@@ -16,6 +16,8 @@ from uuid import uuid4
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.config import get_stream_writer
+from langgraph.graph import END
+from langgraph.graph.message import add_messages
 from langgraph.types import Command
 
 from stateward.errors import ActionRefused, ConfigurationError, ThreadError
@@ -24,7 +26,9 @@ from stateward.model.approval import Signature
 from stateward.model.effect import Receipt
 from stateward.model.memory import MemoryItem, Scope
 from stateward.model.thread import Spent, ThreadFacts
-from stateward.model.values import Json, plain_object
+from stateward.model.values import Json, digest, plain_object
+from stateward.model.verdict import Reason
+from stateward.orchestrate.answers import fields_of
 from stateward.orchestrate.escalation import escalate
 from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.models import readable
@@ -201,11 +205,13 @@ class Nodes:
     async def validate(self, state: Any) -> Goto:
         """Check the answer; what fails goes back to the planner, and to people after some tries."""
         step = await self._step("validate", state)
-        for check in self.parts.validate:
-            problem = await check(state, step)
-            if problem:
-                return self._try_again(state, problem)
-        return Command(goto="answer", update={"failures": 0, "outcome": "answered"})
+        update, content, problem = await self._shaped(state, step)
+        problem = problem or await self._problem({**state, **update}, step)
+        if self.ward.document.answers:
+            update, problem = await self._judged(state, step, update, content, problem)
+        if problem:
+            return self._try_again(state, problem)
+        return Command(goto="answer", update={**update, "failures": 0, "outcome": "answered"})
 
     async def escalate(self, state: Any) -> Goto:
         """Ask a person how to go on."""
@@ -216,13 +222,24 @@ class Nodes:
             return Command(goto="answer", update={"outcome": "escalated"})
         return Command(goto="orchestrate", update={"failures": 0, "messages": [HumanMessage(said.reason)]})
 
-    async def answer(self, state: Any) -> dict[str, Any]:
-        """Let the answer leave."""
+    async def answer(self, state: Any) -> Goto:
+        """Let the answer leave; where the policy has rules for it, only as it was permitted."""
         step = await self._step("answer", state)
-        update = await self.parts.answer(state, step) if self.parts.answer else None
-        turn = step.turn(_turn_id(_last(state["messages"])))
-        await turn.answer("escalated" if state.get("outcome") == "escalated" else "answered")
-        return dict(update or {})
+        last, escalated = _last(state["messages"]), state.get("outcome") == "escalated"
+        turn = step.turn(_turn_id(last))
+        update: dict[str, Any] = {}
+        if self.ward.document.answers:
+            permitted = None if escalated else await self._permitted(state, turn)
+            if permitted is not None:
+                self.services.journal.leave(permitted, actor=step.thread.principal)
+            elif not escalated:
+                return Command(goto="validate")  # a client has led here past `validate`
+            else:
+                update = {"messages": [AIMessage("The answer was withheld.", id=last.id)]}
+        elif self.parts.answer and self.ward.answer.is_text:
+            update = dict(await self.parts.answer(state, step) or {})
+        await turn.answer("escalated" if escalated else "answered")
+        return Command(goto=END, update=update)
 
     @property
     def services(self) -> Services:
@@ -294,9 +311,70 @@ class Nodes:
         # The id names the turn in the database; providers may repeat theirs.
         return readable(said).model_copy(update={"id": f"turn-{uuid4().hex}"})
 
+    async def _shaped(self, state: Any, step: Step) -> tuple[dict[str, Any], dict[str, Json], str]:
+        """What the answer changes in the state, the answer as JSON, and why it does not fit its model, if so."""
+        spec, said = self.ward.answer, str(_last(state["messages"]).text)
+        update: dict[str, Any] = {}
+        if self.parts.answer and not spec.is_text:
+            update = dict(await self.parts.answer(state, step) or {})
+            if unknown := sorted(set(update) - set(spec.model.model_fields)):
+                raise ConfigurationError(
+                    f"flow.answer(...) returns {', '.join(unknown)}, which {spec.name} does not have"
+                )
+        try:
+            return update, spec.read(update or said), ""
+        except ValueError as error:
+            return update, {"text": said}, str(error)
+
+    async def _problem(self, state: Any, step: Step) -> str:
+        for check in self.parts.validate:
+            if problem := await check(state, step):
+                return problem
+        return ""
+
+    async def _judged(
+        self, state: Any, step: Step, update: dict[str, Any], content: dict[str, Json], problem: str
+    ) -> tuple[dict[str, Any], str]:
+        """The answer as people leave it, and why it may not leave, if so."""
+        turn, spec = step.turn(_turn_id(_last(state["messages"]))), self.ward.answer
+        refusal = Reason(rule=f"answers.{spec.name}.validate", because=problem) if problem else None
+        row = await turn.judge_answer(content, call=f"answer-{digest(content)[:16]}", refusal=refusal)
+        problem = turn.keeps_back(row)
+        if not problem and row.action.edit:
+            update = self._edited(state, update, row.action.call.arguments)
+            shown = {**state, **update, "messages": add_messages(state["messages"], update.get("messages", []))}
+            problem = await self._problem(shown, step)
+        return update, problem
+
+    def _edited(self, state: Any, update: dict[str, Any], content: dict[str, Json]) -> dict[str, Any]:
+        """What an edited answer changes in the state: the fields of `flow.answer`, else the planner's message."""
+        spec = self.ward.answer
+        if update:
+            made = spec.made(content)
+            return {name: getattr(made, name) for name in spec.model.model_fields}
+        return {"messages": [AIMessage(spec.said(content), id=_last(state["messages"]).id)]}
+
+    async def _permitted(self, state: Any, turn: Turn) -> ActionRow | None:
+        """The permit of what would leave; None where nobody has judged it.
+
+        Raises:
+            ThreadError: what is in the state is not what was permitted.
+        """
+        spec, said = self.ward.answer, str(_last(state["messages"]).text)
+        rows = [row for row in await turn.answers() if not turn.keeps_back(row)]
+        try:
+            content = spec.read(fields_of(spec, state) if self.parts.answer else said)
+        except ValueError:
+            content = {}
+        found = next((row for row in rows if row.action.call.arguments == content), None)
+        if rows and found is None:
+            raise ThreadError("the answer in the state is not the one that was permitted, so it does not leave")
+        return found
+
     def _try_again(self, state: Any, problem: str) -> Goto:
         failures = int(state.get("failures") or 0) + 1
-        if failures >= _ANSWER_TRIES:
+        rule = self.ward.document.answers.get(self.ward.answer.name)
+        if failures >= (rule.tries if rule else _ANSWER_TRIES):
             return Command(goto="escalate", update={"failures": failures, "outcome": problem})
         note = HumanMessage(f"The answer does not hold: {problem}")
         return Command(goto="orchestrate", update={"failures": failures, "messages": [note]})

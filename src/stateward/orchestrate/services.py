@@ -14,6 +14,7 @@ from stateward.errors import ConfigurationError, ThreadError, UnknownThread
 from stateward.model.memory import Scope
 from stateward.model.policy import PolicyDocument
 from stateward.model.thread import ThreadFacts
+from stateward.orchestrate.answers import AnswerSpec
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Turns
 from stateward.ports import Credentials, Desk, Journal, Ledger, Memory, Overview, Redactor, Schema, Threads
@@ -33,6 +34,7 @@ class Ward:
         principal: The agent identity that acts.
         purpose: What its threads are for.
         shown: The tools that the planner may call; the others are for the workflow's own steps.
+        answer: What it answers with.
         migrations: The workflow's own tables, by name and SQL.
     """
 
@@ -44,6 +46,7 @@ class Ward:
     principal: str
     purpose: str
     shown: frozenset[str]
+    answer: AnswerSpec
     migrations: tuple[tuple[str, str], ...] = ()
 
 

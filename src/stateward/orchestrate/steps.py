@@ -102,7 +102,74 @@ class Turn:
     async def rows(self) -> list[ActionRow]:
         """The turn's actions, as the database has them or will have them with the next commit."""
         known = self._known.rows
-        return known if known is not None else await self.services.journal.turn(self.thread.thread, self.id)
+        if known is not None:
+            return known
+        found = await self.services.journal.turn(self.thread.thread, self.id)
+        return [row for row in found if row.effect != "answer"]
+
+    async def answers(self) -> list[ActionRow]:
+        """The answers of the turn that were judged, in order; an edited one as it stands now."""
+        if self.is_new:
+            return []
+        found = await self.services.journal.turn(self.thread.thread, self.id)
+        return [row for row in found if row.effect == "answer"]
+
+    async def judge_answer(
+        self, content: dict[str, Json], *, call: str, position: int = 0, refusal: Reason | None = None
+    ) -> ActionRow:
+        """Judge an answer, and wait for people where the policy asks; one that was judged keeps its verdict (P6).
+
+        Args:
+            content: The answer.
+            call: Which answer of the turn it is.
+            position: 0-based place among the turn's answers.
+            refusal: Denies it, whatever the policy says: it is not valid.
+        """
+        row = await self._answer(call)
+        if row is None:
+            judged = _refused(self.judged_answer(content, call=call, position=position), refusal)
+            asks = judged.verdict.kind == "ask"
+            actor, journal = self._actor, self.services.journal
+            rows = await journal.record(self.thread, [judged], actor=actor) if asks else []
+            rows = rows or journal.note(self.thread, [judged], actor=actor)
+            self._known.new = False
+            row = next(one for one in rows if one.action.call.id == call)
+        while row.status == "asked":
+            await self.approve()
+            row = await self._answer(call) or row
+        return row
+
+    def judged_answer(self, content: dict[str, Json], *, call: str, position: int, edit: int = 0) -> Judged:
+        """The gate's verdict on an answer."""
+        spec, answer = self.ward.answer, Call(id=call, tool=self.ward.answer.name, arguments=content)
+        action = Action(
+            id=self._ids(answer, edit)[-1],
+            thread=self.thread.thread,
+            turn=self.id,
+            position=position,
+            call=answer,
+            tool_digest=spec.digest,
+            edit=edit,
+        )
+        return _storable(_judged(self.ward, self.thread, action, {}, answer=True))
+
+    def keeps_back(self, row: ActionRow) -> str:
+        """Why an answer may not leave, or nothing where it may, under today's policy as well (P3)."""
+        if row.status not in ("permitted", "consumed"):
+            return _why_not(row)
+        if row.status == "consumed" or (self.ward.gate.digest, self.ward.answer.digest) == (
+            row.policy_digest,
+            row.action.tool_digest,
+        ):
+            return ""
+        call = row.action.call
+        today = self.judged_answer(call.arguments, call=call.id, position=row.action.position)
+        if row.verdict == "allow" and today.verdict.kind == "allow":
+            return ""
+        return "refused: the policy or the answer's schema has changed since it was judged; answer again"
+
+    async def _answer(self, call: str) -> ActionRow | None:
+        return next((row for row in await self.answers() if row.action.call.id == call), None)
 
     async def edited(self, case: DeskCase, call: Call, action: Action) -> Judged:
         """Judge the call that an edit makes of an action, in the transaction that decides it."""
@@ -339,6 +406,8 @@ async def take_decision(services: Services, approval: str, decision: Decision, *
     async def rejudge(case: DeskCase, row: ActionRow, arguments: dict[str, Json], editor: str) -> Judged | str:
         ward = services.ward_of(case.thread)
         turn = Turn(services=services, ward=ward, thread=case.thread, id=row.action.turn, rounds=count())
+        if row.effect == "answer":
+            return _edited_answer(turn, row, arguments, editor)
         call = replace(row.action.call, arguments=arguments)
         problem = ward.tools[call.tool].problem(arguments)
         if problem is not None:
@@ -347,6 +416,22 @@ async def take_decision(services: Services, approval: str, decision: Decision, *
         return replace(judged, editor=editor, supersedes=row.action.id)
 
     return await decide(services.desk, approval, decision, by=by, rejudge=rejudge)
+
+
+def _edited_answer(turn: Turn, row: ActionRow, fields: dict[str, Json], editor: str) -> Judged | str:
+    spec, call = turn.ward.answer, row.action.call
+    if spec.name != call.tool:
+        return f"the workflow answers with {spec.name} by now, and not with {call.tool}"
+    try:
+        unknown = sorted(set(fields) - set(spec.model.model_fields))
+        content = spec.read(fields) if not unknown else {}
+    except ValueError as error:
+        return f"the edited answer does not fit {spec.name}: {error}"
+    if unknown:
+        return f"{spec.name} has no field {', '.join(unknown)}"
+    edit = row.action.edit + 1
+    judged = turn.judged_answer(content, call=call.id, position=row.action.position, edit=edit)
+    return replace(judged, editor=editor, supersedes=row.action.id)
 
 
 def calls_of(message: AnyMessage) -> list[Call]:
@@ -359,7 +444,13 @@ def calls_of(message: AnyMessage) -> list[Call]:
 
 
 def permit_of(row: ActionRow) -> Permit:
-    """The permit that an action's row stands for; the journal lets it be used once."""
+    """The permit that an action's row stands for; the journal lets it be used once.
+
+    Raises:
+        ValueError: it is an answer, which nothing performs.
+    """
+    if row.effect == "answer":
+        raise ValueError("an answer is not performed")
     return Permit(
         action=row.action.id,
         thread=row.action.thread,
@@ -409,7 +500,7 @@ def settlers(ward: Ward, tool: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(asking or (escalation.to if escalation else ()) or people))
 
 
-def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: History) -> Judged:
+def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: History, *, answer: bool = False) -> Judged:
     ruling = ward.gate.judge(
         tool=action.call.tool,
         arguments=action.call.arguments,
@@ -419,6 +510,7 @@ def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: History) -
         subject=thread.subject,
         thread=thread.thread,
         history=history,
+        answer=answer,
     )
     return Judged(
         action=action,

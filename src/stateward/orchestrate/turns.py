@@ -64,6 +64,10 @@ class Turns:
         self._threads.pop(thread, None)
         self._answered.discard(thread)
 
+    def is_fresh(self, thread: str) -> bool:
+        """Whether nothing has been done in the thread since it was read: something may wait from an earlier run."""
+        return thread not in self._threads
+
     def answered(self, thread: str) -> None:
         """The run has its answer, and the policy keeps none of the history behind it."""
         self._answered.add(thread)

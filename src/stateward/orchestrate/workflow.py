@@ -12,11 +12,13 @@ from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
+from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from stateward.errors import ConfigurationError
 from stateward.model.policy import PolicyDocument
 from stateward.model.values import digest
+from stateward.orchestrate.answers import AnswerSpec, answer_spec
 from stateward.orchestrate.fitting import refuse_misfits
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.models import planner as planner_of
@@ -57,6 +59,8 @@ class Workflow:
         purpose: What its threads are for. Default: the policy's name.
         subject: Whom or what a run is about, from its input, such as `lambda state: f"period:{state['period']}"`.
         migrations: Name and SQL of its own tables, created once at the first run.
+        answer: The pydantic model of its answer: of what `flow.answer(f)` returns, else of the planner's last message,
+            which then has to be JSON. The policy names a model `ClosePack` as `close_pack`. Default: a text, `text`.
 
     Example:
         flow = Workflow("refunds", state=Refund, policy="policy.yaml", principal="support-agent")
@@ -74,7 +78,9 @@ class Workflow:
         purpose: str = "",
         subject: Callable[[Any], str] = lambda _: "none",
         migrations: Sequence[tuple[str, str]] = (),
+        answer: type[BaseModel] | None = None,
     ) -> None:
+        self._spec = answer_spec(answer)
         self.name, self.state, self.principal = name, state, principal
         self.document, self._source = policy_of(policy)
         self.purpose = purpose or self.document.policy
@@ -140,6 +146,11 @@ class Workflow:
         chosen = planner if planner is not None else self._planner
         if chosen is None:
             raise ConfigurationError(f"workflow {self.name!r} has no planner: call flow.orchestrate(...)")
+        if self.document.answers and self._answer is not None and self._spec.is_text:
+            raise ConfigurationError(
+                f"the policy has rules for the answer of {self.name!r}, and flow.answer(...) makes it: say what it "
+                "makes with Workflow(..., answer=Model), so that what leaves can be judged"
+            )
         parts = Parts(
             retrieve=tuple(self._retrieve),
             # With a runtime a run is near: a missing key is said now, before anything happens.
@@ -166,7 +177,8 @@ class Workflow:
             name=self.name,
             version=digest([self.name, _SHAPE, sorted(tools)])[:12],
             document=self.document,
-            gate=gate_of(self.document, tools, self._source),
+            gate=gate_of(self.document, tools, self._source, answer=self._spec),
+            answer=self._spec,
             tools=tools,
             principal=self.principal,
             purpose=self.purpose,
@@ -175,8 +187,14 @@ class Workflow:
         )
 
 
-def gate_of(document: PolicyDocument, tools: Mapping[str, ToolSpec], source: PolicySource | None = None) -> Gate:
-    """The gate for these tools.
+def gate_of(
+    document: PolicyDocument,
+    tools: Mapping[str, ToolSpec],
+    source: PolicySource | None = None,
+    *,
+    answer: AnswerSpec,
+) -> Gate:
+    """The gate for these tools and this answer.
 
     Raises:
         PolicyError: the policy does not fit the tools.
@@ -184,7 +202,9 @@ def gate_of(document: PolicyDocument, tools: Mapping[str, ToolSpec], source: Pol
     """
     refuse_misfits(document, tools)
     schemas = {name: ToolSchema(name=name, json_schema=spec.schema) for name, spec in tools.items()}
-    return Gate(document, schemas, validate={name: spec.problem for name, spec in tools.items()}, source=source)
+    validate = {name: spec.problem for name, spec in tools.items()}
+    answers = {answer.name: ToolSchema(name=answer.name, json_schema=answer.schema)}
+    return Gate(document, schemas, validate=validate, answers=answers, source=source)
 
 
 def policy_of(policy: str | Path | PolicyDocument) -> tuple[PolicyDocument, PolicySource | None]:
@@ -205,11 +225,12 @@ EDGES: dict[str, tuple[str, ...]] = {
     "remember": ("orchestrate",),
     "validate": ("answer", "orchestrate", "escalate"),
     "escalate": ("orchestrate", "answer"),
-    "answer": (END,),
+    "answer": ("validate", END),
 }
-# What a waiting thread depends on, which its version is a digest of: the nodes, as 0.1.0 drew them. The edge that has
-# come since leads from `orchestrate` to where it led by way of `verify`, and no thread waits between the two.
-_SHAPE = {**EDGES, "orchestrate": ("verify", "validate", "escalate")}
+# What a waiting thread depends on, which its version is a digest of: the nodes, as 0.1.0 drew them. The edges that
+# have come since lead from `orchestrate` to where it led by way of `verify`, and back to `validate` from an `answer`
+# that nobody has judged; no thread waits in between.
+_SHAPE = {**EDGES, "orchestrate": ("verify", "validate", "escalate"), "answer": (END,)}
 
 
 def _graph(state: type, nodes: Any) -> StateGraph[Any, Any, Any, Any]:

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from stateward.model.history import KINDS, SCOPES, History, HistoryKind, HistoryQuery, HistoryScope, HistoryValue
 from stateward.model.policy import nearest, parse_duration
@@ -58,6 +58,7 @@ class Flaw:
     column: int = 1
 
 
+Root = Literal["args", "answer"]
 _Read = Callable[[Facts], object]
 _Steps = tuple[tuple[str, Shape], ...]
 
@@ -70,7 +71,7 @@ _TOKEN = re.compile(
     |(?P<raw>[bB]?[rR][bB]?(?:\"\"\".*?\"\"\"|'''.*?'''|\"[^\"\n]*\"|'[^'\n]*'))
     |(?P<string>[bB]?(?:\"\"\"(?:\\.|.)*?\"\"\"|'''(?:\\.|.)*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'))
     |(?P<number>[0-9][A-Za-z0-9_.]*)
-    |(?P<has>\bhas\s*\(\s*(?P<tested>args(?:\s*\.\s*{_NAME})+)\s*\))
+    |(?P<has>\bhas\s*\(\s*(?P<tested>(?:args|answer)(?:\s*\.\s*{_NAME})+)\s*\))
     |(?P<path>{_PATH})
     """,
     re.VERBOSE | re.DOTALL,
@@ -138,18 +139,20 @@ class Conditions:
     Args:
         tool: The tool's name, for messages.
         arguments: The shape of its arguments.
+        root: What conditions call them: `args`, or `answer` for the fields of an answer.
     """
 
-    def __init__(self, tool: str, arguments: Shape) -> None:
+    def __init__(self, tool: str, arguments: Shape, *, root: Root = "args") -> None:
         self._tool = tool
         self._arguments = arguments
-        self._variables = {**_FACTS, **dict(_argument_variables(arguments))}
+        self._variables = {**_FACTS, **dict(_argument_variables(arguments, root))}
         self._queries: dict[HistoryQuery, int] = {}
+        self._root: Root = root
 
     def compile(self, text: str) -> Condition | Flaw:
         """Compile a condition, or say what is wrong with it: a name, a type, the syntax, no yes or no."""
         try:
-            rewritten = _Rewriting(self._tool, self._arguments, self._variables, self._queries, text).done()
+            rewritten = _Rewriting(self._tool, self._arguments, self._root, self._variables, self._queries, text).done()
         except _Flawed as flawed:
             return _flaw_at(text, flawed.offset, flawed.message)
         names = {name: self._variables[name] for name in rewritten.names} | rewritten.made
@@ -205,7 +208,9 @@ def _safe(value: object) -> object:
     return value
 
 
-def _argument_variables(shape: Shape, path: _Steps = (), nullable: bool = False) -> Iterator[tuple[str, Variable]]:
+def _argument_variables(
+    shape: Shape, root: Root, path: _Steps = (), nullable: bool = False
+) -> Iterator[tuple[str, Variable]]:
     for name, part in shape.properties.items():
         if re.fullmatch(_NAME, name) is None:
             continue
@@ -213,9 +218,9 @@ def _argument_variables(shape: Shape, path: _Steps = (), nullable: bool = False)
         dotted = ".".join(step for step, _ in inner)
         read = _argument(inner)
         checked, run = _types(part, absent)
-        yield f"args.{dotted}", Variable(checked=checked, run=run, read=read)
+        yield f"{root}.{dotted}", Variable(checked=checked, run=run, read=read)
         yield f"{_PRESENT}{dotted}", _presence(read)
-        yield from _argument_variables(part, inner, absent)
+        yield from _argument_variables(part, root, inner, absent)
 
 
 def _presence(read: _Read) -> Variable:
@@ -277,12 +282,14 @@ class _Rewriting:
         self,
         tool: str,
         arguments: Shape,
+        root: Root,
         variables: Mapping[str, Variable],
         queries: dict[HistoryQuery, int],
         text: str,
     ) -> None:
         self._tool, self._arguments, self._variables, self._source = tool, arguments, variables, text
         self._queries = queries
+        self._root: Root = root
         self._result = _Rewritten(text=text)
 
     def done(self) -> _Rewritten:
@@ -295,7 +302,7 @@ class _Rewriting:
 
     def _has(self, token: re.Match[str]) -> None:
         self._check(token["tested"], token.start("tested"))
-        name = _PRESENT + _joined(token["tested"]).removeprefix("args.")
+        name = _PRESENT + _joined(token["tested"]).removeprefix(f"{self._root}.")
         if name in self._variables:
             self._replace(token.start(), token.end(), name)
             self._result.names.add(name)
@@ -307,7 +314,7 @@ class _Rewriting:
         if path.split(".")[0] == "history":
             self._history(path, token)
             return
-        if path == "args" or path.startswith("args."):
+        if path.split(".")[0] == self._root:
             self._check(token["path"].rpartition(".")[0] if called else token["path"], token.start())
         self._use(path)
 
@@ -318,17 +325,18 @@ class _Rewriting:
             self._result.names.add(path)
 
     def _check(self, path: str, offset: int) -> None:
-        shape, known = self._arguments, "args"
+        shape, known = self._arguments, str(self._root)
         steps = list(re.finditer(_NAME, path))
         if len(steps) < 2:
-            raise _Flawed("`args` is no value by itself; name an argument, such as `args.amount`", offset)
+            raise _Flawed(f"`{known}` is no value by itself; name a part, such as `{known}.amount`", offset)
         for step in steps[1:]:
             if shape.kind != "object":
                 return
             part = shape.properties.get(step[0], shape.extra)
             if part is None:
                 hint = nearest(f"{known}.{step[0]}", [f"{known}.{name}" for name in shape.properties])
-                raise _Flawed(f"{self._tool} has no argument '{known}.{step[0]}'{hint}", offset + step.start())
+                what = "argument" if self._root == "args" else "field"
+                raise _Flawed(f"{self._tool} has no {what} '{known}.{step[0]}'{hint}", offset + step.start())
             shape, known = part, f"{known}.{step[0]}"
 
     def _history(self, path: str, token: re.Match[str]) -> None:

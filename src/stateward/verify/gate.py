@@ -14,7 +14,17 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from stateward.model.history import History, HistoryQuery, history_json
-from stateward.model.policy import AskRule, DenyRule, LimitRule, Path, PolicyDocument, ToolRule, duration_text, nearest
+from stateward.model.policy import (
+    AnswerRule,
+    AskRule,
+    DenyRule,
+    LimitRule,
+    Path,
+    PolicyDocument,
+    ToolRule,
+    duration_text,
+    nearest,
+)
 from stateward.model.principal import Principal
 from stateward.model.values import Json, JsonObject, plain
 from stateward.model.verdict import Allow, Ask, Deny, Reason, Requirement, Verdict
@@ -68,7 +78,7 @@ class Ruling:
         trace: Every step and rule that was looked at, in order.
         policy: `name@version`.
         policy_digest: Digest over the policy.
-        effect: `read` or `write`, as the policy says; `write` for a tool that it does not name.
+        effect: `read` or `write`, as the policy says; `write` for a tool that it does not name; `answer` for an answer.
         identity: The credential to mint for the call, if any.
         idempotent: Whether running it again with the same key is harmless.
         observed: The rules that would have spoken if they were enforced.
@@ -80,7 +90,7 @@ class Ruling:
     trace: tuple[RuleResult, ...]
     policy: str
     policy_digest: str
-    effect: Literal["read", "write"]
+    effect: Literal["read", "write", "answer"]
     identity: str | None
     idempotent: bool
     observed: tuple[Reason, ...] = ()
@@ -97,6 +107,7 @@ class Gate:
         validate: By tool, the tool's own validation: a sentence about what is wrong, without the values, or
             None. A tool that is not there is checked against its schema: required and unknown keys, JSON
             types and choices, all the way down.
+        answers: The schema of each answer that the workflow may give, by name.
         source: Where the policy was read from, so that errors name line and column.
 
     Raises:
@@ -111,6 +122,7 @@ class Gate:
         schemas: Mapping[str, ToolSchema],
         *,
         validate: Mapping[str, Validator] | None = None,
+        answers: Mapping[str, ToolSchema] | None = None,
         source: PolicySource | None = None,
     ) -> None:
         self._label = document.label
@@ -118,6 +130,8 @@ class Gate:
         compiler = _Compiler(schemas, validate or {}, source)
         named = compiler.named(document.tools)
         self._tools = {name: tool for name, key, rule in named if (tool := compiler.tool(name, key, rule))}
+        given, rules = answers or {}, document.answers.items()
+        self._answers = {name: made for name, rule in rules if (made := compiler.answer(name, rule, given))}
         fail(compiler.problems, file=source.file if source else "<policy>")
 
     @property
@@ -133,7 +147,7 @@ class Gate:
     def rule(self, tool: str) -> ToolRule | None:
         """What the policy says of a tool, by its name or by the pattern that matches it."""
         compiled = self._tools.get(tool)
-        return compiled.rule if compiled else None
+        return compiled.rule if compiled and isinstance(compiled.rule, ToolRule) else None
 
     def needs(self, tool: str) -> tuple[HistoryQuery, ...]:
         """What to fetch from the journal before judging this tool, each query once."""
@@ -151,6 +165,7 @@ class Gate:
         subject: str,
         thread: str,
         history: History | None = None,
+        answer: bool = False,
     ) -> Ruling:
         """Judge one call. Pure: the same call, facts and history give the same ruling.
 
@@ -163,6 +178,7 @@ class Gate:
             subject: Whom or what it is about.
             thread: The thread's id.
             history: A value for each of `needs(tool)`. One that is missing denies.
+            answer: It is no call but an answer of that name, with its fields as arguments.
 
         Returns:
             The verdict, and what each rule said.
@@ -176,7 +192,8 @@ class Gate:
             thread=thread,
             history=history or {},
         )
-        compiled = self._tools.get(tool)
+        compiled = (self._answers if answer else self._tools).get(tool)
+        rule = compiled.rule if compiled and isinstance(compiled.rule, ToolRule) else None
         trace = tuple(_until_refused(_before(compiled, facts)))
         spoke: tuple[RuleResult, ...] = ()
         if compiled and not trace[-1].refuses:
@@ -188,9 +205,9 @@ class Gate:
             trace=trace,
             policy=self._label,
             policy_digest=self._digest,
-            effect=compiled.rule.effect if compiled else "write",
-            identity=compiled.rule.identity if compiled else None,
-            idempotent=compiled.rule.idempotent if compiled else False,
+            effect="answer" if answer else rule.effect if rule else "write",
+            identity=rule.identity if rule else None,
+            idempotent=rule.idempotent if rule else False,
             observed=tuple(
                 Reason(rule=one.rule, because=one.because) for one in spoke if one.observed and one.outcome != "pass"
             ),
@@ -256,7 +273,7 @@ class _Compiled:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Tool:
-    """One tool.
+    """One tool, or one answer.
 
     Attributes:
         place: Where it stands in the policy.
@@ -266,7 +283,7 @@ class _Tool:
     """
 
     place: str
-    rule: ToolRule
+    rule: ToolRule | AnswerRule
     rules: tuple[_Compiled, ...]
     together: Together
     said: tuple[tuple[RuleResult, RuleResult], ...]
@@ -282,7 +299,8 @@ def _before(compiled: _Tool | None, facts: Facts) -> Iterator[RuleResult]:
         yield RuleResult(step="named", rule="tools", outcome="deny", because="the policy does not name this tool")
         return
     yield RuleResult(step="named", rule=compiled.place, outcome="pass", because="the policy names it")
-    yield _identity(compiled.place, compiled.rule, facts.principal)
+    if isinstance(compiled.rule, ToolRule):
+        yield _identity(compiled.place, compiled.rule, facts.principal)
     yield _arguments(compiled.place, compiled.validate, facts.arguments)
 
 
@@ -375,22 +393,22 @@ class _Compiler:
             return None
         shape = shape_of(schema.json_schema)
         rules = tuple(self._rules(name, key, rule, Conditions(name, shape)))
-        said = tuple((each.result(Evaluation(value=False)), each.result(Evaluation(value=True))) for each in rules)
-        conditions = [each.condition for each in rules]
-        variables = {name: each for one in conditions for name, each in one.variables.items()}
-        return _Tool(
-            place=f"tools.{key}",
-            rule=rule,
-            rules=rules,
-            together=Together(conditions, [each.speaks for each in rules]),
-            said=said,
-            silence=tuple(either[not each.speaks] for each, either in zip(rules, said, strict=True)),
-            validate=self._validate.get(name) or _schema_validator(shape),
-            queries=tuple(dict.fromkeys(query for each in conditions for query in each.queries)),
-            recorded={name: each for name, each in variables.items() if name.split(".")[0] in _RECORDED},
-        )
+        return _made(f"tools.{key}", rule, rules, self._validate.get(name) or _schema_validator(shape))
 
-    def _rules(self, tool: str, key: str, rule: ToolRule, conditions: Conditions) -> Iterator[_Compiled]:
+    def answer(self, name: str, rule: AnswerRule, schemas: Mapping[str, ToolSchema]) -> _Tool | None:
+        schema = schemas.get(name)
+        if schema is None or name in self._schemas:
+            known = nearest(name, schemas) or f"; it gives {', '.join(sorted(schemas)) or 'none'}"
+            clash = f"an answer and a tool are both called {name!r}"
+            self._problem(("answers", name), clash if schema else f"there is no answer {name!r}{known}", key=True)
+            return None
+        shape = shape_of(schema.json_schema)
+        rules = tuple(self._rules(name, name, rule, Conditions(name, shape, root="answer")))
+        if any(each.condition.queries for each in rules):
+            self._problem(("answers", name), "history is about tools; a rule for an answer cannot ask for it")
+        return _made(f"answers.{name}", rule, rules, _schema_validator(shape))
+
+    def _rules(self, tool: str, key: str, rule: ToolRule | AnswerRule, conditions: Conditions) -> Iterator[_Compiled]:
         for step, speaks, each, path, text in _parts(key, rule):
             condition = self._condition(conditions, path, text, tool=tool, key=key)
             if condition is not None:
@@ -429,14 +447,34 @@ def _schema_validator(shape: Shape) -> Validator:
 _RECORDED = frozenset({"labels", "origin"})
 
 
-def _parts(key: str, rule: ToolRule) -> Iterator[tuple[Step, bool, DenyRule | LimitRule | AskRule, Path, str]]:
+def _made(place: str, rule: ToolRule | AnswerRule, rules: tuple[_Compiled, ...], validate: Validator) -> _Tool:
+    said = tuple((each.result(Evaluation(value=False)), each.result(Evaluation(value=True))) for each in rules)
+    conditions = [each.condition for each in rules]
+    variables = {name: each for one in conditions for name, each in one.variables.items()}
+    return _Tool(
+        place=place,
+        rule=rule,
+        rules=rules,
+        together=Together(conditions, [each.speaks for each in rules]),
+        said=said,
+        silence=tuple(either[not each.speaks] for each, either in zip(rules, said, strict=True)),
+        validate=validate,
+        queries=tuple(dict.fromkeys(query for each in conditions for query in each.queries)),
+        recorded={name: each for name, each in variables.items() if name.split(".")[0] in _RECORDED},
+    )
+
+
+def _parts(
+    key: str, rule: ToolRule | AnswerRule
+) -> Iterator[tuple[Step, bool, DenyRule | LimitRule | AskRule, Path, str]]:
     """The rules of a tool in the order in which they are looked at: step, the value that speaks, place, condition."""
+    part = "tools" if isinstance(rule, ToolRule) else "answers"
     for index, deny in enumerate(rule.deny):
-        yield "deny", True, deny, ("tools", key, "deny", index, "when"), deny.when
-    for index, limit in enumerate(rule.limit):
-        yield "limit", False, limit, ("tools", key, "limit", index, "keep"), limit.keep
+        yield "deny", True, deny, (part, key, "deny", index, "when"), deny.when
+    for index, limit in enumerate(rule.limit if isinstance(rule, ToolRule) else ()):
+        yield "limit", False, limit, (part, key, "limit", index, "keep"), limit.keep
     for index, ask in enumerate(rule.ask):
-        yield "ask", True, ask, ("tools", key, "ask", index, "when"), ask.when
+        yield "ask", True, ask, (part, key, "ask", index, "when"), ask.when
 
 
 def _requirement(tool: str, name: str, rule: AskRule) -> Requirement:

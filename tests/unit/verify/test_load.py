@@ -80,7 +80,7 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
         ("policy: p\nversion: 0", 2, 10, "greater than or equal to 1"),
         ("policy: p@1\nversion: 1", 1, 9, "expected a name"),
         ("policy: p\nverson: 1\nversion: 1", 2, 1, "unknown key 'verson'; did you mean 'version'?"),
-        ("policy: p\nversion: 1\non: 3", 3, 1, "unknown key 'on'; known here: budget"),
+        ("policy: p\nversion: 1\non: 3", 3, 1, "unknown key 'on'; known here: answers, budget"),
         ("policy: p\nversion: 1\npolicy: q", 3, 1, "'policy' is there twice"),
         ("policy: p\nversion: 1\n[a]: 1", 3, 1, "a key has to be a name"),
         ("policy: p\nversion: 1\n---\npolicy: q", 3, 1, "another document"),

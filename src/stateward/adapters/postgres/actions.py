@@ -19,7 +19,7 @@ from stateward.model.verdict import Reason
 from stateward.ports import ActionRow, Judged
 
 _SQL = statements("journal")
-_KIND = {"allow": "action.allowed", "deny": "action.denied", "ask": "action.asked"}
+_SAID = {"allow": "allowed", "deny": "denied", "ask": "asked"}
 _STATUS: dict[str, ActionStatus] = {"allow": "permitted", "deny": "denied", "ask": "asked"}
 
 
@@ -32,7 +32,7 @@ async def insert_judged(connection: Connection, thread: ThreadFacts, judged: Jud
     await append(
         connection,
         thread.thread,
-        _KIND[judged.verdict.kind],
+        _kind(judged),
         actor=actor,
         detail=_detail(judged, values["arguments_digest"]),
         action=action.id,
@@ -48,7 +48,7 @@ def judge_transit(thread: ThreadFacts, judged: Judged, *, actor: str) -> dict[st
     """The same as a transition of the next commit, for a verdict that asks nobody."""
     row = _action_row(thread, judged)
     detail = _detail(judged, row["arguments_digest"])
-    return {"do": "judge", "row": row, "kind": _KIND[judged.verdict.kind], "actor": actor, "detail": detail}
+    return {"do": "judge", "row": row, "kind": _kind(judged), "actor": actor, "detail": detail}
 
 
 def judged_row(judged: Judged) -> ActionRow:
@@ -141,6 +141,10 @@ def _detail(judged: Judged, arguments_digest: str) -> dict[str, Json]:
     if judged.facts:
         detail["facts"] = dict(judged.facts)
     return detail
+
+
+def _kind(judged: Judged) -> str:
+    return f"{'answer' if judged.effect == 'answer' else 'action'}.{_SAID[judged.verdict.kind]}"
 
 
 def _reasons(judged: Judged) -> list[dict[str, Any]]:

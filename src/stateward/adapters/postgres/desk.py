@@ -171,7 +171,7 @@ class PostgresCase:
         """The decision is taken: the question closes, and the action becomes what it says."""
         if not await fetch_one(self._connection, _SQL["close_approval"], self._key | {"status": status}):
             return
-        if self.approval.kind == "action" and status in _ACTION_STATUS:
+        if self.approval.kind in ("action", "answer") and status in _ACTION_STATUS:
             approvers = [*self._approvers(), principal.id] if status == "approved" else []
             await self._set_action(_ACTION_STATUS[status], response=decision.reason, approvers=approvers)
         await self._note(f"approval.{status}", principal, {"decision": decision.kind})

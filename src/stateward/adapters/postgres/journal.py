@@ -109,6 +109,10 @@ class PostgresJournal:
         receipt = Receipt(action=permit.action, status="reserved", attempt=started or attempt)
         return Reservation(outcome="reserved" if started else "busy", receipt=receipt, key=_key(permit))
 
+    def leave(self, row: ActionRow, *, actor: str) -> None:
+        """An answer that is permitted leaves; the thread's next commit has it."""
+        self._commits.transit(row.action.thread, {"do": "leave", "action": row.action.id, "actor": actor})
+
     def send(self, permit: Permit, *, attempt: int, result: Json, actor: str) -> Receipt:
         """Send the receipt of a call that is done; the thread's next barrier waits for it."""
         self._running.discard(permit.action)

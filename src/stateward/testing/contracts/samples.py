@@ -103,6 +103,7 @@ async def permit(adapters: Adapters, judged_: Judged | None = None) -> Permit:
 
 def permit_of(row: ActionRow) -> Permit:
     """The permit that a row stands for."""
+    assert row.effect != "answer"
     call = row.action.call
     return Permit(
         action=row.action.id,

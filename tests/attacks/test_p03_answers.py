@@ -12,7 +12,7 @@ from langgraph.types import Command
 from pydantic import BaseModel
 
 from bank import ANN, CHIEF, POLICY, Bank, Started, start
-from stateward import DecisionRefused, PolicyError, Principal, Runtime, Settings, StatewardError, Workflow
+from stateward import DecisionRefused, FlowState, PolicyError, Principal, Runtime, Settings, StatewardError, Workflow
 from stateward.errors import ConfigurationError
 from stateward.testing import ScriptedModel
 from stateward.verify.load import parse_policy
@@ -312,6 +312,33 @@ def test_an_answer_that_a_function_makes_needs_a_model(bank: Bank) -> None:
 
     with pytest.raises(ConfigurationError, match=r"Workflow\(..., answer=Model\)"):
         bank.graph(policy=rules(), prepare=lambda flow: flow.answer(make))
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_what_a_function_makes_leaves_as_it_was_approved(bank: Bank, edited: bool) -> None:
+    class Closing(FlowState, total=False):
+        total: float
+        note: str
+
+    async def make(state: Any, step: Any) -> dict[str, Any]:
+        return {"total": 5000.0, "note": "as made"}
+
+    subject = lambda _: "customer:17"  # noqa: E731
+    flow = Workflow(
+        "bot", state=Closing, policy=parse_policy(rules(PACK)), principal="bot", subject=subject, answer=ClosePack
+    )
+    flow.orchestrate(ScriptedModel(script=says("done")), tools=bank.tools())
+    flow.answer(make)
+    graph, config = flow.compile(bank.runtime), bank.config(graph="bot")
+    run = Started(bank=bank, graph=graph, config=config, out=start(graph, config))
+    assert "total" not in graph.get_state(config).values
+    with pytest.raises(DecisionRefused):
+        run.decide("edit", arguments={"total": "much"})
+    run.decide("edit" if edited else "approve", arguments={"total": 900} if edited else None)
+    out = run.resume()
+    assert (out["total"], out["note"]) == ((900.0, "") if edited else (5000.0, "as made"))
+    assert (status(run), out["outcome"]) == ("answered", "answered")
+    assert run.kinds.count("answer.left") == 1
 
 
 def test_a_plain_agent_says_what_it_likes() -> None:

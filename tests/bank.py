@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from stateward.orchestrate.playbook import PlaybookCall
 from stateward.orchestrate.workflow import Graph
 from stateward.testing import ScriptedModel, proposes
 from stateward.verify.load import parse_policy
+from ways import WORKFLOW, Way, resume
 
 POLICY = """
 policy: bank
@@ -79,7 +81,8 @@ class Bank:
         runtime: Where it runs.
         ran: Tool, amount and key of every call that took effect.
         during: Called inside each write after it took effect, so that a test can crash there.
-        probed: What the other side answers when it is asked whether a `wire` was done.
+        wired: Whether the other side says, when it is asked, that a `wire` was done.
+        way: How its graph is built and called.
     """
 
     runtime: Runtime
@@ -87,6 +90,7 @@ class Bank:
     ran: list[tuple[str, float, str]] = field(default_factory=list)
     during: Callable[[], None] = lambda: None
     wired: bool = True
+    way: Way = WORKFLOW
     threads: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def graph(
@@ -99,7 +103,10 @@ class Bank:
     ) -> Graph:
         """A graph whose model says these things in order: lists of calls, and at last `done`."""
         said = [one if isinstance(one, AIMessage) else proposes(*one) for one in script]
-        flow = self.flow([one for one in self.tools() if one.name not in without], policy, said)
+        tools = [one for one in self.tools() if one.name not in without]
+        if self.way is not WORKFLOW:
+            return self.way.made(self, tools, policy, said, runtime or self.runtime)
+        flow = self.flow(tools, policy, said)
         prepare(flow)
         return flow.compile(runtime or self.runtime)
 
@@ -113,7 +120,7 @@ class Bank:
     def config(self, thread: str = "", **facts: Any) -> Any:
         """Open a thread; a new one each time unless named."""
         given: dict[str, Any] = {"principal": Principal("bot", kind="agent"), "purpose": "bank"}
-        given |= {"subject": "customer:17", "requester": ANN, "graph": "bank"} | facts
+        given |= {"subject": "customer:17", "requester": ANN, "graph": self.way.graph} | facts
         return self.runtime.thread(thread or f"thread-{next(self.threads)}", **given)
 
     def run(self, *script: Sequence[PlaybookCall] | AIMessage, **more: Any) -> Started:
@@ -219,7 +226,8 @@ class Started:
 
     def resume(self, graph: Graph | None = None) -> dict[str, Any]:
         """Go on."""
-        self.out = self.bank.runtime.resume(graph or self.graph, self.thread)
+        again = self.bank.runtime.resume if self.bank.way is WORKFLOW else partial(resume, self.bank)
+        self.out = again(graph or self.graph, self.thread)
         return self.out
 
     def actions(self) -> list[dict[str, Any]]:

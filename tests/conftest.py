@@ -15,10 +15,17 @@ from stateward.testing.fixtures import (  # noqa: E402, F401
     runtime,
     settings,
 )
+from ways import WORKFLOW, Way  # noqa: E402
 
 
 @pytest.fixture
-def bank(runtime: Runtime, database_url: str) -> Bank:  # noqa: F811
+def way() -> Way:
+    """The way in: the workflow, blocking, unless a test is marked with `every_way`."""
+    return WORKFLOW
+
+
+@pytest.fixture
+def bank(runtime: Runtime, database_url: str, way: Way) -> Bank:  # noqa: F811
     """The bank on a fresh database."""
     runtime.apply([("books", BOOKS)])
-    return Bank(runtime=runtime, url=database_url)
+    return Bank(runtime=runtime, url=database_url, way=way)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.types import Command
+from plain import GO, PlainBank, thread
 
 from bank import POLICY, Bank, texts
 from stateward import ActionRefused, PolicyError, call
 from stateward.testing import proposes
+from ways import every_way
 
 WITHOUT_RENEW = POLICY.replace("  renew: {effect: write, for: [bot], idempotent: true}\n", "")
 UNNAMED = "denied: the policy does not name this tool"
 
 
+@every_way
 def test_a_tool_without_a_line_in_the_policy_is_denied(bank: Bank) -> None:
     run = bank.run([call("renew", amount=5)], policy=WITHOUT_RENEW)
     assert texts(run.out) == [UNNAMED]
@@ -21,6 +24,7 @@ def test_a_tool_without_a_line_in_the_policy_is_denied(bank: Bank) -> None:
     assert "action.denied" in run.kinds
 
 
+@every_way
 def test_a_tool_that_does_not_exist_is_denied(bank: Bank) -> None:
     assert texts(bank.run([call("steal", everything=True)]).out) == [UNNAMED]
 
@@ -31,6 +35,7 @@ def test_a_name_that_looks_like_a_named_one_is_denied(bank: Bank, name: str) -> 
     assert bank.ran == []
 
 
+@every_way
 def test_the_named_calls_of_the_same_turn_still_run(bank: Bank) -> None:
     run = bank.run([call("steal"), call("pay", amount=5), call("renew", amount=6)], policy=WITHOUT_RENEW)
     assert bank.ran == [("pay", 5.0, f"sw-{run.actions()[1]['action_id']}")]
@@ -67,6 +72,7 @@ def test_goto_does_not_run_it(bank: Bank, node: str) -> None:
     assert bank.ran == []
 
 
+@every_way
 def test_an_edit_does_not_turn_a_call_into_it(bank: Bank) -> None:
     run = bank.run([call("pay", amount=500)], policy=WITHOUT_RENEW)
     answer = {"decisions": [{"type": "edit", "edited_action": {"name": "renew", "args": {"amount": 5}}}]}
@@ -75,6 +81,7 @@ def test_an_edit_does_not_turn_a_call_into_it(bank: Bank) -> None:
     assert run.asked.status == "pending"
 
 
+@every_way
 def test_a_policy_that_loses_the_tool_while_people_decide_does_not_let_it_run(bank: Bank) -> None:
     run = bank.run([call("pay", amount=500)])
     run.decide("approve")
@@ -92,3 +99,11 @@ def test_the_tool_itself_is_not_reachable_through_the_state(bank: Bank) -> None:
     run = bank.run(AIMessage("nothing to do"))
     assert isinstance(run.graph.get_state(run.config).values["messages"][-1], AIMessage)
     assert "tools" not in run.graph.get_state(run.config).values
+
+
+def test_plain_a_tool_that_nobody_listed_runs_unasked_falls() -> None:
+    bank = PlainBank()
+    out = bank.agent([call("pay", amount=500), call("renew", amount=5)], [call("renew", amount=6)]).invoke(GO, thread())
+    assert "__interrupt__" in out  # it asks about `pay`, which is listed
+    bank.agent([call("renew", amount=5)]).invoke(GO, thread("other"))
+    assert bank.ran == [("renew", 5)]

@@ -32,7 +32,7 @@ def test_kills_at_random_points_double_nothing_and_lose_nothing(databases: Datab
     assert tally.unknown == tally.asked > 0
 
 
-def test_plain_the_same_kills_double_what_langchains_own_agent_does(databases: Databases, tmp_path: Path) -> None:
+def test_plain_the_same_kills_double_effects_falls(databases: Databases, tmp_path: Path) -> None:
     began = time.monotonic()
     (lane,) = chaos(databases, tmp_path, kills=PLAIN_KILLS, seed=SEED, modes=PLAIN)
     print(f"\n{report([lane], time.monotonic() - began)}")

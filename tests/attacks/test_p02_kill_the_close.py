@@ -84,7 +84,7 @@ def test_killed_while_it_makes_its_tables(closes: Closes, mailbox: Mailbox) -> N
         assert_closed_once(close, mailbox, planned(close))
 
 
-def test_the_same_kills_double_the_postings_of_a_plain_agent(closes: Closes) -> None:
+def test_plain_the_same_kills_double_the_postings_falls(closes: Closes) -> None:
     rng, tally, doubles = Random(SEED), Tally(), 0
     with closes.prepared("plain-reference", plain=True) as close:
         job = {"entries": plain_entries(close)}

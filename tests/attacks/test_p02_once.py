@@ -9,11 +9,13 @@ from threading import Barrier, Event
 from typing import Any
 
 import pytest
+from plain import GO, PlainBank, thread
 from pydantic import BaseModel
 
 from bank import BOSS, Bank, Killed, Started, start, texts
 from stateward import Effect, Principal, Runtime, Settings, call, tool
 from stateward.errors import ThreadError
+from ways import every_way
 
 CLASSES = ["pay", "renew", "wire", "post"]
 
@@ -51,6 +53,7 @@ def test_a_cut_off_write_is_reserved_and_nothing_more(bank: Bank, name: str) -> 
     assert run.kinds[-1] == "effect.reserved"
 
 
+@every_way
 def test_a_transactional_write_left_nothing_and_runs_again(bank: Bank) -> None:
     run = cut_off(bank, "post")
     assert posted(bank) == []
@@ -59,6 +62,7 @@ def test_a_transactional_write_left_nothing_and_runs_again(bank: Bank) -> None:
     assert run.effects()[0]["status"] == "settled"
 
 
+@every_way
 def test_an_idempotent_write_runs_again_with_the_same_key(bank: Bank) -> None:
     run = cut_off(bank, "renew")
     run.resume()
@@ -81,6 +85,7 @@ def test_a_policy_can_say_that_a_write_is_idempotent(bank: Bank) -> None:
     assert len({key for *_, key in bank.ran}) == 1
 
 
+@every_way
 def test_what_the_other_side_knows_is_believed(bank: Bank) -> None:
     run = cut_off(bank, "wire")
     run.resume()
@@ -88,6 +93,7 @@ def test_what_the_other_side_knows_is_believed(bank: Bank) -> None:
     assert run.effects()[0]["result"] == {"found": bank.ran[0][2]}
 
 
+@every_way
 def test_what_the_other_side_never_saw_runs_again(bank: Bank) -> None:
     run = cut_off(bank, "wire")
     bank.wired = False
@@ -96,6 +102,7 @@ def test_what_the_other_side_never_saw_runs_again(bank: Bank) -> None:
     assert [row["attempt"] for row in run.effects()] == [2]
 
 
+@every_way
 @pytest.mark.parametrize("how", [crash, fail])
 def test_otherwise_a_person_is_asked_and_nothing_runs_until_then(bank: Bank, how: Callable[[], None]) -> None:
     run = cut_off(bank, "pay", how)
@@ -106,6 +113,7 @@ def test_otherwise_a_person_is_asked_and_nothing_runs_until_then(bank: Bank, how
     assert run.effects()[0]["status"] == "unknown"
 
 
+@every_way
 def test_done_settles_it_with_the_persons_name(bank: Bank) -> None:
     run = cut_off(bank, "pay", fail)
     run.decide("done", reason="seen on the statement")
@@ -114,6 +122,7 @@ def test_done_settles_it_with_the_persons_name(bank: Bank) -> None:
     assert run.effects()[0]["status"] == "settled"
 
 
+@every_way
 def test_retry_runs_it_once_more_with_the_same_key(bank: Bank) -> None:
     run = cut_off(bank, "pay", fail)
     run.decide("retry")
@@ -132,6 +141,7 @@ def test_a_retry_that_is_cut_off_asks_anew(bank: Bank) -> None:
     assert bank.amounts() == [5, 5]
 
 
+@every_way
 @pytest.mark.parametrize("name", ["pay", "wire"])
 def test_give_up_never_runs_it_again(bank: Bank, name: str) -> None:
     bank.wired = False
@@ -209,6 +219,7 @@ def test_a_settled_write_never_runs_again_however_often_it_is_resumed(bank: Bank
     assert posted(bank) == [(1, 6.0)]
 
 
+@every_way
 def test_two_calls_with_one_id_are_one_call(bank: Bank) -> None:
     from stateward.testing import proposes
 
@@ -368,3 +379,27 @@ def test_a_person_decides_the_outcome_not_the_agent(bank: Bank) -> None:
     run = cut_off(bank, "pay", fail)
     with pytest.raises(DecisionRefused, match="only a person decides"):
         run.decide("retry", by=Principal("bot", kind="agent"))
+
+
+def test_plain_a_cut_off_write_runs_again_falls() -> None:
+    bank = PlainBank(during=crash)
+    agent, config = bank.agent([call("wire", amount=5)]), thread()
+    with pytest.raises(Killed):
+        agent.invoke(GO, config, durability="sync")
+    bank.during = lambda: None
+    agent.invoke(None, config, durability="sync")
+    assert bank.ran == [("wire", 5), ("wire", 5)]
+
+
+def test_plain_a_failing_sibling_has_its_neighbour_run_again_falls() -> None:
+    def fail_once() -> None:
+        if bank.ran[-1][0] == "renew" and len(bank.ran) < 3:
+            raise TimeoutError("the other side did not answer")
+
+    bank = PlainBank(during=fail_once)
+    agent, config = bank.agent([call("renew", amount=5)]), thread()
+    with pytest.raises(TimeoutError):
+        agent.invoke(GO, config)
+    with pytest.raises(TimeoutError):
+        agent.invoke(None, config)
+    assert bank.ran == [("renew", 5), ("renew", 5)]

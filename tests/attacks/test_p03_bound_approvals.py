@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
+import plain
 import pytest
 from langgraph.types import Command
 
@@ -16,6 +17,7 @@ from stateward import DecisionRefused, Effect, Principal, Runtime, Settings, cal
 from stateward.errors import ThreadBusy, UnknownApproval
 from stateward.model.approval import Decision
 from stateward.orchestrate.steps import take_decision
+from ways import every_way
 
 BIG = [call("pay", amount=500)]
 APPROVE = {"decisions": [{"type": "approve"}]}
@@ -53,6 +55,7 @@ def test_every_question_has_a_digest_of_its_own(bank: Bank, other: dict[str, Any
     assert first.digest != second.digest
 
 
+@every_way
 def test_what_is_shown_is_what_runs(bank: Bank) -> None:
     run = bank.run([call("pay", amount="500")])
     (request,) = run.out["__interrupt__"][0].value["action_requests"]
@@ -62,6 +65,7 @@ def test_what_is_shown_is_what_runs(bank: Bank) -> None:
     assert bank.amounts() == [500.0]
 
 
+@every_way
 def test_it_is_decided_once(bank: Bank) -> None:
     run = bank.run(BIG)
     asked = run.asked
@@ -98,6 +102,7 @@ def test_a_decision_after_it_expired_is_refused(bank: Bank) -> None:
         bank.runtime.decide(asked, "approve", by=BOSS)
 
 
+@every_way
 def test_an_expired_question_is_a_rejection(bank: Bank) -> None:
     run = bank.run(BIG)
     bank.rows("update stateward.approval set expires_at = now() - interval '1 second'")
@@ -106,6 +111,7 @@ def test_an_expired_question_is_a_rejection(bank: Bank) -> None:
     assert "approval.expired" in run.kinds
 
 
+@every_way
 def test_an_approval_is_used_once(bank: Bank) -> None:
     run = bank.run(BIG)
     run.decide("approve")
@@ -114,6 +120,7 @@ def test_an_approval_is_used_once(bank: Bank) -> None:
     assert bank.amounts() == [500]
 
 
+@every_way
 def test_resume_without_a_decision_does_nothing(bank: Bank) -> None:
     run = bank.run(BIG)
     run.graph.invoke(None, run.config)
@@ -123,6 +130,7 @@ def test_resume_without_a_decision_does_nothing(bank: Bank) -> None:
     assert bank.ran == []
 
 
+@every_way
 @pytest.mark.parametrize("fake", [{"identity": "boss"}, "boss", ["boss"], {"is_authenticated": True}])
 def test_an_identity_that_a_client_writes_into_the_config_decides_nothing(bank: Bank, fake: Any) -> None:
     run = bank.run(BIG)
@@ -143,6 +151,7 @@ def test_in_development_the_same_answer_decides(settings: Settings, database_url
         assert signature.verified_by == "development: nobody"
 
 
+@every_way
 def test_the_servers_verified_person_decides(bank: Bank) -> None:
     run = bank.run(BIG)
     run.graph.invoke(Command(resume=APPROVE), as_server(run.config))
@@ -176,6 +185,7 @@ MALFORMED = [
 ]  # fmt: skip
 
 
+@every_way
 @pytest.mark.parametrize("answer", MALFORMED, ids=str)
 def test_a_malformed_answer_asks_again_and_stays_answerable(bank: Bank, answer: object) -> None:
     run = bank.run(BIG)
@@ -199,6 +209,7 @@ def test_a_rejection_without_a_reason_is_a_rejection(bank: Bank) -> None:
     assert texts(out) == ["rejected: rejected without a reason"]
 
 
+@every_way
 def test_a_resume_that_is_sent_twice_acts_once(bank: Bank) -> None:
     run = bank.run(BIG)
     for _ in range(3):
@@ -206,6 +217,7 @@ def test_a_resume_that_is_sent_twice_acts_once(bank: Bank) -> None:
     assert bank.amounts() == [500]
 
 
+@every_way
 def test_a_stale_answer_by_id_does_not_answer_the_next_question(bank: Bank) -> None:
     run = bank.run(BIG, [call("pay", amount=900)])
     stale = {run.out["__interrupt__"][0].id: APPROVE}
@@ -216,6 +228,7 @@ def test_a_stale_answer_by_id_does_not_answer_the_next_question(bank: Bank) -> N
     assert run.asked.arguments == {"amount": 900.0}
 
 
+@every_way
 def test_invoking_with_nothing_does_not_repeat_an_answer(bank: Bank) -> None:
     run = bank.run(BIG, [call("pay", amount=900)])
     run.graph.invoke(Command(resume=APPROVE), as_server(run.config))
@@ -233,6 +246,7 @@ def test_an_answer_with_another_identity_afterwards_changes_nothing(bank: Bank) 
     assert "rejected" not in str(texts(out))
 
 
+@every_way
 def test_an_answer_that_nobody_verified_gave_is_not_replayed_by_a_person(bank: Bank) -> None:
     run = bank.run(BIG)
     run.graph.invoke(Command(resume=APPROVE), run.config)
@@ -321,6 +335,7 @@ def test_two_workers_that_answer_one_interrupt_act_once(bank: Bank, settings: Se
     assert run.kinds.count("approval.approved") == 1
 
 
+@every_way
 def test_a_changed_policy_asks_anew(bank: Bank) -> None:
     run = bank.run(BIG)
     run.decide("approve")
@@ -363,6 +378,7 @@ def test_a_permit_that_was_not_used_yet_holds_where_the_new_policy_gives_it_as_w
     assert bank.amounts() == amounts
 
 
+@every_way
 def test_arguments_that_are_changed_in_the_database_do_not_run(bank: Bank) -> None:
     run = bank.run(BIG)
     run.decide("approve")
@@ -376,6 +392,7 @@ def test_an_approval_that_is_not_there_is_said_so(bank: Bank) -> None:
         bank.runtime.decide("A-NOTHERE", "approve", by=BOSS)
 
 
+@every_way
 def test_quorum_needs_different_people(bank: Bank) -> None:
     two = POLICY.replace("by: [boss, chief],", "by: [boss, chief], of: 2,")
     run = bank.run(BIG, policy=two)
@@ -423,3 +440,41 @@ async def test_the_same_decision_through_two_doors_at_once(async_runtime: Any, d
         *(take_decision(async_runtime.services, asked.id, said, by=Principal(who)) for who in ("boss", "chief") * 3)
     )
     assert sorted(type(one).__name__ for one in outcomes) == ["Decided"] + ["Refused"] * 5
+
+
+def test_plain_a_double_click_answers_the_next_question_falls() -> None:
+    bank = plain.PlainBank()
+    agent, config = bank.asks(BIG, [call("pay", amount=900)])
+    for _ in range(2):
+        agent.invoke(Command(resume=plain.APPROVE), config)
+    assert bank.ran == [("pay", 500), ("pay", 900)]
+
+
+def test_plain_a_malformed_answer_is_kept_and_no_later_one_is_taken_falls() -> None:
+    bank = plain.PlainBank()
+    agent, config = bank.asks(BIG)
+    for answer in ({"decisions": []}, plain.APPROVE, plain.APPROVE):
+        with pytest.raises(ValueError, match=r"Number of human decisions \(0\)"):
+            agent.invoke(Command(resume=answer), config)
+    assert bank.ran == []
+
+
+def test_plain_an_approval_holds_for_arguments_that_were_changed_since_falls() -> None:
+    bank = plain.PlainBank()
+    agent, config = bank.asks(BIG)
+    said = agent.get_state(config).values["messages"][-1].model_copy(deep=True)
+    said.tool_calls[0]["args"] = {"amount": 99999}
+    agent.update_state(config, {"messages": [said]}, as_node="HumanInTheLoopMiddleware.after_model")
+    agent.invoke(None, config)
+    assert bank.ran == [("pay", 99999)]
+
+
+def test_plain_two_workers_that_answer_one_interrupt_act_twice_falls(database_url: str) -> None:
+    inside = Barrier(2)
+    with plain.on_postgres(database_url) as first, plain.on_postgres(database_url) as second:
+        agent, config = first.bank.asks(BIG)
+        first.bank.during = second.bank.during = lambda: inside.wait(20) and None
+        other = second.bank.agent(BIG)
+        answer = Command(resume=plain.APPROVE)
+        both(lambda: agent.invoke(answer, config), lambda: other.invoke(answer, config))
+        assert [*first.bank.ran, *second.bank.ran] == [("pay", 500), ("pay", 500)]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from langgraph.types import Command
+from plain import APPROVE, PlainBank
 
 from bank import BOSS, POLICY, Bank, Started, start
 from stateward import DecisionRefused, Principal, call
+from ways import every_way
 
 BIG = [call("pay", amount=500)]
 
@@ -28,6 +31,7 @@ def refused(run: Started, who: Principal, why: str, decision: str = "approve") -
     assert run.bank.ran == []
 
 
+@every_way
 @pytest.mark.parametrize("decision", ["approve", "reject", "respond"])
 def test_nobody_without_the_right_decides(bank: Bank, decision: str) -> None:
     refused(bank.run(BIG), Principal("mallory"), "may not decide this", decision)
@@ -37,6 +41,7 @@ def test_the_requester_does_not_decide(bank: Bank) -> None:
     refused(asked_by(bank, requester="boss"), BOSS, "segregation of duties")
 
 
+@every_way
 def test_the_requester_does_not_decide_under_a_role(bank: Bank) -> None:
     refused(bank.run(BIG), Principal("ann", roles=["boss"]), "segregation of duties")
 
@@ -45,6 +50,7 @@ def test_the_subject_does_not_decide(bank: Bank) -> None:
     refused(asked_by(bank, subject="chief"), Principal("chief"), "segregation of duties")
 
 
+@every_way
 def test_the_last_editor_does_not_decide(bank: Bank) -> None:
     run = bank.run(BIG)
     run.decide("edit", arguments={"amount": 400})
@@ -57,6 +63,7 @@ def test_only_a_person_decides(bank: Bank, kind: str) -> None:
     refused(bank.run(BIG), Principal("boss", kind=kind), "only a person decides")
 
 
+@every_way
 def test_another_tenants_boss_does_not_decide(bank: Bank) -> None:
     refused(bank.run(BIG), Principal("boss", tenant="other"), "another tenant")
 
@@ -104,3 +111,13 @@ def test_each_escalation_of_a_thread_is_a_question_of_its_own(bank: Bank) -> Non
     assert run.asked.id != first.id
     run.decide("reject", reason="leave it")
     assert run.resume()["outcome"] == "escalated"
+
+
+def test_plain_nobody_in_particular_approves_and_nothing_says_who_falls() -> None:
+    bank = PlainBank()
+    agent, config = bank.asks(BIG)
+    agent.invoke(Command(resume=APPROVE), config)
+    assert bank.ran == [("pay", 500)]
+    kept = [(one.values, one.metadata) for one in agent.get_state_history(config)]
+    assert "boss" not in str(kept)
+    assert not {key for _, metadata in kept for key in metadata} & {"user", "actor", "principal", "approver"}

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langgraph.types import Command
+from plain import PlainBank, edit
 
 from bank import BOSS, CHIEF, POLICY, Bank, texts
 from stateward import DecisionRefused, call
+from ways import every_way
 
 BIG = [call("pay", amount=500)]
 LIMITED = POLICY.replace(
@@ -17,6 +20,7 @@ LIMITED = POLICY.replace(
 )
 
 
+@every_way
 def test_an_edit_that_is_denied_does_not_run(bank: Bank) -> None:
     run = bank.run(BIG)
     run.decide("edit", arguments={"amount": -500})
@@ -24,6 +28,7 @@ def test_an_edit_that_is_denied_does_not_run(bank: Bank) -> None:
     assert bank.ran == []
 
 
+@every_way
 def test_an_edit_that_asks_again_asks_anew(bank: Bank) -> None:
     run = bank.run(BIG)
     first = run.asked
@@ -37,6 +42,7 @@ def test_an_edit_that_asks_again_asks_anew(bank: Bank) -> None:
     assert bank.amounts() == [900]
 
 
+@every_way
 def test_an_edit_below_the_rule_runs_as_edited(bank: Bank) -> None:
     run = bank.run(BIG)
     run.decide("edit", arguments={"amount": 50})
@@ -70,6 +76,7 @@ def test_an_edit_that_does_not_fit_is_refused_and_the_question_stays(bank: Bank,
     assert run.kinds[-1] == "approval.refused"
 
 
+@every_way
 def test_the_edited_permit_cannot_be_had_through_the_old_question(bank: Bank) -> None:
     run = bank.run(BIG)
     first = run.asked
@@ -88,6 +95,7 @@ def test_signatures_of_the_old_arguments_do_not_count_for_the_new_ones(bank: Ban
     assert run.decide("approve", by=BOSS).status == "pending"
 
 
+@every_way
 def test_a_batch_of_calls_does_not_slip_under_a_limit(bank: Bank) -> None:
     run = bank.run([call("pay", amount=90) for _ in range(15)], policy=LIMITED)
     assert bank.amounts() == [90] * 11
@@ -117,3 +125,17 @@ def test_a_limit_on_a_read_counts_reads(bank: Bank) -> None:
     run = bank.run(*[[call("look", what=str(at))] for at in range(4)], policy=policy)
     assert len([row for row in bank.ran if row[0] == "look"]) == 2
     assert texts(run.out)[2:] == ["denied: twice an hour"] * 2
+
+
+def test_plain_an_edit_runs_another_tool_past_its_own_rule_falls() -> None:
+    bank = PlainBank()
+    agent, config = bank.asks(BIG, interrupt_on={"pay": True, "wire": {"allowed_decisions": ["reject"]}})
+    agent.invoke(Command(resume=edit("wire", amount=1e6)), config)
+    assert bank.ran == [("wire", 1e6)]
+
+
+def test_plain_edited_arguments_are_not_asked_about_again_falls() -> None:
+    bank = PlainBank()
+    agent, config = bank.asks(BIG)
+    agent.invoke(Command(resume=edit("pay", amount=1e6)), config)
+    assert bank.ran == [("pay", 1e6)]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from langgraph.types import Command
+from plain import REJECT, PlainBank
 
 from bank import POLICY, Bank, texts
 from stateward import call
 from stateward.testing import proposes
+from ways import every_way
 
 BIG = [call("pay", amount=500)]
 OPEN = POLICY.replace("version: 1", "version: 2").replace("args.amount > 100", "args.amount > 100000")
 
 
+@every_way
 def test_a_rejected_action_does_not_run_under_a_policy_that_would_allow_it(bank: Bank) -> None:
     run = bank.run(BIG)
     run.decide("reject", reason="no")
@@ -19,6 +24,7 @@ def test_a_rejected_action_does_not_run_under_a_policy_that_would_allow_it(bank:
     assert bank.ran == []
 
 
+@every_way
 def test_a_waiting_action_still_waits_under_a_policy_that_would_allow_it(bank: Bank) -> None:
     run = bank.run(BIG)
     run.resume(bank.graph(BIG, policy=OPEN))
@@ -37,6 +43,7 @@ def test_a_denied_action_stays_denied(bank: Bank) -> None:
     assert [row["verdict"] for row in run.actions()] == ["deny"]
 
 
+@every_way
 def test_the_recorded_verdict_is_the_first_one(bank: Bank) -> None:
     run = bank.run(BIG)
     before = run.actions()
@@ -51,3 +58,16 @@ def test_what_happened_stays_when_its_rule_goes(bank: Bank) -> None:
     run.resume(bank.graph([call("pay", amount=5)], policy=stricter))
     assert bank.amounts() == [5]
     assert run.effects()[0]["status"] == "settled"
+
+
+def test_plain_a_rejected_call_runs_when_its_rule_has_changed_falls() -> None:
+    bank, limit = PlainBank(), [100]
+
+    def when(request: Any) -> bool:
+        return request.tool_call["args"]["amount"] > limit[0]
+
+    rule = {"allowed_decisions": ["approve", "reject"], "when": when}
+    agent, config = bank.asks(BIG, interrupt_on={"pay": rule})
+    limit[0] = 1000
+    agent.invoke(Command(resume=REJECT), config)
+    assert bank.ran == [("pay", 500)]

@@ -7,6 +7,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from langgraph.types import Command
+from plain import APPROVE, on_postgres
 
 from bank import Bank, Killed, start
 from stateward import Principal, call
@@ -218,3 +220,31 @@ def test_a_memory_item_and_its_entry_are_one(bank: Bank) -> None:
     with pytest.raises((psycopg.Error, DatabaseError), match="the disk is full"):
         bank.run(prepare=lambda flow: flow.retrieve(keep))
     assert bank.rows("select * from stateward.memory") == []
+
+
+def test_plain_history_that_is_edited_or_deleted_shows_nowhere_falls(database_url: str) -> None:
+    with on_postgres(database_url) as plain:
+        agent, config = plain.bank.asks([call("pay", amount=500)])
+        agent.invoke(Command(resume=APPROVE), config)
+        before = list(agent.get_state_history(config))
+        middle = before[1].config["configurable"]["checkpoint_id"]
+        plain.rows("delete from checkpoints where checkpoint_id = %s", middle)
+        plain.rows("""update checkpoints set metadata = metadata || '{"source": "nobody"}'""")
+        after = list(agent.get_state_history(config))
+        assert len(after) == len(before) - 1
+        assert after[0].values == before[0].values
+        assert {one.metadata["source"] for one in after} == {"nobody"}
+
+
+def test_plain_who_answered_what_is_not_kept_falls(database_url: str) -> None:
+    with on_postgres(database_url) as plain:
+        agent, config = plain.bank.asks([call("pay", amount=500)])
+        agent.invoke(Command(resume=APPROVE), config)
+        columns = plain.rows("select column_name from information_schema.columns where table_schema = 'public'")
+        assert not {row["column_name"] for row in columns} & {
+            "actor",
+            "principal",
+            "user_id",
+            "created_at",
+            "decided_at",
+        }

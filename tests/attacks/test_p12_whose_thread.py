@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from langchain.tools import ToolRuntime
+from langchain_core.tools import tool
+from langgraph.types import Command
+from plain import APPROVE, GO, PlainBank, thread
 from test_p03_bound_approvals import as_server
 
 from bank import Bank, start
 from stateward import Principal, call
 from stateward.errors import ConfigurationError, ThreadError, ThreadMismatch, UnknownThread
+from ways import every_way
 
 OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("principal", {"principal": Principal("other", kind="agent")}),
@@ -21,6 +27,7 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@every_way
 @pytest.mark.parametrize(("field", "other"), OTHERS, ids=[field for field, _ in OTHERS])
 def test_it_is_not_opened_for_another(bank: Bank, field: str, other: dict[str, Any]) -> None:
     run = bank.run([call("pay", amount=5)])
@@ -79,3 +86,24 @@ def test_a_run_without_a_thread_is_refused(bank: Bank) -> None:
 def test_a_thread_that_nobody_opened_is_not_resumed(bank: Bank) -> None:
     with pytest.raises(UnknownThread, match="nothing"):
         bank.runtime.resume(bank.graph(), "nothing")
+
+
+@dataclass
+class _Who:
+    name: str
+
+
+@pytest.mark.parametrize(("context", "seen"), [(_Who("mallory"), "mallory"), (None, None)])
+def test_plain_another_identity_or_none_resumes_falls(context: Any, seen: str | None) -> None:
+    acted: list[str | None] = []
+
+    @tool
+    def pay(amount: float, runtime: ToolRuntime[_Who | None, Any]) -> str:
+        """Pay somebody."""
+        acted.append(runtime.context.name if runtime.context else None)
+        return "paid"
+
+    agent = PlainBank().agent([call("pay", amount=500)], tools=[pay], context_schema=_Who)
+    agent.invoke(GO, thread(), context=_Who("ann"))
+    agent.invoke(Command(resume=APPROVE), thread(), context=context)
+    assert acted == [seen]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from langgraph.types import Command
+from plain import PlainBank, thread
 
 from bank import POLICY, Bank, texts
 from stateward import call
@@ -61,3 +63,12 @@ def test_a_thread_that_was_opened_before_its_graph_was_loaded_can_run(bank: Bank
 def test_a_thread_of_the_first_release_is_not_refused(bank: Bank) -> None:
     # The bank's version as 0.1.0 computed it: edges that came since lead nowhere that it could not have gone.
     assert bank.flow(bank.tools(), POLICY, []).ward().version == "658599326afc"
+
+
+def test_plain_a_renamed_node_swallows_the_approval_falls() -> None:
+    bank, config = PlainBank(), thread()
+    assert "__interrupt__" in bank.gated_graph("gate").invoke({}, config)
+    renamed = bank.gated_graph("approval")
+    assert renamed.invoke(Command(resume="approve"), config) == {"amount": 500.0, "said": []}  # no error, and no effect
+    assert bank.ran == []
+    assert renamed.get_state(config).next == ()

@@ -21,6 +21,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
+from plain import PlainBank, on_postgres, thread
 
 from bank import BOSS, POLICY, Bank, Started, start
 from stateward import AsyncRuntime, FlowState, Principal, Runtime, Settings, Workflow, call, tool
@@ -431,3 +432,21 @@ def test_only_the_thread_that_was_answered_loses_its_history(bank: Bank, kind: s
     waiting = left(other)
     run = begun(bank, kind, LATEST, SMALL, thread="answered")
     assert (left(run), left(other)) == (1, waiting)
+
+
+def test_plain_storage_grows_with_the_square_of_the_thread_falls(database_url: str) -> None:
+    with on_postgres(database_url) as plain:
+        model, sizes = ScriptedModel(script=[AIMessage("y" * 500)] * 40), dict[int, int]()
+        agent = create_agent(model, [], checkpointer=plain.bank.saver)
+        for turn in range(1, 41):
+            agent.invoke({"messages": [("user", f"{turn} " + "x" * 500)]}, thread())
+            sizes[turn] = plain.size()
+    first, second, third = sizes[10], sizes[20], sizes[40]
+    assert third - second > 3 * (second - first)  # twice as many turns; flat would be twice as much
+
+
+def test_plain_a_model_that_goes_on_is_not_stopped_by_default_falls() -> None:
+    bank = PlainBank()
+    agent = bank.agent(*([call("renew", amount=at)] for at in range(60)))
+    assert agent.invoke({"messages": [("user", "go")]}, thread())["messages"][-1].text == "done"
+    assert len(bank.ran) == 60

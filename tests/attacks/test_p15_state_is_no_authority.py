@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import plain
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -13,6 +14,7 @@ from bank import POLICY, Bank, Started, texts
 from stateward import call
 from stateward.errors import ConfigurationError, NotDurable
 from stateward.testing import proposes
+from ways import every_way
 
 BIG = [call("pay", amount=500)]
 
@@ -138,6 +140,7 @@ def test_a_persons_answer_in_place_of_a_tool_is_no_receipt(bank: Bank) -> None:
     assert bank.ran == []
 
 
+@every_way
 @pytest.mark.parametrize("key", ["principal", "roles", "tenant", "purpose", "subject", "requester", "development"])
 def test_the_config_carries_no_authority(bank: Bank, key: str) -> None:
     run = bank.run(BIG)
@@ -187,6 +190,7 @@ def test_without_the_store_nothing_runs(bank: Bank) -> None:
     assert bank.ran == []
 
 
+@every_way
 @pytest.mark.parametrize("amount", [float("nan"), float("inf"), "5\x00", "\x00"])
 def test_what_cannot_be_judged_is_denied_and_the_run_goes_on(bank: Bank, amount: Any) -> None:
     run = bank.run([call("pay", amount=amount)], [call("pay", amount=6)])
@@ -233,3 +237,28 @@ def test_a_persons_answer_reaches_the_step_that_asked(bank: Bank) -> None:
 def _opened(bank: Bank, flow: Any) -> Any:
     flow.compile(bank.runtime)
     return bank.config()
+
+
+def test_plain_pretending_to_be_the_gate_approves_falls() -> None:
+    bank, config = plain.PlainBank(), plain.thread()
+    graph = bank.gated_graph()
+    graph.invoke({}, config)
+    graph.update_state(config, Command(goto="act"), as_node="gate")
+    graph.invoke(None, config)
+    assert bank.ran == [("pay", 500)]
+
+
+def test_plain_goto_walks_round_the_gate_falls() -> None:
+    bank, config = plain.PlainBank(), plain.thread()
+    graph = bank.gated_graph()
+    graph.invoke({}, config)
+    graph.invoke(Command(goto="act"), config)
+    assert bank.ran == [("pay", 500)]
+
+
+def test_plain_the_agents_own_gate_is_walked_round_as_well_falls() -> None:
+    bank = plain.PlainBank()
+    agent, config = bank.asks(BIG)
+    agent.update_state(config, {}, as_node="HumanInTheLoopMiddleware.after_model")
+    agent.invoke(None, config)
+    assert bank.ran == [("pay", 500)]

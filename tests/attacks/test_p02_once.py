@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier, Event
 from typing import Any
 
@@ -219,7 +220,6 @@ def test_a_settled_write_never_runs_again_however_often_it_is_resumed(bank: Bank
     assert posted(bank) == [(1, 6.0)]
 
 
-@every_way
 def test_two_calls_with_one_id_are_one_call(bank: Bank) -> None:
     from stateward.testing import proposes
 
@@ -227,6 +227,24 @@ def test_two_calls_with_one_id_are_one_call(bank: Bank) -> None:
     message.tool_calls[1]["id"] = message.tool_calls[0]["id"]
     bank.run(message)
     assert bank.amounts() == [5]
+
+
+@every_way
+def test_two_calls_with_one_id_act_once_and_leave_a_thread_that_goes_on(bank: Bank) -> None:
+    from stateward.testing import proposes
+
+    message = proposes(call("pay", amount=5), call("pay", amount=6))
+    message.tool_calls[1]["id"] = message.tool_calls[0]["id"]
+    graph, config = bank.graph(message), bank.config()
+    with suppress(ThreadError):  # an agent's calls run at once, and the second meets the first
+        start(graph, config)
+    run = Started(bank=bank, graph=graph, config=config, out={})
+    for _ in range(2):
+        run.resume()
+        for _ in run.waiting:  # the second's failure may have cut off the first
+            run.decide("done")
+    assert bank.amounts() == [5]
+    assert bank.runtime.find_thread(run.thread).status == "answered"
 
 
 def test_a_second_worker_leaves_a_living_one_alone(bank: Bank, settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from stateward.model.ledger import AuditReport, Entry
 from stateward.model.memory import Coverage, Finding, MemoryItem, Scope
 from stateward.model.policy import Identity
 from stateward.model.principal import Principal
+from stateward.model.provenance import Sighting, ThreadPast
 from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
 from stateward.model.values import Json, JsonObject
 from stateward.model.verdict import Permit, Reason, Verdict
@@ -38,6 +39,7 @@ class Judged:
         limited: Whether its rules have read the history, which others wait to read meanwhile.
         observed: The rules that would have spoken, if the policy enforced them.
         facts: What the rules read besides the call and its thread.
+        labels: The labels that the thread had.
     """
 
     action: Action
@@ -53,6 +55,7 @@ class Judged:
     limited: bool = False
     observed: tuple[Reason, ...] = ()
     facts: JsonObject = field(default_factory=dict[str, Json])
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +65,7 @@ class ActionRow:
     Attributes:
         response: Why it was rejected, denied or withdrawn, or the answer that a person gave in place of the tool.
         observed: The rules that would have spoken, if the policy enforced them.
+        labels: The labels that it was judged under.
     """
 
     action: Action
@@ -76,6 +80,7 @@ class ActionRow:
     policy: str
     policy_digest: str
     observed: tuple[tuple[str, str], ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -269,6 +274,47 @@ class Journal(Protocol):
         ...
 
 
+class Provenance(Protocol):
+    """Where what a thread works with comes from."""
+
+    async def load(self, thread: str, *, seen: bool) -> ThreadPast:
+        """What is durable of it; what this process has handed over may be on its way.
+
+        Args:
+            seen: The texts too.
+
+        Raises:
+            SealBroken: a text is not what was sealed for its place (P8).
+        """
+        ...
+
+    def label(
+        self,
+        thread: str,
+        labels: Collection[str],
+        *,
+        turn: str,
+        actor: str,
+        action: str | None = None,
+        tool: str | None = None,
+    ) -> None:
+        """Add labels with the thread's next commit, before anything that is handed over later; they never go.
+
+        Args:
+            turn: The turn that brings them, empty where none does.
+        """
+        ...
+
+    async def see(self, thread: str, sighting: Sighting) -> None:
+        """Keep a text, sealed, with the thread's next commit; one of the same source is replaced.
+
+        Raises:
+            ThreadErased: the thread was deleted.
+            KeyringError: there is no key to seal it with.
+        """
+        ...
+
+
 class Desk(Protocol):
     """Questions to people."""
 
@@ -432,8 +478,9 @@ class Memory(Protocol):
         kind: str,
         value: Mapping[str, Json],
         keep: timedelta,
+        labels: Collection[str] = (),
     ) -> int:
-        """Write an item with its ledger entry; returns its version."""
+        """Write an item with its ledger entry; returns its version. It carries these labels and its thread's."""
         ...
 
     async def get(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> MemoryItem | None:

@@ -27,6 +27,7 @@ from stateward.adapters.postgres.journal import PostgresJournal
 from stateward.adapters.postgres.ledger import PostgresLedger
 from stateward.adapters.postgres.memory import PostgresMemory
 from stateward.adapters.postgres.overview import PostgresOverview
+from stateward.adapters.postgres.provenance import PostgresProvenance
 from stateward.adapters.postgres.threads import PostgresThreads
 from stateward.adapters.presidio import PresidioRedactor
 from stateward.approve.decide import Refused
@@ -294,7 +295,7 @@ class AsyncRuntime:
         keys = await _keys(database, settings)
         commits = Commits(database, keys)
         stack.push_async_callback(commits.close)
-        services = _services(database, commits, settings, credentials)
+        services = _services(database, keys, commits, settings, credentials)
         await PostgresCredentials(database).sweep()
         await services.memory.sweep()
         return cls(
@@ -322,7 +323,11 @@ async def _keys(database: Database, settings: Settings) -> DataKeys:
 
 
 def _services(
-    database: Database, commits: Commits, settings: Settings, own: Mapping[str, CredentialProvider] | None
+    database: Database,
+    keys: DataKeys,
+    commits: Commits,
+    settings: Settings,
+    own: Mapping[str, CredentialProvider] | None,
 ) -> Services:
     return Services(
         schema=database,
@@ -334,6 +339,7 @@ def _services(
         memory=PostgresMemory(database, commits),
         redactor=PresidioRedactor(ner_model=settings.ner_model or None),
         credentials=MintedCredentials(PostgresCredentials(database), own=own),
+        provenance=PostgresProvenance(database, keys, commits),
         loop=asyncio.get_running_loop(),
         development=settings.development,
         hash_key=settings.hash_key(),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from stateward import AsyncRuntime
-from stateward.testing.contracts import Adapters, Check, desk, journal, ledger, memory, named, threads
+from stateward.testing.contracts import Adapters, Check, desk, journal, ledger, memory, named, provenance, threads
 
-ALL = [*threads.CHECKS, *journal.CHECKS, *desk.CHECKS, *ledger.CHECKS, *memory.CHECKS]
+ALL = [*threads.CHECKS, *journal.CHECKS, *desk.CHECKS, *ledger.CHECKS, *memory.CHECKS, *provenance.CHECKS]
 
 
 @pytest.fixture
@@ -19,6 +19,7 @@ def adapters(async_runtime: AsyncRuntime) -> Adapters:
         desk=services.desk,
         ledger=services.ledger,
         memory=services.memory,
+        provenance=services.provenance,
     )
 
 
@@ -27,7 +28,7 @@ async def test_the_adapter_keeps_the_contract(check: Check, adapters: Adapters) 
     await check(adapters)
 
 
-@pytest.mark.parametrize("module", [threads, journal, desk, ledger, memory])
+@pytest.mark.parametrize("module", [threads, journal, desk, ledger, memory, provenance])
 def test_no_check_is_forgotten(module) -> None:
     written = {name for name in vars(module) if getattr(vars(module)[name], "__module__", "") == module.__name__}
     checks = {name for name in written if not name.startswith("_") and callable(vars(module)[name])}

@@ -39,7 +39,7 @@ def action_question(judged: Judged, thread: ThreadFacts) -> Approval:
         description=judged.description or _describe(judged),
         requirements=judged.verdict.requirements,
         allowed=ANSWER_DECISIONS if answers else ACTION_DECISIONS,
-        digest=digest([*bound, thread.thread, thread.principal, thread.tenant]),
+        digest=digest([*bound, list(judged.labels), thread.thread, thread.principal, thread.tenant]),
         editor=judged.editor,
     )
 
@@ -131,7 +131,8 @@ def _question(
 def _describe(judged: Judged) -> str:
     lines = [f"- {reason.because} (`{reason.rule}`)" for reason in judged.verdict.reasons]
     when = " before it leaves" if judged.effect == "answer" else ""
-    return "\n".join([f"`{judged.action.call.tool}` needs an approval{when}:", *lines])
+    read = [f"The thread has read what is {', '.join(judged.labels)}."] if judged.labels else []
+    return "\n".join([f"`{judged.action.call.tool}` needs an approval{when}:", *lines, *read])
 
 
 def _ended(why: str) -> str:

@@ -33,6 +33,7 @@ class MemoryItem:
         source: The thread that wrote it.
         expires_at: When it stops being found; reading never moves it.
         version: 1 at first, one more at each change.
+        labels: What it brings to the thread that recalls it.
     """
 
     namespace: tuple[str, ...]
@@ -46,6 +47,7 @@ class MemoryItem:
     updated_at: datetime
     expires_at: datetime
     version: int
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -195,6 +195,8 @@ class ToolRule(_Part):
         identity: The credential that is minted for each call.
         allowed: `for:` in the file: the agents, or roles, that may call it. There is no default: nobody is
             meant by silence.
+        returns: The labels that its results carry: the team's own names, and `untrusted` for content that strangers
+            can write. The thread has them from the call on.
         deny: Refusals, in order.
         limit: What has to hold, in order.
         ask: Questions to people; all that apply are collected into one request.
@@ -206,6 +208,7 @@ class ToolRule(_Part):
     open_world: StrictBool = True
     identity: Name | None = None
     allowed: Names = Field(alias="for")
+    returns: tuple[Name, ...] = ()
     deny: tuple[DenyRule, ...] = ()
     limit: tuple[LimitRule, ...] = ()
     ask: tuple[AskRule, ...] = ()
@@ -232,10 +235,17 @@ class AnswerRule(_Part):
 
 
 class MemoryKind(_Part):
-    """A kind of memory item: the purposes that it may be kept and used for, and how long it is kept."""
+    """A kind of memory item.
+
+    Attributes:
+        purpose: What it may be kept and used for.
+        keep: How long it is kept.
+        labels: What every item of it carries, beside the labels of the thread that wrote it.
+    """
 
     purpose: Names
     keep: Duration
+    labels: tuple[Name, ...] = ()
 
 
 class MemoryPolicy(_Part):
@@ -337,6 +347,13 @@ class PolicyDocument(_Part):
     def label(self) -> str:
         """`name@version`, as the audit trail has it."""
         return f"{self.policy}@{self.version}"
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Every label that a thread under this policy can come by."""
+        tools = (label for tool in self.tools.values() for label in tool.returns)
+        kinds = (label for kind in self.memory.kinds.values() for label in kind.labels)
+        return frozenset((*tools, *kinds))
 
     def price(self, model: str) -> Price | None:
         """What this model costs, or None where the policy does not say."""

@@ -21,6 +21,7 @@ from stateward.model.verdict import Reason
 from stateward.orchestrate.answers import AnswerCheck, answer_spec
 from stateward.orchestrate.escalation import escalate
 from stateward.orchestrate.loops import blocking, on_loop
+from stateward.orchestrate.reading import Doubt
 from stateward.orchestrate.services import Ward, current_services, current_thread
 from stateward.orchestrate.steps import Turn, calls_of, message_of, running_task
 from stateward.orchestrate.tools import specs
@@ -108,6 +109,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
             purpose=purpose or document.policy,
             shown=frozenset(known),
             answer=spec,
+            only_messages=True,
         )
         self._leaves_unseen = spec.is_text and not document.answers and not validate
 
@@ -171,6 +173,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         if message is None:
             return Finished(response)
         turn = await self._turn(message.id or "turn", asking.rounds)
+        Doubt.rise()  # a subagent's model: what the tool around it returns are a model's words
         await turn.spend(used(self.ward.document, asking.request.model, response.result))
         if message.id:
             turn.services.turns.begin(turn.thread.thread, message.id)
@@ -275,6 +278,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         await services.install(self.ward)
         facts = await services.facts(current_thread())
         self._refuse_foreign(facts)
+        await services.reading(self.ward, facts)
         return Turn(services=services, ward=self.ward, thread=facts, id=id_, rounds=rounds, planned=True)
 
     def _refuse_foreign(self, facts: ThreadFacts) -> None:

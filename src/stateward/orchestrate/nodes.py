@@ -83,8 +83,10 @@ class Step:
         return receipt.result
 
     async def recall(self, kind: str, /, *, query: str | None = None, limit: int = 100) -> list[MemoryItem]:
-        """What is remembered of this kind, for this thread's subject and purpose."""
-        return await self.services.memory.search(await self._scope(), prefix=(kind,), query=query, limit=limit)
+        """What is remembered of this kind, for this thread's subject and purpose; it brings its labels along."""
+        found = await self.services.memory.search(await self._scope(), prefix=(kind,), query=query, limit=limit)
+        await self.services.recalled(self.thread.thread, found)
+        return found
 
     async def remember(self, kind: str, key: str, /, **value: Any) -> None:
         """Keep something under the policy; the same key again replaces it with a new version.
@@ -256,6 +258,7 @@ class Nodes:
         services = self.services
         await services.install(self.ward)
         facts = await self._facts(services, current_thread(), state if opens else None)
+        await services.reading(self.ward, facts)
         return Step(services=services, ward=self.ward, thread=facts, node=node, place=_place(state))
 
     async def _facts(self, services: Services, thread: str, opening: Any) -> ThreadFacts:

@@ -27,8 +27,18 @@ from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheck
 from stateward.orchestrate.ancestry import history, lineage
 from stateward.orchestrate.growing import GrowingLists
 from stateward.orchestrate.loops import blocking, on_loop
+from stateward.orchestrate.reading import Given
 from stateward.orchestrate.turns import Turns
-from stateward.orchestrate.upstream import INTERRUPT, in_run, looks_final, replays, saves_each_step
+from stateward.orchestrate.upstream import (
+    INPUT,
+    INTERRUPT,
+    asking,
+    in_run,
+    is_nested,
+    looks_final,
+    replays,
+    saves_each_step,
+)
 from stateward.ports import Checkpoints
 
 _LARGE = 1 << 16  # bytes that are decoded beside the event loop
@@ -255,6 +265,7 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         key = CheckpointKey(thread=thread, ns=ns, id=checkpoint["id"])
         said = get_checkpoint_metadata(config, metadata)
         source, running = said.get("source"), in_run(config)
+        self._notice_input(key, metadata, checkpoint, config)
         # Whoever gives no parent outside a run begins anew on purpose.
         fork = source in _FORKS or (parent is None and not running) or replays(config)
         # New input on a checkpoint that the caller named is a branch on purpose, as when a message is edited.
@@ -281,6 +292,17 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         if final:
             await self._ended(key)
         return _config(key)
+
+    def _notice_input(
+        self, key: CheckpointKey, metadata: CheckpointMetadata, checkpoint: Checkpoint, config: RunnableConfig
+    ) -> None:
+        """What a run is started with, before any node has seen it: neither a node nor `update_state` writes that."""
+        values = checkpoint["channel_values"]
+        if metadata.get("source") == "input" and not key.ns and INPUT in values and not is_nested(config):
+            person, is_verified = asking(config)
+            self._turns.readings.of(key.thread).given = Given(
+                source=f"input:{key.id}", value=values[INPUT], by=person, is_verified=is_verified
+            )
 
     async def _ended(self, key: CheckpointKey) -> None:
         """A run has come to its end: memory lets go of its messages, and its history goes where the policy says so."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -11,14 +11,18 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config, get_store
 
 from stateward.errors import ConfigurationError, ThreadError, UnknownThread
-from stateward.model.memory import Scope
+from stateward.model.memory import MemoryItem, Scope
 from stateward.model.policy import PolicyDocument
+from stateward.model.provenance import UNTRUSTED, Sighting
 from stateward.model.thread import ThreadFacts
+from stateward.model.values import digest
 from stateward.orchestrate.answers import AnswerSpec
+from stateward.orchestrate.reading import Doubt, Given, Reading, said
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Turns
-from stateward.ports import Credentials, Desk, Journal, Ledger, Memory, Overview, Redactor, Schema, Threads
+from stateward.ports import Credentials, Desk, Journal, Ledger, Memory, Overview, Provenance, Redactor, Schema, Threads
 from stateward.verify.gate import Gate
+from stateward.verify.origin import sighting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,7 @@ class Ward:
         purpose: What its threads are for.
         shown: The tools that the planner may call; the others are for the workflow's own steps.
         answer: What it answers with.
+        only_messages: Of a run's input only the messages are the person's; an agent's other channels are its own.
         migrations: The workflow's own tables, by name and SQL.
     """
 
@@ -47,6 +52,7 @@ class Ward:
     purpose: str
     shown: frozenset[str]
     answer: AnswerSpec
+    only_messages: bool = False
     migrations: tuple[tuple[str, str], ...] = ()
 
 
@@ -70,6 +76,7 @@ class Services:
     memory: Memory
     redactor: Redactor
     credentials: Credentials
+    provenance: Provenance
     loop: asyncio.AbstractEventLoop
     development: bool
     hash_key: bytes
@@ -108,6 +115,61 @@ class Services:
             subject=facts.subject,
             thread=thread,
         )
+
+    async def reading(self, ward: Ward, facts: ThreadFacts, *, anew: bool = False) -> Reading:
+        """Where what the thread works with comes from; read once in a run, and only for a policy that asks about it.
+
+        Args:
+            anew: Read it again, where another process may be running the thread.
+        """
+        reading, gate = self.turns.readings.of(facts.thread), ward.gate
+        if (anew or not reading.fresh) and (gate.labelled or gate.reads_origin):
+            known = await self.provenance.load(facts.thread, seen=gate.reads_origin)
+            reading.join(known.labels, known.sightings)
+        given, reading.given = reading.given, None
+        if given is not None and gate.reads_origin and self._vouches(given, facts):
+            words = said(given.value, only_messages=ward.only_messages)
+            await self.see(facts.thread, sighting(given.source, "person", words))
+        return reading
+
+    async def see(self, thread: str, one: Sighting) -> None:
+        """Keep a text, here and with the thread's next commit."""
+        self.turns.readings.of(thread).sightings.add(one)
+        await self.provenance.see(thread, one)
+
+    def label(
+        self,
+        facts: ThreadFacts,
+        labels: Iterable[str],
+        *,
+        turn: str,
+        action: str | None = None,
+        tool: str | None = None,
+    ) -> None:
+        """Give a thread labels, here and with its next commit; those that it has cost nothing."""
+        reading = self.turns.readings.of(facts.thread)
+        new = {label for label in labels if label not in reading.labels}
+        if new:
+            self.provenance.label(facts.thread, new, turn=turn, actor=facts.principal, action=action, tool=tool)
+            reading.labels.update(dict.fromkeys(new, turn))
+
+    async def recalled(self, thread: str, items: Sequence[MemoryItem]) -> None:
+        """What was kept on another thread brings its labels to this one."""
+        facts = await self.facts(thread)
+        ward = self.wards.get(facts.graph)
+        for item in items:
+            kind = ward.document.memory.kinds.get(item.kind) if ward else None
+            labels = {*item.labels, *(kind.labels if kind else ())}
+            self.label(facts, labels, turn="")
+            if UNTRUSTED in labels:
+                Doubt.rise()
+                if ward is not None and ward.gate.reads_origin:
+                    source = f"item:{digest([*item.namespace, item.key])}"
+                    await self.see(thread, sighting(source, "untrusted", item.value))
+
+    def _vouches(self, given: Given, facts: ThreadFacts) -> bool:
+        """Whether an input is the requester's own: of the people whom a server lets in, nobody else's is."""
+        return (given.is_verified or self.development) and given.by in (None, facts.requester)
 
     def ward_of(self, facts: ThreadFacts) -> Ward:
         """The ward that the thread runs under.

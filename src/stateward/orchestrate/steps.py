@@ -22,15 +22,18 @@ from stateward.model.approval import Approval, Decision
 from stateward.model.effect import Effect, Receipt
 from stateward.model.history import History
 from stateward.model.principal import Principal
+from stateward.model.provenance import UNTRUSTED
 from stateward.model.thread import Spent, ThreadFacts
 from stateward.model.values import Json, plain_object
 from stateward.model.verdict import Deny, Permit, Reason
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
+from stateward.orchestrate.reading import Doubt, Reading
 from stateward.orchestrate.services import Services, Ward, configurable
 from stateward.orchestrate.turns import Known
 from stateward.ports import ActionRow, DeskCase, Judged, Past
 from stateward.verify.arguments import unspeakable
 from stateward.verify.budget import used_up
+from stateward.verify.origin import sighting
 
 _FRESH = 10.0  # seconds for which a verdict by the history need not be held against it again
 _NOT_FOR_PLANNERS = Reason(rule="orchestrate.tools", because="this tool is for the workflow's own steps")
@@ -151,22 +154,21 @@ class Turn:
             tool_digest=spec.digest,
             edit=edit,
         )
-        return _storable(_judged(self.ward, self.thread, action, {}, answer=True))
+        return _storable(_judged(self.ward, self.thread, action, {}, self._reading, answer=True))
 
     def keeps_back(self, row: ActionRow) -> str:
         """Why an answer may not leave, or nothing where it may, under today's policy as well (P3)."""
         if row.status not in ("permitted", "consumed"):
             return _why_not(row)
-        if row.status == "consumed" or (self.ward.gate.digest, self.ward.answer.digest) == (
-            row.policy_digest,
-            row.action.tool_digest,
-        ):
+        today = (self.ward.gate.digest, self.ward.answer.digest)
+        same = today == (row.policy_digest, row.action.tool_digest) and not self._labels_since(row)
+        if row.status == "consumed" or same:
             return ""
         call = row.action.call
-        today = self.judged_answer(call.arguments, call=call.id, position=row.action.position)
-        if row.verdict == "allow" and today.verdict.kind == "allow":
+        judged = self.judged_answer(call.arguments, call=call.id, position=row.action.position)
+        if row.verdict == "allow" and judged.verdict.kind == "allow":
             return ""
-        return "refused: the policy or the answer's schema has changed since it was judged; answer again"
+        return "refused: the policy, the answer's schema or what was read has changed since it was judged; answer again"
 
     async def _answer(self, call: str) -> ActionRow | None:
         return next((row for row in await self.answers() if row.action.call.id == call), None)
@@ -247,6 +249,10 @@ class Turn:
         return self.services.turns.of(self.thread.thread, self.id)
 
     @property
+    def _reading(self) -> Reading:
+        return self.services.turns.readings.of(self.thread.thread)
+
+    @property
     def _actor(self) -> str:
         return f"policy:{self.ward.document.policy}"
 
@@ -306,7 +312,7 @@ class Turn:
             tool_digest=spec.digest if spec else "",
             edit=edit,
         )
-        judged = _storable(_judged(self.ward, self.thread, action, history))
+        judged = _storable(_judged(self.ward, self.thread, action, history, self._reading))
         if self.planned and spec is not None and call.tool not in self.ward.shown:
             return replace(judged, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
         return judged
@@ -368,10 +374,38 @@ class Turn:
             return Receipt(action=row.action.id, status="abandoned", error=why_not)
         spec = self.ward.tools[row.action.call.tool]
 
+        ran = False
+
         async def run(effect: Effect) -> Json:
+            nonlocal ran
+            ran = True
             return await spec.run(row.action.call, effect)
 
-        return await self._performer().perform(permit_of(row), self.thread, run, spec.traits)
+        self._bring_labels(row)
+        with Doubt.of_a_run() as doubt:
+            outcome = await self._performer().perform(permit_of(row), self.thread, run, spec.traits)
+        if ran and isinstance(outcome, Receipt):
+            await self._see(row, outcome, doubt)
+        return outcome
+
+    def _bring_labels(self, row: ActionRow) -> None:
+        """The thread has a tool's labels from the call on: they are as durable as its reservation or its receipt."""
+        call = row.action.call
+        labels = self.ward.gate.returns(call.tool)
+        if UNTRUSTED in labels:
+            Doubt.rise()
+        self.services.label(self.thread, labels, turn=self.id, action=row.action.id, tool=call.tool)
+
+    async def _see(self, row: ActionRow, receipt: Receipt, doubt: Doubt) -> None:
+        """Keep what the tool returned, where a rule asks for origins. What was only found again is kept already."""
+        if not self.ward.gate.reads_origin or receipt.status != "settled":
+            return
+        call = row.action.call
+        if doubt.raised or UNTRUSTED in self.ward.gate.returns(call.tool):
+            one = sighting(row.action.id, "untrusted", receipt.result)
+        else:
+            one = sighting(row.action.id, "trusted", receipt.result, given=call.arguments)
+        await self.services.see(self.thread.thread, one)
 
     async def _holds_no_more(self, row: ActionRow) -> str:
         """Why a permit that was not used yet does not hold under today's policy, tools and budgets, if so (P3, P14)."""
@@ -382,12 +416,24 @@ class Turn:
             return f"refused: {over.because}"
         call, spec = row.action.call, self.ward.tools.get(row.action.call.tool)
         today = (self.ward.gate.digest, spec.digest if spec else "")
-        if today == (row.policy_digest, row.action.tool_digest):
+        more = self._labels_since(row)
+        if today == (row.policy_digest, row.action.tool_digest) and not more:
             return ""
         judged = await self._judge(call, row.action.position, edit=row.action.edit)
         if row.verdict == "allow" and judged.verdict.kind == "allow":
             return ""
-        return f"refused: the policy or the tool has changed since {call.tool} was judged; propose it again"
+        what = f"the thread has read what is {', '.join(more)}" if more else "the policy or the tool has changed"
+        return f"refused: {what} since {call.tool} was judged; propose it again"
+
+    def _labels_since(self, row: ActionRow) -> list[str]:
+        """Labels that came after the call was judged, where its rules ask for them.
+
+        What the calls beside it have brought does not count: all of them were proposed before any of them ran.
+        """
+        if not self.ward.gate.reads_labels(row.action.call.tool, answer=row.effect == "answer"):
+            return []
+        labels = self._reading.labels
+        return sorted(label for label, turn in labels.items() if turn != self.id and label not in row.labels)
 
     def _performer(self) -> Performer:
         return Performer(
@@ -405,6 +451,7 @@ async def take_decision(services: Services, approval: str, decision: Decision, *
 
     async def rejudge(case: DeskCase, row: ActionRow, arguments: dict[str, Json], editor: str) -> Judged | str:
         ward = services.ward_of(case.thread)
+        await services.reading(ward, case.thread, anew=True)
         turn = Turn(services=services, ward=ward, thread=case.thread, id=row.action.turn, rounds=count())
         if row.effect == "answer":
             return _edited_answer(turn, row, arguments, editor)
@@ -500,7 +547,10 @@ def settlers(ward: Ward, tool: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(asking or (escalation.to if escalation else ()) or people))
 
 
-def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: History, *, answer: bool = False) -> Judged:
+def _judged(
+    ward: Ward, thread: ThreadFacts, action: Action, history: History, reading: Reading, *, answer: bool = False
+) -> Judged:
+    labels = frozenset(reading.labels if ward.gate.labelled else ())
     ruling = ward.gate.judge(
         tool=action.call.tool,
         arguments=action.call.arguments,
@@ -511,6 +561,8 @@ def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: History, *
         thread=thread.thread,
         history=history,
         answer=answer,
+        labels=labels,
+        sightings=reading.sightings,
     )
     return Judged(
         action=action,
@@ -523,6 +575,7 @@ def _judged(ward: Ward, thread: ThreadFacts, action: Action, history: History, *
         limited=bool(ward.gate.needs(action.call.tool)),
         observed=ruling.observed,
         facts=ruling.facts,
+        labels=tuple(sorted(labels)),
     )
 
 

@@ -75,7 +75,10 @@ class StatewardStore(BaseStore):
         if scope is None:
             return None
         found = await self.services.memory.get(scope, namespace=op.namespace, key=op.key)
-        return None if found is None else Item(**_fields(found))
+        if found is None:
+            return None
+        await self.services.recalled(scope.thread, [found])
+        return Item(**_fields(found))
 
     async def _search(self, op: SearchOp, scope: Scope | None) -> list[SearchItem]:
         if scope is None:
@@ -88,6 +91,7 @@ class StatewardStore(BaseStore):
             limit=op.limit,
             offset=op.offset,
         )
+        await self.services.recalled(scope.thread, found)
         return [SearchItem(**_fields(one)) for one in found]
 
     async def _put(self, op: PutOp, scope: Scope | None) -> None:

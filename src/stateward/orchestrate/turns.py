@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from stateward.orchestrate.reading import Readings
 from stateward.ports import ActionRow
 
 _REMEMBERED = 1024  # threads
@@ -36,11 +37,15 @@ class Turns:
 
     It is never authority: the database refuses what was not judged, and what was judged otherwise. It forgets a thread
     whenever the thread is read, as at the start of a run.
+
+    Attributes:
+        readings: Where what the threads work with comes from.
     """
 
     def __init__(self) -> None:
         self._threads: OrderedDict[str, OrderedDict[str, Known]] = OrderedDict()
         self._answered: set[str] = set()
+        self.readings = Readings()
 
     def begin(self, thread: str, turn: str) -> None:
         """A planner of this run has just made this turn."""
@@ -63,6 +68,7 @@ class Turns:
         """The thread is read anew; whoever acts on it may be another process."""
         self._threads.pop(thread, None)
         self._answered.discard(thread)
+        self.readings.stale(thread)
 
     def is_fresh(self, thread: str) -> bool:
         """Whether nothing has been done in the thread since it was read: something may wait from an earlier run."""

@@ -10,17 +10,38 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.checkpoint.base import Checkpoint
 from langsmith import utils as langsmith
 
-INTERRUPT = "__interrupt__"
+INTERRUPT, INPUT = "__interrupt__", "__start__"
 _RUNTIME, _DURABILITY, _REPLAY = "__pregel_runtime", "__pregel_durability", "__pregel_replay_state"
+_TASK = "__pregel_task_id"
 _NEXT, _TASKS = ("branch:to:", "join:"), ("__pregel_tasks", "__start__")
 
 
 def in_run(config: RunnableConfig) -> bool:
     """Whether a graph that is running makes this call, and not its caller."""
     return _RUNTIME in (config.get("configurable") or {})
+
+
+def is_nested(config: RunnableConfig) -> bool:
+    """Whether a node of another graph has started this one, so that no person has given its input.
+
+    A config with a thread of its own hides that, and the context that the graph was started in does not.
+    """
+    around = var_child_runnable_config.get() or {}
+    return any(_TASK in (one.get("configurable") or {}) for one in (config, around))
+
+
+def asking(config: RunnableConfig) -> tuple[str | None, bool]:
+    """The user whom LangGraph's server names, and whether it has verified them; no user where it is no server's run."""
+    user: Any = (config.get("configurable") or {}).get("langgraph_auth_user")
+    identity = getattr(user, "identity", None)
+    if user is None:
+        return None, True
+    is_verified = getattr(user, "is_authenticated", False) is True and isinstance(identity, str) and bool(identity)
+    return (identity if is_verified else None), is_verified
 
 
 def saves_each_step(config: RunnableConfig) -> bool:

@@ -17,10 +17,11 @@ from stateward.remember.personal_data import PersonalDataPolicy, treat
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KindRule:
-    """A kind that may be kept: for which purposes, and how long."""
+    """A kind that may be kept: for which purposes, how long, and with which labels."""
 
     purposes: frozenset[str]
     keep: timedelta
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +36,8 @@ class MemoryRules:
         """The rules of a policy document."""
         memory = document.memory
         kinds = {
-            name: KindRule(purposes=frozenset(kind.purpose), keep=kind.keep) for name, kind in memory.kinds.items()
+            name: KindRule(purposes=frozenset(kind.purpose), keep=kind.keep, labels=kind.labels)
+            for name, kind in memory.kinds.items()
         }
         return cls(kinds=kinds, personal_data=personal_data_policy(document))
 
@@ -76,7 +78,9 @@ async def write(
         raise MemoryRefused(f"the key or namespace of a {kind!r} item holds personal data: use ids of your own")
     treated = named.value["value"]
     assert isinstance(treated, dict)
-    return await memory.put(scope, namespace=namespace, key=key, kind=kind, value=treated, keep=rule.keep)
+    return await memory.put(
+        scope, namespace=namespace, key=key, kind=kind, value=treated, keep=rule.keep, labels=rule.labels
+    )
 
 
 def _rule(rules: MemoryRules, kind: str, purpose: str) -> KindRule:

@@ -3,7 +3,9 @@
 A condition sees `args.<name>` (nested objects as `args.customer.city`, arrays as lists), `principal.id`,
 `principal.roles`, `requester`, `purpose`, `subject`, `thread`, and what this tool has done within a window:
 `history.sum("amount", "24h")`, `history.count("24h")`, `history.exists("24h")` and `history.last("24h")`, a duration;
-for the tenant, or with `history.thread`, `history.principal` or `history.subject` for one of those in it. An
+for the tenant, or with `history.thread`, `history.principal` or `history.subject` for one of those in it. `labels` are
+those of the thread, and `origin.<name>` says where an argument's value was seen; what they are compared with is
+checked too, as a misspelt word would never hold. An
 argument that is optional without a default, or nullable, is null where it is missing: write
 `args.note != null && args.note.startsWith("x")`, or `has(args.note) && ...`. A comparison that meets null is
 an error, and an error denies. A default of the tool is filled in. Whole numbers divide to whole numbers, as
@@ -15,7 +17,7 @@ A compiled condition may be evaluated by one thread at a time; the gate is used 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, cast
@@ -23,14 +25,22 @@ from typing import Any, Literal, cast
 from stateward.model.history import KINDS, SCOPES, History, HistoryKind, HistoryQuery, HistoryScope, HistoryValue
 from stateward.model.policy import nearest, parse_duration
 from stateward.model.principal import Principal
+from stateward.model.provenance import ORIGINS, Origin
 from stateward.model.values import JsonObject
 from stateward.verify.arguments import Kind, Shape, default_of, fit, unspeakable
 from stateward.verify.celenv import cel, new_env
+from stateward.verify.origin import Sightings, unprovable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What a condition is evaluated over. Nothing of it comes from graph state but the arguments."""
+    """What a condition is evaluated over. Nothing of it comes from graph state but the arguments.
+
+    Attributes:
+        labels: The thread's labels.
+        sightings: What the thread has seen; None where nobody kept it, and then every origin is `unknown`.
+        origins: Those that were looked up, as several conditions read the same one.
+    """
 
     arguments: JsonObject
     principal: Principal
@@ -39,6 +49,9 @@ class Facts:
     subject: str
     thread: str
     history: History = field(default_factory=dict[HistoryQuery, HistoryValue])
+    labels: frozenset[str] = frozenset()
+    sightings: Sightings | None = None
+    origins: dict[str, Origin] = field(default_factory=dict[str, Origin])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,12 +152,16 @@ class Conditions:
     Args:
         tool: The tool's name, for messages.
         arguments: The shape of its arguments.
+        labels: Those that a thread under this policy can come by.
         root: What conditions call them: `args`, or `answer` for the fields of an answer.
     """
 
-    def __init__(self, tool: str, arguments: Shape, *, root: Root = "args") -> None:
+    def __init__(
+        self, tool: str, arguments: Shape, labels: frozenset[str] = frozenset(), *, root: Root = "args"
+    ) -> None:
         self._tool = tool
         self._arguments = arguments
+        self._labels = labels
         self._variables = {**_FACTS, **dict(_argument_variables(arguments, root))}
         self._queries: dict[HistoryQuery, int] = {}
         self._root: Root = root
@@ -152,7 +169,9 @@ class Conditions:
     def compile(self, text: str) -> Condition | Flaw:
         """Compile a condition, or say what is wrong with it: a name, a type, the syntax, no yes or no."""
         try:
-            rewritten = _Rewriting(self._tool, self._arguments, self._root, self._variables, self._queries, text).done()
+            rewritten = _Rewriting(
+                self._tool, self._arguments, self._root, self._variables, self._queries, text, self._labels
+            ).done()
         except _Flawed as flawed:
             return _flaw_at(text, flawed.offset, flawed.message)
         names = {name: self._variables[name] for name in rewritten.names} | rewritten.made
@@ -182,6 +201,7 @@ _FACTS: dict[str, Variable] = {
     "purpose": Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.purpose),
     "subject": Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.subject),
     "thread": Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.thread),
+    "labels": Variable(checked=_STRINGS, run=_STRINGS, read=lambda facts: sorted(facts.labels)),
 }
 _SCALARS: dict[Kind, tuple[cel.Type, cel.Type]] = {
     "number": (cel.Type.DOUBLE, cel.Type("google.protobuf.DoubleValue")),
@@ -286,10 +306,12 @@ class _Rewriting:
         variables: Mapping[str, Variable],
         queries: dict[HistoryQuery, int],
         text: str,
+        labels: frozenset[str] = frozenset(),
     ) -> None:
         self._tool, self._arguments, self._variables, self._source = tool, arguments, variables, text
         self._queries = queries
         self._root: Root = root
+        self._labels = labels
         self._result = _Rewritten(text=text)
 
     def done(self) -> _Rewritten:
@@ -314,6 +336,17 @@ class _Rewriting:
         if path.split(".")[0] == "history":
             self._history(path, token)
             return
+        if path.split(".")[0] == "origin":
+            self._origin(token["path"].rpartition(".")[0] if called else token["path"], token.start())
+            return
+        if path.split(".")[0] == "labels":
+            known = sorted(self._labels)
+            self._compared(
+                token.start(),
+                token.start() + len("labels"),
+                known,
+                "no tool and no memory kind of this policy gives the label",
+            )
         if path.split(".")[0] == self._root:
             self._check(token["path"].rpartition(".")[0] if called else token["path"], token.start())
         self._use(path)
@@ -338,6 +371,39 @@ class _Rewriting:
                 what = "argument" if self._root == "args" else "field"
                 raise _Flawed(f"{self._tool} has no {what} '{known}.{step[0]}'{hint}", offset + step.start())
             shape, known = part, f"{known}.{step[0]}"
+
+    def _origin(self, path: str, offset: int) -> None:
+        shapes = self._walk(path, offset)
+        if not shapes:
+            raise _Flawed("`origin` is of an argument, such as `origin.account`", offset)
+        shape = shapes[-1][1]
+        for name, part in _parts(_joined(path), shape):
+            if why := unprovable(part):
+                raise _Flawed(f"the origin of {name!r} would always be unknown, because {why}", offset)
+        self._compared(offset, offset + len(path), ORIGINS, "an origin is person, trusted, untrusted or unknown, never")
+        name = _joined(path)
+        read = _seen(name, tuple(shapes))
+        self._result.made[name] = Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=read)
+
+    def _walk(self, path: str, offset: int) -> list[tuple[str, Shape]]:
+        """The steps to an argument's shape; a step into a list is one into each of its items."""
+        shape, found, known = self._arguments, list[tuple[str, Shape]](), "origin"
+        for step in list(re.finditer(_NAME, path))[1:]:
+            while shape.kind == "array" and shape.items is not None:
+                shape = shape.items
+            part = shape.properties.get(step[0], shape.extra if shape.kind == "object" else None)
+            if part is None:
+                hint = nearest(f"{known}.{step[0]}", [f"{known}.{name}" for name in shape.properties])
+                raise _Flawed(f"{self._tool} has no argument '{known}.{step[0]}'{hint}", offset + step.start())
+            found.append((step[0], part))
+            shape, known = part, f"{known}.{step[0]}"
+        return found
+
+    def _compared(self, start: int, end: int, known: Sequence[str], why: str) -> None:
+        """Every text that this name is compared with has to be one that it can be."""
+        for at, text in _compared_with(self._source, start, end):
+            if text not in known:
+                raise _Flawed(f"{why} {text!r}{nearest(text, known)}", at)
 
     def _history(self, path: str, token: re.Match[str]) -> None:
         call = _CALLED.match(self._source, token.end())
@@ -403,6 +469,53 @@ _HISTORY: dict[HistoryKind, cel.Type] = {
     "last": cel.Type.DURATION,
     "exists": cel.Type.BOOL,
 }
+
+
+def _parts(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
+    """A value's shape and those of all that is in it, each with its name."""
+    yield name, shape
+    for inner, part in shape.properties.items():
+        yield from _parts(f"{name}.{inner}", part)
+    if shape.items is not None:
+        yield from _parts(name, shape.items)
+
+
+_BEFORE = re.compile(rf"(?P<text>{_LITERAL})\s*(?:==|!=|\bin\b)\s*$")
+_AFTER = re.compile(
+    rf"\s*(?:==|!=)\s*(?P<text>{_LITERAL})|\s*(?:==|!=|\bin\b)\s*\[(?P<texts>[^\]]*)\]"
+    r"|\s*\.\s*(?:exists|exists_one|all|filter|map|contains|startsWith|endsWith)\s*\((?P<body>[^()]*)\)"
+)
+
+
+def _compared_with(source: str, start: int, end: int) -> Iterator[tuple[int, str]]:
+    """The texts that a name is compared with, each with its place: beside it, in a list, or in its macro."""
+    if before := _BEFORE.search(source, 0, start):
+        yield before.start("text"), before["text"][1:-1]
+    after = _AFTER.match(source, end)
+    for group in ("text", "texts", "body") if after else ():
+        for literal in re.compile(_LITERAL).finditer(source, *after.span(group)) if after and after[group] else ():
+            yield literal.start(), literal[0][1:-1]
+
+
+def _seen(name: str, path: _Steps) -> _Read:
+    def read(facts: Facts) -> Origin:
+        if name not in facts.origins:
+            values = _values(facts.arguments, path)
+            known = facts.sightings.origin(path[-1][1], values) if facts.sightings is not None else "unknown"
+            facts.origins[name] = known
+        return facts.origins[name]
+
+    return read
+
+
+def _values(value: object, path: _Steps) -> list[object]:
+    """The values at a path, through every item of a list; nothing stands for what is left out."""
+    if not path:
+        return [value]
+    if isinstance(value, list | tuple):
+        return [found for item in cast("Sequence[object]", value) for found in _values(item, path)]
+    inside = cast("JsonObject", value).get(path[0][0]) if isinstance(value, Mapping) else None
+    return _values(inside, path[1:])
 
 
 def _fetched(query: HistoryQuery) -> _Read:

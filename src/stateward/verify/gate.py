@@ -31,6 +31,7 @@ from stateward.model.verdict import Allow, Ask, Deny, Reason, Requirement, Verdi
 from stateward.verify.arguments import Shape, ToolSchema, problem, shape_of, unspeakable
 from stateward.verify.conditions import Condition, Conditions, Evaluation, Facts, Flaw, Variable
 from stateward.verify.load import PolicySource, Problem, fail, policy_digest
+from stateward.verify.origin import Sightings
 from stateward.verify.together import Together
 
 Step = Literal["named", "identity", "arguments", "deny", "limit", "ask"]
@@ -127,12 +128,16 @@ class Gate:
     ) -> None:
         self._label = document.label
         self._digest = policy_digest(document)
-        compiler = _Compiler(schemas, validate or {}, source)
+        compiler = _Compiler(schemas, validate or {}, source, document.labels)
         named = compiler.named(document.tools)
         self._tools = {name: tool for name, key, rule in named if (tool := compiler.tool(name, key, rule))}
         given, rules = answers or {}, document.answers.items()
         self._answers = {name: made for name, rule in rules if (made := compiler.answer(name, rule, given))}
         fail(compiler.problems, file=source.file if source else "<policy>")
+        read = {
+            name.split(".")[0] for each in (*self._tools.values(), *self._answers.values()) for name in each.recorded
+        }
+        self._labelled, self._reads_origin = bool(document.labels) or "labels" in read, "origin" in read
 
     @property
     def digest(self) -> str:
@@ -154,6 +159,26 @@ class Gate:
         compiled = self._tools.get(tool)
         return compiled.queries if compiled else ()
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the policy knows labels at all: one that does not costs nothing for them."""
+        return self._labelled
+
+    @property
+    def reads_origin(self) -> bool:
+        """Whether any rule reads an origin, so that what the threads see has to be kept."""
+        return self._reads_origin
+
+    def reads_labels(self, tool: str, *, answer: bool = False) -> bool:
+        """Whether a rule of this tool, or of this answer, reads the thread's labels."""
+        compiled = (self._answers if answer else self._tools).get(tool)
+        return compiled is not None and "labels" in compiled.recorded
+
+    def returns(self, tool: str) -> tuple[str, ...]:
+        """The labels that the tool's results carry."""
+        compiled = self._tools.get(tool)
+        return compiled.rule.returns if compiled and isinstance(compiled.rule, ToolRule) else ()
+
     def judge(
         self,
         *,
@@ -166,6 +191,8 @@ class Gate:
         thread: str,
         history: History | None = None,
         answer: bool = False,
+        labels: frozenset[str] = frozenset(),
+        sightings: Sightings | None = None,
     ) -> Ruling:
         """Judge one call. Pure: the same call, facts and history give the same ruling.
 
@@ -179,6 +206,8 @@ class Gate:
             thread: The thread's id.
             history: A value for each of `needs(tool)`. One that is missing denies.
             answer: It is no call but an answer of that name, with its fields as arguments.
+            labels: The thread's labels.
+            sightings: What the thread has seen. Without it every origin is `unknown`.
 
         Returns:
             The verdict, and what each rule said.
@@ -191,6 +220,8 @@ class Gate:
             subject=subject,
             thread=thread,
             history=history or {},
+            labels=labels,
+            sightings=sightings,
         )
         compiled = (self._answers if answer else self._tools).get(tool)
         rule = compiled.rule if compiled and isinstance(compiled.rule, ToolRule) else None
@@ -216,9 +247,16 @@ class Gate:
 
 
 def explain(ruling: Ruling) -> str:
-    """The ruling for people: the verdict, then a line for each step and each rule, with its value and why."""
+    """The ruling for people: the verdict, then a line for each step and each rule, with its value and why, and at last
+    the labels and origins that the rules read.
+    """
     head = f"{ruling.verdict.kind}: {ruling.tool}, by {ruling.policy} ({ruling.policy_digest[:12]})"
-    return "\n".join([head, *(_line(result) for result in ruling.trace)])
+    read = [f"  read  {name}: {_said(value)}" for name, value in ruling.facts.items() if name != "history"]
+    return "\n".join([head, *(_line(result) for result in ruling.trace), *read])
+
+
+def _said(value: Json) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def _line(result: RuleResult) -> str:
@@ -366,9 +404,10 @@ class _Compiler:
         schemas: Mapping[str, ToolSchema],
         validate: Mapping[str, Validator],
         source: PolicySource | None,
+        labels: frozenset[str],
     ) -> None:
         self.problems: list[Problem] = []
-        self._schemas, self._validate, self._source = schemas, validate, source
+        self._schemas, self._validate, self._source, self._labels = schemas, validate, source, labels
 
     def named(self, tools: Mapping[str, ToolRule]) -> Iterator[tuple[str, str, ToolRule]]:
         """Each tool with its key in the policy: its own name, else the one pattern that matches it."""
@@ -392,7 +431,7 @@ class _Compiler:
             self._problem(("tools", name), f"there is no tool {name!r}{nearest(name, self._schemas)}", key=True)
             return None
         shape = shape_of(schema.json_schema)
-        rules = tuple(self._rules(name, key, rule, Conditions(name, shape)))
+        rules = tuple(self._rules(name, key, rule, Conditions(name, shape, self._labels)))
         return _made(f"tools.{key}", rule, rules, self._validate.get(name) or _schema_validator(shape))
 
     def answer(self, name: str, rule: AnswerRule, schemas: Mapping[str, ToolSchema]) -> _Tool | None:
@@ -403,7 +442,7 @@ class _Compiler:
             self._problem(("answers", name), clash if schema else f"there is no answer {name!r}{known}", key=True)
             return None
         shape = shape_of(schema.json_schema)
-        rules = tuple(self._rules(name, name, rule, Conditions(name, shape, root="answer")))
+        rules = tuple(self._rules(name, name, rule, Conditions(name, shape, self._labels, root="answer")))
         if any(each.condition.queries for each in rules):
             self._problem(("answers", name), "history is about tools; a rule for an answer cannot ask for it")
         return _made(f"answers.{name}", rule, rules, _schema_validator(shape))

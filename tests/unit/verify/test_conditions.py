@@ -219,7 +219,7 @@ def test_the_tools_own_default_is_what_a_condition_sees() -> None:
         ("args['amount'] > 5", 1, "no value by itself"),
         ("principal.rols == ['x']", 1, "did you mean 'principal.roles'?"),
         ("requestor == 'x'", 1, "did you mean 'requester'?"),
-        ("labels == 'x'", 1, "'labels' is not known here"),
+        ("labels == 'x'", 11, "no tool and no memory kind of this policy gives the label 'x'"),
         ("args.currency > 5", 15, "'>' does not work with string and int"),
         ("args.price > 5", 12, "'>' does not work with string and int"),
         ("args.note == 5", 11, "'==' does not work with string or null and int"),

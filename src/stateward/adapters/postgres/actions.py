@@ -67,6 +67,7 @@ def judged_row(judged: Judged) -> ActionRow:
         policy=judged.policy,
         policy_digest=judged.policy_digest,
         observed=_pairs(judged.observed),
+        labels=judged.labels,
     )
 
 
@@ -94,6 +95,7 @@ def action_row(row: Row) -> ActionRow:
         policy=row["policy"],
         policy_digest=row["policy_digest"],
         observed=tuple((one["rule"], one["because"]) for one in row["reasons"] if one.get("observed")),
+        labels=tuple(row["labels"]),
     )
 
 
@@ -125,6 +127,7 @@ def _action_row(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
         "reasons": _reasons(judged),
         "status": _STATUS[verdict.kind],
         "response": _because(judged),
+        "labels": list(judged.labels),
     }
 
 
@@ -140,6 +143,8 @@ def _detail(judged: Judged, arguments_digest: str) -> dict[str, Json]:
         detail["observed"] = [reason.rule for reason in judged.observed]
     if judged.facts:
         detail["facts"] = dict(judged.facts)
+    if judged.labels:
+        detail["labels"] = list(judged.labels)
     return detail
 
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
-
-from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.commits import Commits, checkpoint_place, value_place, write_place
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.sealing import Sealer
-from stateward.errors import KeyringError, SealBroken, ThreadErased
+from stateward.errors import SealBroken, ThreadErased
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, ValueRow, WriteRow
 
 _SQL = statements("checkpoints")
-_LOG = logging.getLogger("stateward.security")
 
 
 class PostgresCheckpoints:
@@ -46,7 +42,9 @@ class PostgresCheckpoints:
         row = await self._one(_SQL["load"], {"thread": thread, "ns": ns, "id": id_})
         if row is None:
             return None
-        async with self._opening(thread) as sealer:  # after its row: a thread's key is there before its first row is
+        async with self._keys.opening(
+            thread
+        ) as sealer:  # after its row: a thread's key is there before its first row is
             found = _checkpoint(sealer, thread, ns, row)
         lane.loaded((ns, found.key.id), head=id_ is None and lane.puts == puts)
         return found
@@ -63,7 +61,7 @@ class PostgresCheckpoints:
             return {}
         wanted = {"thread": thread, "ns": ns, "channels": list(versions), "versions": list(versions.values())}
         rows = await self._all(_SQL["values"], wanted)
-        async with self._opening(thread) as sealer:
+        async with self._keys.opening(thread) as sealer:
             found = _values(sealer, thread, ns, rows)
             for channel in needed:
                 if channel not in found:
@@ -79,7 +77,7 @@ class PostgresCheckpoints:
         rows = await self._all(_SQL["list_all"] if thread is None else _SQL["list"], given)
         found: list[StoredCheckpoint] = []
         for row in rows:
-            async with self._opening(row["thread_id"]) as sealer:
+            async with self._keys.opening(row["thread_id"]) as sealer:
                 found.append(_checkpoint(sealer, row["thread_id"], row["ns"], row))
         return found
 
@@ -88,7 +86,7 @@ class PostgresCheckpoints:
         await self._commits.settled(key.thread)
         given = {"thread": key.thread, "ns": key.ns, "id": key.id, "channels": list(channels), "depth": depth}
         rows = await self._all(_SQL["ancestors"], given)
-        async with self._opening(key.thread) as sealer:
+        async with self._keys.opening(key.thread) as sealer:
             return [_checkpoint(sealer, key.thread, key.ns, row) for row in rows]
 
     async def heads(self, thread: str) -> dict[str, str]:
@@ -130,6 +128,7 @@ class PostgresCheckpoints:
             await connection.execute(_SQL["erase"], {"thread": thread})
             await connection.execute(_SQL["delete_keys"], {"thread": thread})
             await connection.execute(_SQL["delete_rows"], {"thread": thread})
+            await connection.execute(_SQL["forget_sightings"], {"thread": thread})
         self._keys.forget(thread)
         self._commits.erased(thread)
 
@@ -147,7 +146,9 @@ class PostgresCheckpoints:
         return threads
 
     async def copy(self, source: str, target: str) -> None:
-        """Copy every checkpoint of a thread to another, sealed anew for its place."""
+        """Copy every checkpoint of a thread to another, sealed anew for its place, and its labels before them."""
+        await self._commits.settled(source)
+        await self._db.one(_SQL["copy_labels"], {"source": source, "target": target})
         stored = await self.list(source, ns=None, id_=None, before=None, limit=None)
         heads, values = await self.heads(source), await self._all_values(source)
         # The head goes last, so that it is the copy's head as well.
@@ -159,25 +160,13 @@ class PostgresCheckpoints:
 
     async def _all_values(self, thread: str) -> dict[str, tuple[ValueRow, ...]]:
         found: dict[str, tuple[ValueRow, ...]] = {}
-        async with self._opening(thread) as sealer:
+        async with self._keys.opening(thread) as sealer:
             for row in await self._all(_SQL["values_of"], {"thread": thread}):
                 names = ("channel", "version", "root", "ordinal")
                 place = value_place(thread, row["ns"], *(row[name] for name in names))
                 value = ValueRow(**{name: row[name] for name in names}, body=sealer.open(row["body"], *place))
                 found[row["ns"]] = (*found.get(row["ns"], ()), value)
         return found
-
-    @asynccontextmanager
-    async def _opening(self, thread: str) -> AsyncGenerator[Sealer]:
-        """The thread's sealer; a value that it refuses is a security event."""
-        try:
-            yield await self._keys.of(thread) or _Nothing()
-        except (SealBroken, KeyringError) as error:
-            _LOG.error("refused a stored value: %s", error)
-            place = error.place if isinstance(error, SealBroken) else ("data_key", thread)
-            detail = Jsonb({"place": list(place)})
-            await self._db.one(_SQL["note_refusal"], {"thread": thread, "detail": detail})
-            raise
 
     @asynccontextmanager
     async def _held(self, thread: str) -> AsyncGenerator[Connection]:
@@ -196,16 +185,6 @@ class PostgresCheckpoints:
     async def _all(self, statement: bytes, values: Mapping[str, Any]) -> Sequence[Row]:
         async with self._db.connection() as connection:
             return await (await connection.execute(statement, values, binary=True)).fetchall()
-
-
-class _Nothing(Sealer):
-    """Opens nothing: the thread has no key, so whatever is kept of it was not sealed by us, or its key is destroyed."""
-
-    def __init__(self) -> None:
-        pass
-
-    def open(self, sealed: bytes, *place: str) -> bytes:
-        raise SealBroken(place, "its thread has no key")
 
 
 def _checkpoint(sealer: Sealer, thread: str, ns: str, row: Row) -> StoredCheckpoint:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakValueDictionary
+
+from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.database import Database, Row
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.rings import split
 from stateward.adapters.sealing import KEY_BYTES, Sealer
-from stateward.errors import KeyringError, ThreadErased
+from stateward.errors import KeyringError, SealBroken, ThreadErased
 from stateward.ports import Keyring
 
 _SQL = statements("keys")
+_LOG = logging.getLogger("stateward.security")
 _KEPT = 2048
 # A few rows that somebody has damaged must not keep the others from a new master key; many mean that the ring fails.
 _TOLERATED = 20
@@ -58,6 +63,23 @@ class DataKeys:
         """
         async with self._alone(thread):
             return self._known(thread) or await self._add(thread, generation=1)
+
+    @asynccontextmanager
+    async def opening(self, thread: str) -> AsyncGenerator[Sealer]:
+        """The thread's sealer, to read with; a value that it refuses is a security event.
+
+        Raises:
+            SealBroken: what is kept is not what was sealed for its place.
+            KeyringError: a data key cannot be unwrapped.
+        """
+        try:
+            yield await self.of(thread) or _Nothing()
+        except (SealBroken, KeyringError) as error:
+            _LOG.error("refused a stored value: %s", error)
+            place = error.place if isinstance(error, SealBroken) else ("data_key", thread)
+            detail = Jsonb({"place": list(place)})
+            await self._db.one(_SQL["note_refusal"], {"thread": thread, "detail": detail})
+            raise
 
     async def renew(self, thread: str) -> Sealer:
         """A data key of a new generation: new values are sealed with it, and those of old ones still open.
@@ -174,6 +196,16 @@ class DataKeys:
             except KeyringError as error:
                 failed[row["thread_id"]] = error
         return len(await self._db.all(_SQL["rewrap"], _columns(anew))) if anew else 0
+
+
+class _Nothing(Sealer):
+    """Opens nothing: the thread has no key, so whatever is kept of it was not sealed by us, or its key is destroyed."""
+
+    def __init__(self) -> None:
+        pass
+
+    def open(self, sealed: bytes, *place: str) -> bytes:
+        raise SealBroken(place, "its thread has no key")
 
 
 def _columns(anew: Sequence[tuple[Row, bytes]]) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +34,7 @@ class PostgresMemory:
         kind: str,
         value: Mapping[str, Json],
         keep: timedelta,
+        labels: Collection[str] = (),
     ) -> int:
         """Write an item and its ledger entry; returns the version."""
         values = _place(scope, namespace, key) | {
@@ -41,12 +42,15 @@ class PostgresMemory:
             "value": Jsonb(dict(value)),
             "source": scope.thread,
             "keep": keep,
+            "labels": list(labels),
         }
         await self._commits.barrier(scope.thread)
         async with self._db.transaction() as connection:
             row = await fetch_one(connection, _SQL["put_item"], values)
             version = int(row["version"]) if row else 0
             detail: dict[str, Json] = {"kind": kind, "item": digest([*namespace, key]), "version": version}
+            if row and row["labels"]:
+                detail["labels"] = row["labels"]
             await append(connection, scope.thread, "memory.written", actor=scope.principal, detail=detail)
         return version
 
@@ -120,4 +124,5 @@ def _item(row: Row) -> MemoryItem:
         "updated_at",
         "expires_at",
     )
-    return MemoryItem(namespace=tuple(row["namespace"]), **{name: row[name] for name in names})
+    more = {name: row[name] for name in names}
+    return MemoryItem(namespace=tuple(row["namespace"]), labels=tuple(row["labels"]), **more)

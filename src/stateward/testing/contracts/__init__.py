@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from stateward.ports import Desk, Journal, Ledger, Memory, Threads
+from stateward.ports import Desk, Journal, Ledger, Memory, Provenance, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Adapters:
     desk: Desk
     ledger: Ledger
     memory: Memory
+    provenance: Provenance
 
 
 Check = Callable[[Adapters], Awaitable[None]]

@@ -32,6 +32,23 @@ async def keeps_and_finds_an_item(adapters: Adapters) -> None:
     assert (await kinds(adapters))[-1] == "memory.written"
 
 
+async def carries_labels(adapters: Adapters) -> None:
+    """Those that it is given, and its thread's; a later value has those of whoever wrote it."""
+    await adapters.threads.open(facts())
+    put = adapters.memory.put
+    where = {"namespace": ("note",), "key": "k", "kind": "note", "value": {"n": 1}, "keep": DAY}
+    await put(scope(), labels=["personal"], **where)  # pyright: ignore[reportArgumentType]
+    adapters.provenance.label("t1", ["untrusted"], turn="", actor="bot")
+    await put(scope(), **where | {"key": "l"})  # pyright: ignore[reportArgumentType]
+    found = await adapters.memory.search(scope(), prefix=("note",))
+    assert {item.key: item.labels for item in found} == {"k": ("personal",), "l": ("untrusted",)}
+    await adapters.threads.open(facts("t2"))
+    await put(scope("t2"), **where | {"key": "l"})  # pyright: ignore[reportArgumentType]
+    item = await adapters.memory.get(scope(), namespace=("note",), key="l")
+    assert item is not None
+    assert item.labels == ()
+
+
 async def counts_versions(adapters: Adapters) -> None:
     """The same key again replaces the value."""
     assert [await _put(adapters, n=at) for at in range(3)] == [1, 2, 3]
@@ -91,6 +108,7 @@ async def searches_by_words_filter_and_place(adapters: Adapters) -> None:
 
 CHECKS: tuple[Check, ...] = (
     keeps_and_finds_an_item,
+    carries_labels,
     counts_versions,
     finds_nothing_of_others,
     never_returns_what_has_expired,

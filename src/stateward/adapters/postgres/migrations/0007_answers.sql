@@ -79,6 +79,10 @@ begin
             return stateward.spend(p_thread, p);
         when 'leave' then
             return stateward.leave(p);
+        when 'label' then
+            return stateward.add_labels(p_thread.thread_id, p);
+        when 'see' then
+            return stateward.see(p_thread.thread_id, p);
     end case;
     return t;
 end $$;

@@ -151,7 +151,13 @@ update stateward.checkpoint_head h set checkpoint_id = n.id
 select ns, channel, version, root, ordinal, body from stateward.checkpoint_value
  where thread_id = %(thread)s order by ns, channel, root, ordinal;
 
--- name: note_refusal
--- Security: a stored value was refused; it goes into the chain of the thread, where there is one.
-select stateward.append(%(thread)s, 'security.seal_broken', 'runtime', null, null, %(detail)s::jsonb)
- where exists (select from stateward.thread where thread_id = %(thread)s);
+-- name: copy_labels
+-- A copied thread holds what its source has read.
+insert into stateward.thread_label (thread_id, label, turn)
+select %(target)s, l.label, l.turn from stateward.thread_label l where l.thread_id = %(source)s
+    on conflict do nothing
+returning label;
+
+-- name: forget_sightings
+-- What an erased thread has seen goes with its keys.
+delete from stateward.sighting where thread_id = %(thread)s;

@@ -2,10 +2,10 @@
 -- Records a judged action; the same action judged again stays as it was judged at first.
 insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
                               arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons,
-                              status, response, cleared_at)
+                              status, response, labels, cleared_at)
 values (%(action_id)s, %(thread)s, %(tenant)s, %(turn)s, %(position)s, %(call_id)s, %(edit)s, %(tool)s,
         %(tool_digest)s, %(arguments)s::jsonb, %(arguments_digest)s, %(effect)s, %(identity)s, %(idempotent)s,
-        %(policy)s, %(policy_digest)s, %(verdict)s, %(reasons)s::jsonb, %(status)s, %(response)s,
+        %(policy)s, %(policy_digest)s, %(verdict)s, %(reasons)s::jsonb, %(status)s, %(response)s, %(labels)s::text[],
         case when %(cleared)s then clock_timestamp() end)
 on conflict (action_id) do nothing
 returning action_id;

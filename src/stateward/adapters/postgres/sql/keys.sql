@@ -43,3 +43,8 @@ select case when length(wrapped) < 3 then wrapped
             else substring(wrapped from 1 for 3 + 256 * get_byte(wrapped, 1) + get_byte(wrapped, 2)) end as head,
        count(*) as keys
   from stateward.data_key group by head;
+
+-- name: note_refusal
+-- Security: a stored value was refused; it goes into the chain of the thread, where there is one.
+select stateward.append(%(thread)s, 'security.seal_broken', 'runtime', null, null, %(detail)s::jsonb)
+ where exists (select from stateward.thread where thread_id = %(thread)s);

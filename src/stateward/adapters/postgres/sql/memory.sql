@@ -1,13 +1,15 @@
 -- name: put_item
--- Writes an item; a new value counts the version up and starts its retention anew.
-insert into stateward.memory as m (tenant, subject, namespace, key, kind, purpose, value, source, expires_at)
+-- Writes an item; a new value counts the version up and starts its retention anew. It carries its thread's labels.
+insert into stateward.memory as m (tenant, subject, namespace, key, kind, purpose, value, source, expires_at, labels)
 values (%(tenant)s, %(subject)s, %(namespace)s, %(key)s, %(kind)s, %(purpose)s, %(value)s::jsonb, %(source)s,
-        clock_timestamp() + %(keep)s::interval)
+        clock_timestamp() + %(keep)s::interval,
+        array(select l.label from stateward.thread_label l where l.thread_id = %(source)s
+              union select unnest(%(labels)s::text[]) order by 1))
 on conflict (tenant, subject, purpose, namespace, key) do update
    set value = excluded.value, kind = excluded.kind, source = excluded.source, version = m.version + 1,
        created_at = case when m.expires_at <= clock_timestamp() then clock_timestamp() else m.created_at end,
-       updated_at = clock_timestamp(), expires_at = excluded.expires_at
-returning version;
+       updated_at = clock_timestamp(), expires_at = excluded.expires_at, labels = excluded.labels
+returning version, labels;
 
 -- name: get_item
 -- One item that has not expired; reading changes nothing.

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
-from stateward.model.approval import Approval, ApprovalStatus, DecisionKind
+from stateward.model.approval import Approval, ApprovalStatus, DecisionKind, Delegation
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
@@ -25,7 +26,7 @@ from stateward.orchestrate.saver import StatewardSaver
 from stateward.orchestrate.services import Services
 from stateward.orchestrate.store import StatewardStore
 from stateward.orchestrate.workflow import Graph
-from stateward.ports import CredentialProvider
+from stateward.ports import CredentialProvider, Notice, Notifier
 from stateward.runtime import AsyncRuntime
 from stateward.settings import Settings
 
@@ -57,6 +58,7 @@ class Runtime:
         migrations: Sequence[tuple[str, str]] = (),
         types: Sequence[type] = (),
         credentials: Mapping[str, CredentialProvider] | None = None,
+        notifier: Notifier | None = None,
         keep_running: bool = False,
     ) -> Runtime:
         """Open a runtime. The arguments and errors are those of `AsyncRuntime.connect`."""
@@ -67,6 +69,7 @@ class Runtime:
             migrations=migrations,
             types=types,
             credentials=credentials,
+            notifier=notifier,
             keep_running=keep_running,
         )
         try:
@@ -153,9 +156,46 @@ class Runtime:
         by: Principal,
         reason: str = "",
         arguments: JsonObject | None = None,
+        confirmation: str | None = None,
+        digest: str | None = None,
     ) -> Approval:
         """See `AsyncRuntime.decide`."""
-        return self._wait(self.inner.decide(approval, decision, by=by, reason=reason, arguments=arguments))
+        return self._wait(
+            self.inner.decide(
+                approval,
+                decision,
+                by=by,
+                reason=reason,
+                arguments=arguments,
+                confirmation=confirmation,
+                digest=digest,
+            )
+        )
+
+    def delegate(
+        self,
+        principal: Principal,
+        /,
+        *,
+        to: str,
+        until: datetime | timedelta,
+        by: Principal,
+        since: datetime | None = None,
+    ) -> Delegation:
+        """See `AsyncRuntime.delegate`."""
+        return self._wait(self.inner.delegate(principal, to=to, until=until, by=by, since=since))
+
+    def revoke_delegation(self, id_: str, /, *, by: Principal) -> Delegation:
+        """See `AsyncRuntime.revoke_delegation`."""
+        return self._wait(self.inner.revoke_delegation(id_, by=by))
+
+    def delegations(self, *, person: str | None = None) -> list[Delegation]:
+        """See `AsyncRuntime.delegations`."""
+        return self._wait(self.inner.delegations(person=person))
+
+    def tick(self) -> list[Notice]:
+        """See `AsyncRuntime.tick`."""
+        return self._wait(self.inner.tick())
 
     def resume(self, graph: Graph, thread: str) -> dict[str, Any]:
         """See `AsyncRuntime.resume`."""

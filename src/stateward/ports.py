@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from stateward.model.action import Action, ActionStatus
-from stateward.model.approval import Approval, ApprovalStatus, Decision
+from stateward.model.approval import Approval, ApprovalStatus, Decision, Delegation
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
 from stateward.model.effect import Credential, Receipt, Transaction
 from stateward.model.history import History, HistoryQuery
@@ -127,6 +127,81 @@ class Viewer:
     names: frozenset[str]
     tenant: str
     everything: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vote:
+    """A decision, of whom, about which approval.
+
+    Attributes:
+        approval: Its id.
+        by: The verified person.
+        digest: What the person was shown, where that is known; another one is refused.
+    """
+
+    approval: str
+    decision: Decision
+    by: Principal
+    digest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """The decision stands.
+
+    Attributes:
+        approval: As it is afterwards; `pending` while more people have to approve.
+    """
+
+    approval: Approval
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """Nothing was decided. The refusal is in the ledger."""
+
+    approval: Approval
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToJudge:
+    """The person may edit; the new arguments have to be judged first, by `Desk.decide`."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """A turn as it stands at the desk.
+
+    Attributes:
+        questions: All of its questions, decided or not, oldest first.
+        actions: Its actions that are not superseded, by position.
+        shown: Ids of the questions that the interrupt shows, where one is to be raised.
+    """
+
+    questions: list[Approval]
+    actions: list[ActionRow]
+    shown: tuple[str, ...] = ()
+
+    @property
+    def pending(self) -> bool:
+        """Whether people have to decide something."""
+        return any(one.status == "pending" for one in self.questions)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """What happened to a question by the clock.
+
+    Attributes:
+        event: `reminded`, `escalated` (others are asked now) or `expired` (it counts as rejected).
+        approval: The question as it is now.
+    """
+
+    event: Literal["reminded", "escalated", "expired"]
+    approval: Approval
 
 
 class Schema(Protocol):
@@ -336,34 +411,72 @@ class Desk(Protocol):
         """All questions of a turn, decided or not, oldest first."""
         ...
 
-    def deciding(self, approval: str) -> AbstractAsyncContextManager[DeskCase]:
-        """The approval under lock, in one transaction with whatever the decision changes."""
-        ...
-
-    async def expire(self, *, now: datetime | None = None) -> list[str]:
-        """Turn overdue questions into rejections; returns their ids."""
-        ...
-
     async def ask(self, question: Approval, *, actor: str) -> None:
         """Ask a question that belongs to no action, such as an escalation."""
         ...
 
-    async def show(self, thread: str, task: str, round_: int, approvals: Sequence[str]) -> tuple[str, ...]:
-        """Note what one interrupt shows; a replay gets what was shown at first."""
+    async def decide(self, vote: Vote, *, rejudge: Rejudge) -> Decided | Refused:
+        """Take one decision with all that follows from it, or refuse it; either way it is in the ledger.
+
+        One transaction checks who decides, until when, how many, who not and about what, by the database's own clock.
+
+        Args:
+            vote: The decision.
+            rejudge: Judges the arguments of an edit from the start, in the same transaction; a sentence where the
+                tool's schema refuses them.
+
+        Raises:
+            UnknownApproval: there is none of that id.
+        """
         ...
 
-    async def take_answer(self, thread: str, task: str, round_: int) -> bool:
-        """Use up an interrupt's answer. False: it was used before, and is not an answer any more."""
+    async def tick(self) -> list[Notice]:
+        """Do what is due by the clock: questions lapse or are escalated, and people are reminded.
+
+        Each is done once, however many workers look, and stands in the ledger.
+        """
+        ...
+
+    async def look(self, thread: str, turn: str, *, task: str = "", round_: int = 0) -> Seen:
+        """A turn as it stands, after what is due in its thread was done.
+
+        Args:
+            task: The task that asks where questions are open: what its interrupt shows is noted.
+            round_: Which of the task's interrupts it is; a replay gets what was shown at first.
+        """
+        ...
+
+    async def answer(
+        self, thread: str, task: str, round_: int, votes: Sequence[Vote]
+    ) -> list[Decided | Refused | ToJudge] | None:
+        """Use up an interrupt's answer with the decisions in it. None: it was used before."""
+        ...
+
+    async def delegate(
+        self, principal: Principal, *, to: str, until: datetime, by: Principal, since: datetime | None = None
+    ) -> Delegation | str:
+        """Hand a person's right to decide to another for a time; a sentence where it is refused.
+
+        Args:
+            principal: Whose right, and which roles go with it.
+            to: Id of the person who may decide.
+            until: When it ends.
+            by: Who says so: the same person, who has these roles.
+            since: When it begins; now unless stated.
+        """
+        ...
+
+    async def revoke(self, delegation: str, *, by: Principal) -> Delegation | str:
+        """End a delegation; either of the two people may. A sentence where it is refused."""
+        ...
+
+    async def delegations(self, *, tenant: str | None = None, person: str | None = None) -> list[Delegation]:
+        """Those that hold now or later; of one tenant, and from or to one person, where given."""
         ...
 
 
-class DeskCase(Protocol):
-    """One approval while it is decided."""
-
-    @property
-    def approval(self) -> Approval:
-        """The approval as it was when it was locked."""
-        ...
+class EditCase(Protocol):
+    """An edit that may be made, under the lock of its approval until it is."""
 
     @property
     def thread(self) -> ThreadFacts:
@@ -371,32 +484,24 @@ class DeskCase(Protocol):
         ...
 
     @property
-    def now(self) -> datetime:
-        """The time, by the clock that the approval's expiry was set by."""
-        ...
-
-    async def action(self) -> ActionRow:
-        """The action that it is about."""
+    def action(self) -> ActionRow:
+        """The action that it changes."""
         ...
 
     async def history(self, past: Past) -> History:
-        """How a tool was used, as `Journal.judge` reads it: nobody else judges by it until the case is closed."""
+        """How a tool was used, as `Journal.judge` reads it: nobody else judges by it until the edit is made."""
         ...
 
-    async def sign(self, principal: Principal, decision: Decision) -> None:
-        """Keep the decision with its author."""
-        ...
 
-    async def refuse(self, principal: Principal, decision: Decision, why: str) -> None:
-        """Keep in the ledger that the decision was refused."""
-        ...
+Rejudge = Callable[[EditCase, Mapping[str, Json], str], Awaitable[Judged | str]]
+"""Judges edited arguments: the case, the arguments, and who edits them."""
 
-    async def close(self, status: ApprovalStatus, *, principal: Principal, decision: Decision) -> None:
-        """The decision is taken: the question closes, and its action becomes what it says."""
-        ...
 
-    async def replace(self, judged: Judged, *, principal: Principal) -> None:
-        """An edit: the action is superseded by one with new arguments and a verdict of its own."""
+class Notifier(Protocol):
+    """Tells people what happened to a question by the clock: by mail, by chat, as the team likes."""
+
+    async def notify(self, notice: Notice) -> None:
+        """Tell somebody. What it raises is logged, and changes nothing."""
         ...
 
 

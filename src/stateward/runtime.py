@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ from stateward.adapters.postgres.overview import PostgresOverview
 from stateward.adapters.postgres.provenance import PostgresProvenance
 from stateward.adapters.postgres.threads import PostgresThreads
 from stateward.adapters.presidio import PresidioRedactor
-from stateward.approve.decide import Refused
+from stateward.approve.clock import tick, tick_on
 from stateward.errors import ConfigurationError, DecisionRefused, UnknownApproval, UnknownThread
-from stateward.model.approval import Approval, ApprovalStatus, Decision, DecisionKind
+from stateward.model.approval import Approval, ApprovalStatus, Decision, DecisionKind, Delegation
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
@@ -44,8 +45,10 @@ from stateward.orchestrate.services import Services
 from stateward.orchestrate.steps import take_decision
 from stateward.orchestrate.store import StatewardStore
 from stateward.orchestrate.workflow import Graph
-from stateward.ports import CredentialProvider
+from stateward.ports import CredentialProvider, Desk, Notice, Notifier, Refused, Vote
 from stateward.settings import Settings
+
+_TICK = 60.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class AsyncRuntime:
         settings: What it was opened with.
         database: The connection pool.
         keys: The data keys that checkpoints are sealed with.
+        notifier: Tells people what happened to a question by the clock, if anything does.
     """
 
     checkpointer: StatewardSaver
@@ -67,6 +71,7 @@ class AsyncRuntime:
     settings: Settings
     database: Database
     keys: DataKeys
+    notifier: Notifier | None = None
 
     @classmethod
     @asynccontextmanager
@@ -78,6 +83,7 @@ class AsyncRuntime:
         migrations: Sequence[tuple[str, str]] = (),
         types: Sequence[type] = (),
         credentials: Mapping[str, CredentialProvider] | None = None,
+        notifier: Notifier | None = None,
         keep_running: bool = False,
     ) -> AsyncGenerator[AsyncRuntime]:
         """Open a runtime for the length of the block.
@@ -89,6 +95,8 @@ class AsyncRuntime:
             types: Classes of your own that graph state may hold, such as pydantic models and dataclasses. One that is
                 not named comes back from a checkpoint as plain data; a workflow names those of its own state.
             credentials: Providers of credentials of your own, by the name that a policy's `provider:` has for them.
+            notifier: Tells people what happened to a question by the clock: that they are reminded of it, that it was
+                escalated, that it lapsed. Each is told by one process, once; what it cannot tell is logged.
             keep_running: Leave the embedded Postgres running at the end.
 
         Raises:
@@ -101,7 +109,9 @@ class AsyncRuntime:
             chosen = replace(chosen, database_url=url)
         async with AsyncExitStack() as stack:
             uri = chosen.database_url or await _embedded(stack, chosen, keep_running=keep_running)
-            yield await cls._wire(stack, uri, chosen, migrations, types, credentials)
+            made = await cls._wire(stack, uri, chosen, migrations, types, credentials)
+            await stack.enter_async_context(_ticking(made.services.desk, notifier))
+            yield replace(made, notifier=notifier)
 
     async def thread(
         self,
@@ -184,7 +194,7 @@ class AsyncRuntime:
         self, *, thread: str | None = None, status: ApprovalStatus | None = "pending"
     ) -> list[Approval]:
         """The questions to people, oldest first; `status=None` for all of them."""
-        await self.services.desk.expire()
+        await self.tick()
         return await self.services.desk.list(thread=thread, status=status)
 
     async def approval(self, id_: str, /) -> Approval:
@@ -207,8 +217,10 @@ class AsyncRuntime:
         by: Principal,
         reason: str = "",
         arguments: JsonObject | None = None,
+        confirmation: str | None = None,
+        digest: str | None = None,
     ) -> Approval:
-        """Take a decision.
+        """Take a decision: checked, written down with its author, and done, in one transaction.
 
         Args:
             approval: The question or its id.
@@ -216,18 +228,70 @@ class AsyncRuntime:
             by: The person. Whoever calls this vouches that it is verified.
             reason: Why, for reject; the answer, for respond.
             arguments: The complete new arguments, for edit; they are judged again from the start.
+            confirmation: What the person typed, where the question has a `confirmation`: exactly that.
+            digest: The digest of what the person was shown; another one is refused. That of the question, where it is
+                given as an `Approval`.
 
         Raises:
             UnknownApproval: there is none of that id.
             DecisionRefused: this person may not decide it, or not like this; the message says why.
         """
         id_ = approval if isinstance(approval, str) else approval.id
+        shown = approval.digest if digest is None and isinstance(approval, Approval) else digest
         edited = None if arguments is None else plain_object(arguments)
-        said = Decision(kind=decision, reason=reason, arguments=edited)
-        outcome = await take_decision(self.services, id_, said, by=by)
+        said = Decision(kind=decision, reason=reason, arguments=edited, confirmation=confirmation)
+        outcome = await take_decision(self.services, Vote(approval=id_, decision=said, by=by, digest=shown))
         if isinstance(outcome, Refused):
             raise DecisionRefused(f"{id_}: {outcome.why}")
         return outcome.approval
+
+    async def delegate(
+        self,
+        principal: Principal,
+        /,
+        *,
+        to: str,
+        until: datetime | timedelta,
+        by: Principal,
+        since: datetime | None = None,
+    ) -> Delegation:
+        """Let another person decide what somebody may, for a time.
+
+        The delegate decides for that person and with no more than their rights, never about their own request, and
+        cannot hand it on. Where a policy excludes one of the two, or one has signed, both are excluded.
+
+        Args:
+            principal: Whose right it is, with the roles that go with it.
+            to: Id of the person who may decide.
+            until: When it ends, or how long it lasts.
+            by: Who says so, verified: the same person, who has these roles.
+            since: When it begins; now unless stated.
+
+        Raises:
+            DecisionRefused: it is not theirs to hand over; the message says why. The attempt is in the ledger.
+        """
+        ends = (since or datetime.now(UTC)) + until if isinstance(until, timedelta) else until
+        return _granted(await self.services.desk.delegate(principal, to=to, until=ends, by=by, since=since))
+
+    async def revoke_delegation(self, id_: str, /, *, by: Principal) -> Delegation:
+        """End a delegation at once; either of the two people may.
+
+        Raises:
+            DecisionRefused: there is none of that id, or the person is neither of the two.
+        """
+        return _granted(await self.services.desk.revoke(id_, by=by))
+
+    async def delegations(self, *, person: str | None = None) -> list[Delegation]:
+        """The delegations that hold now or later; from or to one person where given."""
+        return await self.services.desk.delegations(person=person)
+
+    async def tick(self) -> list[Notice]:
+        """Do what is due by the clock: questions lapse or are escalated, and people are reminded.
+
+        Each of it is done once, by the server's clock, however many processes tick. Looking at the inbox does it too;
+        call it from a scheduler where nothing else runs.
+        """
+        return await tick(self.services.desk, self.notifier)
 
     async def resume(self, graph: Graph, thread: str) -> dict[str, Any]:
         """Go on with a thread that was decided, or that a crash cut off; one that is finished stays as it is.
@@ -242,8 +306,7 @@ class AsyncRuntime:
 
     async def resumption(self, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:
         """The config and the input that go on with a thread, for those who stream it."""
-        if await self.services.threads.find(thread) is None:
-            raise UnknownThread(thread)
+        await self.services.facts(thread)
         waits = await self.checkpointer.waits(thread)
         # Several wait where calls that ran at once were cut off at once, and LangGraph refuses an answer for no one in
         # particular. They need none: each looks at the desk before it asks.
@@ -311,6 +374,23 @@ class AsyncRuntime:
             settings=settings,
             database=database,
         )
+
+
+def _granted(said: Delegation | str) -> Delegation:
+    if isinstance(said, str):
+        raise DecisionRefused(said)
+    return said
+
+
+@asynccontextmanager
+async def _ticking(desk: Desk, notifier: Notifier | None) -> AsyncGenerator[None]:
+    """Do what is due by the clock, now and then, while the runtime is open."""
+    ticking = asyncio.create_task(tick_on(desk, notifier, every=_TICK), name="stateward tick")
+    try:
+        yield
+    finally:
+        ticking.cancel()
+        await asyncio.wait([ticking])
 
 
 async def _keys(database: Database, settings: Settings) -> DataKeys:

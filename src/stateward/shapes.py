@@ -94,12 +94,13 @@ class Requirement(Shape):
     excluding: list[str] = Field(alias="not", description="Who may not: requester, subject, editor, or ids.")
     rule: str = Field(description="Where the rule stands in the policy.")
     because: str = Field(description="The rule's sentence for people.")
+    stage: int = Field(description="Its people are asked when every rule of a lower stage has its quorum.")
 
     @classmethod
     def of_noun(cls, one: Needed) -> Requirement:
         """The shape of a requirement."""
         reason = one.reason
-        given = {"by": list(one.by), "of": one.of, "not": list(one.excluding)}
+        given = {"by": list(one.by), "of": one.of, "not": list(one.excluding), "stage": one.stage}
         return cls.model_validate(given | {"rule": reason.rule, "because": reason.because})
 
 
@@ -107,6 +108,7 @@ class Signature(Shape):
     """A decision with its author."""
 
     by: str
+    acting_for: str | None = Field(description="Whose right it was decided by, where that was delegated.")
     verified_by: str = Field(description="How the author's identity was established.")
     decision: DecisionKind
     reason: str
@@ -119,6 +121,7 @@ class Signature(Shape):
         said = one.decision
         return cls(
             by=one.principal,
+            acting_for=one.acting_for,
             verified_by=one.verified_by,
             decision=said.kind,
             reason=said.reason,
@@ -140,6 +143,9 @@ class Approval(Shape):
     requirements: list[Requirement]
     allowed: list[DecisionKind] = Field(description="The decisions that can be taken.")
     digest: str = Field(description="Binds a decision to what was shown; send it back with the decision.")
+    stage: int = Field(description="The stage whose people are asked now.")
+    confirmation: str | None = Field(description="What has to be typed to approve it, if anything.")
+    escalated_at: Time | None = Field(description="When nobody had decided in time, and others were asked.")
     requester: str
     subject: str
     editor: str | None = Field(description="The last person who changed the arguments.")

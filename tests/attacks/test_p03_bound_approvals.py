@@ -17,6 +17,7 @@ from stateward import DecisionRefused, Effect, Principal, Runtime, Settings, cal
 from stateward.errors import ThreadBusy, UnknownApproval
 from stateward.model.approval import Decision
 from stateward.orchestrate.steps import take_decision
+from stateward.ports import Vote
 from ways import every_way
 
 BIG = [call("pay", amount=500)]
@@ -436,9 +437,8 @@ async def test_the_same_decision_through_two_doors_at_once(async_runtime: Any, d
     await graph.ainvoke({"messages": [("user", "go")]}, config)
     (asked,) = await async_runtime.approvals()
     said = Decision(kind="approve")
-    outcomes = await asyncio.gather(
-        *(take_decision(async_runtime.services, asked.id, said, by=Principal(who)) for who in ("boss", "chief") * 3)
-    )
+    votes = [Vote(approval=asked.id, decision=said, by=Principal(who)) for who in ("boss", "chief") * 3]
+    outcomes = await asyncio.gather(*(take_decision(async_runtime.services, vote) for vote in votes))
     assert sorted(type(one).__name__ for one in outcomes) == ["Decided"] + ["Refused"] * 5
 
 

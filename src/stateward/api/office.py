@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from stateward import shapes
@@ -123,7 +124,7 @@ class Office:
     async def approvals(self, who: Principal, asked: parameters.Approvals) -> Approvals:
         """A page of approvals: the inbox, unless another status is asked for."""
         viewer = self._viewer(who)
-        await self._runtime.services.desk.expire()
+        await self._runtime.tick()
         if asked.after is not None:
             await self._approval(viewer, asked.after)
         status = None if asked.status == "all" else asked.status
@@ -135,13 +136,13 @@ class Office:
 
     async def approval(self, who: Principal, asked: parameters.OneApproval) -> shapes.Approval:
         """One approval."""
-        await self._runtime.services.desk.expire()
+        await self._runtime.tick()
         return shapes.Approval.of(await self._approval(self._viewer(who), asked.approval))
 
     async def decide(self, who: Principal, asked: parameters.OneApproval, said: parameters.Said) -> Taken:
         """Take a decision; the same one by the same person again gives what was recorded."""
         viewer = self._viewer(who)
-        await self._runtime.services.desk.expire()
+        await self._runtime.tick()
         found = await self._approval(viewer, asked.approval)
         if said.digest != found.digest:
             raise RequestError(
@@ -157,7 +158,14 @@ class Office:
 
     async def _decide(self, viewer: Viewer, asked: Approval, who: Principal, said: Decision) -> Approval:
         try:
-            return await self._runtime.decide(asked, said.kind, by=who, reason=said.reason, arguments=said.arguments)
+            return await self._runtime.decide(
+                asked,
+                said.kind,
+                by=who,
+                reason=said.reason,
+                arguments=said.arguments,
+                confirmation=said.confirmation,
+            )
         except DecisionRefused as refused:
             found = await self._approval(viewer, asked.id)
             if _is_recorded(found, who, said):  # the other click of a double click was faster
@@ -197,16 +205,18 @@ class Refused(RequestError):
 
 def _decision(said: parameters.Said) -> Decision:
     arguments = plain_object(said.arguments) if isinstance(said, parameters.Edit) else None
-    return Decision(kind=said.decision, reason=said.reason, arguments=arguments)
+    typed = said.confirmation if isinstance(said, parameters.Plain) else None
+    return Decision(kind=said.decision, reason=said.reason, arguments=arguments, confirmation=typed)
 
 
 def _is_recorded(approval: Approval, who: Principal, said: Decision) -> bool:
-    return any(one.principal == who.id and one.decision == said for one in approval.signatures)
+    kept = replace(said, confirmation=None)  # what was typed is checked, and not kept
+    return any(one.principal == who.id and one.decision == kept for one in approval.signatures)
 
 
 def _status(approval: Approval, who: Principal) -> int:
     """403: this person may not. 409: it is not open to them any more. 422: not like this."""
-    if who.kind != "person" or not any(may_sign(one, who.names, approval) for one in approval.requirements):
+    if who.kind != "person" or not any(may_sign(one, who.names, who.names, approval) for one in approval.requirements):
         return 403
     signed = any(one.principal == who.id for one in approval.signatures)
     return 409 if signed or approval.status != "pending" else 422

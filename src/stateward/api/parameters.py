@@ -100,6 +100,7 @@ class Plain(_Decision):
 
     decision: Literal["approve", "done", "retry", "give_up"]
     reason: Text = ""
+    confirmation: Text | None = Field(None, description="What the approval says has to be typed, exactly.")
 
 
 class Spoken(_Decision):

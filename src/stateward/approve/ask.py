@@ -41,6 +41,7 @@ def action_question(judged: Judged, thread: ThreadFacts) -> Approval:
         allowed=ANSWER_DECISIONS if answers else ACTION_DECISIONS,
         digest=digest([*bound, list(judged.labels), thread.thread, thread.principal, thread.tenant]),
         editor=judged.editor,
+        confirmation=_confirmation(judged),
     )
 
 
@@ -97,8 +98,13 @@ def escalation_question(
 
 def approval_id(*parts: str) -> str:
     """A short id for people, `A-` and eight letters or digits; the same parts give the same id."""
+    return short_id("A", *parts)
+
+
+def short_id(letter: str, *parts: str) -> str:
+    """A letter, and eight letters or digits that the parts give."""
     raw = hashlib.sha256("\0".join(parts).encode()).digest()
-    return "A-" + base64.b32encode(raw).decode()[:8]
+    return f"{letter}-" + base64.b32encode(raw).decode()[:8]
 
 
 def _question(
@@ -111,7 +117,7 @@ def _question(
     editor: str | None = None,
     **fields: object,
 ) -> Approval:
-    now = datetime.now(UTC)
+    now, stage = datetime.now(UTC), min(requirement.stage for requirement in requirements)
     return Approval(
         id=approval_id(thread.thread, action, kind, salt),
         kind=kind,
@@ -122,7 +128,8 @@ def _question(
         subject=thread.subject,
         requirements=requirements,
         requested_at=now,
-        expires_at=now + min(requirement.within for requirement in requirements),
+        expires_at=now + min(requirement.within for requirement in requirements if requirement.stage == stage),
+        stage=stage,
         editor=editor,
         **fields,  # pyright: ignore[reportArgumentType]
     )
@@ -130,9 +137,23 @@ def _question(
 
 def _describe(judged: Judged) -> str:
     lines = [f"- {reason.because} (`{reason.rule}`)" for reason in judged.verdict.reasons]
+    word = _confirmation(judged)
+    typed = [] if word is None else ["", f"To approve it, type exactly `{word}` as the confirmation."]
     when = " before it leaves" if judged.effect == "answer" else ""
     read = [f"The thread has read what is {', '.join(judged.labels)}."] if judged.labels else []
-    return "\n".join([f"`{judged.action.call.tool}` needs an approval{when}:", *lines, *read])
+    return "\n".join([f"`{judged.action.call.tool}` needs an approval{when}:", *lines, *read, *typed])
+
+
+def _confirmation(judged: Judged) -> str | None:
+    """What is to be typed: the first number among the arguments, which is mostly the amount, else the tool's name."""
+    verdict, call = judged.verdict, judged.action.call
+    if verdict.kind != "ask" or not any(requirement.confirm for requirement in verdict.requirements):
+        return None
+    numbers = (one for one in call.arguments.values() if isinstance(one, int | float) and not isinstance(one, bool))
+    number = next(numbers, None)
+    if number is None:
+        return call.tool
+    return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
 
 
 def _ended(why: str) -> str:

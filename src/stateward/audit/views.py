@@ -21,6 +21,7 @@ _WORDS: dict[str, Word] = {
     "effect": "act",
     "read": "act",
     "memory": "remember",
+    "delegation": "approve",
 }
 # What the next entry of the same action tells as well, and better.
 _IN_PASSING = frozenset(
@@ -156,7 +157,8 @@ def metrics(
         now: Until when open questions have waited; the current time unless stated.
     """
     until = now or datetime.now(UTC)
-    threads = _by_thread(entries)
+    # Who decides for whom stands in the desk's own chain, which is no piece of work.
+    threads = _by_thread(entry for entry in entries if not entry.kind.startswith("delegation."))
     kinds = Counter(entry.kind for chain in threads.values() for entry in chain)
     spans = [_span(chain, until) for chain in threads.values()]
     baseline, saved = _saved(threads, baselines or {}, subjects or {}, until)
@@ -346,10 +348,14 @@ def _question(entry: Entry) -> str:
 
 
 def _asked(entry: Entry) -> str:
+    about = {"outcome": "what became of", "escalation": "how to go on:"}.get(str(entry.detail.get("kind")), "about")
+    return f"asked {_people(entry)} {about} {_question(entry)}"
+
+
+def _people(entry: Entry) -> str:
     by = entry.detail.get("by")
     named = [str(one) for one in by] if isinstance(by, Sequence) and not isinstance(by, str) else []
-    about = {"outcome": "what became of", "escalation": "how to go on:"}.get(str(entry.detail.get("kind")), "about")
-    return f"asked {' or '.join(named) or 'people'} {about} {_question(entry)}"
+    return " or ".join(named) or "people"
 
 
 def _attempt(entry: Entry) -> str:
@@ -385,6 +391,14 @@ _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "approval.rejected": lambda entry: f"rejected {_question(entry)}",
     "approval.responded": lambda entry: f"answered in place of {_question(entry)}",
     "approval.expired": lambda entry: f"let {_question(entry)} lapse",
+    "approval.passed_on": lambda entry: f"passed {_question(entry)} on to {_people(entry)}",
+    "approval.escalated": lambda entry: f"escalated {_question(entry)} to {_people(entry)}",
+    "approval.reminded": lambda entry: f"reminded people of {_question(entry)}",
+    "delegation.granted": lambda entry: (
+        f"lets {entry.detail.get('to')} decide until {str(entry.detail.get('until'))[:16]} ({entry.detail.get('id')})"
+    ),
+    "delegation.revoked": lambda entry: f"ended the delegation {entry.detail.get('id')}",
+    "delegation.refused": lambda entry: f"was refused a delegation: {entry.detail.get('why', 'not allowed')}",
     "effect.reserved": lambda entry: f"started {_tool(entry)}",
     "effect.restarted": lambda entry: f"started {_tool(entry)} again{_attempt(entry)}",
     "effect.settled": lambda entry: f"did {_tool(entry)}{_attempt(entry)}",

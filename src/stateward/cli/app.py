@@ -28,7 +28,9 @@ audit = typer.Typer(help="Check the audit trail, or export it.", no_args_is_help
 policy = typer.Typer(help="Check a policy, or ask it about one call.", no_args_is_help=True)
 keys = typer.Typer(help="The master keys, and what each of them wraps; or rotate them.")
 threads = typer.Typer(help="All threads, newest first; or bring some over from LangGraph's own tables.")
+delegations = typer.Typer(help="Who decides for whom; or end it.")
 app.add_typer(audit, name="audit")
+app.add_typer(delegations, name="delegations")
 app.add_typer(keys, name="keys")
 app.add_typer(policy, name="policy")
 app.add_typer(threads, name="threads")
@@ -159,14 +161,62 @@ def decide(
     reason: Annotated[str, typer.Option(help="Why, for reject; the answer, for respond.")] = "",
     sets: Set = None,
     arguments: Arguments = None,
+    confirm: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What has to be typed to approve it; asked for at a terminal.")
+    ] = None,
     workflow: WorkflowPath = None,
     as_json: Json = False,
 ) -> None:
     """Decide an approval; `edit` takes --set or --arguments and is judged again."""
     from stateward.cli import reading
 
-    said = reading.Said(decision=decision, by=by, reason=reason, sets=sets or (), arguments=arguments)
+    said = reading.Said(decision=decision, by=by, reason=reason, sets=sets or (), arguments=arguments, confirm=confirm)
     reading.decide(id_, said, workflow=workflow, as_json=as_json)
+
+
+@app.command()
+def delegate(
+    to: Annotated[str, typer.Argument(metavar="NAME", help="Who decides instead.")],
+    by: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose right it is.")],
+    until: Annotated[str, typer.Option(metavar="TIME", help="14d, or 2026-12-24T18:00 in UTC.")],
+    role: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE", help="A role that goes with it; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let somebody else decide what you may, for a time; both of you stay excluded where one is."""
+    from stateward.cli import standing_in
+
+    standing_in.delegate(by, to, until=until, roles=role or [], as_json=as_json)
+
+
+@delegations.callback(invoke_without_command=True)
+def delegations_list(context: typer.Context, as_json: Json = False) -> None:
+    """Who decides for whom; or end it."""
+    if context.invoked_subcommand is None:
+        from stateward.cli import standing_in
+
+        standing_in.delegations(as_json=as_json)
+
+
+@delegations.command("end")
+def delegations_end(
+    id_: Annotated[str, typer.Argument(metavar="ID")],
+    by: Annotated[str, typer.Option("--as", metavar="NAME", help="One of the two people.")],
+    as_json: Json = False,
+) -> None:
+    """End a delegation at once."""
+    from stateward.cli import standing_in
+
+    standing_in.end(id_, by=by, as_json=as_json)
+
+
+@app.command()
+def tick(as_json: Json = False) -> None:
+    """Do what is due by the clock: questions lapse or are escalated, people are reminded. For a scheduler."""
+    from stateward.cli import standing_in
+
+    standing_in.tick(as_json=as_json)
 
 
 @app.command()

@@ -75,7 +75,7 @@ class Approvers:
         return self.name is not None and self._play(approval, self.name)
 
     def _play(self, approval: Approval, name: str) -> bool:
-        if "approve" not in approval.allowed:
+        if "approve" not in approval.allowed or approval.confirmation is not None:
             self.console.print(f"  [yellow]{escape(name)} cannot answer this without knowing more[/]")
             return False
         return self._take(approval, Decision(kind="approve"), name) is not None
@@ -98,7 +98,12 @@ class Approvers:
         who = person(name, self.loaded.flow.document)
         try:
             taken = self.runtime.decide(
-                approval, decision.kind, by=who, reason=decision.reason, arguments=decision.arguments
+                approval,
+                decision.kind,
+                by=who,
+                reason=decision.reason,
+                arguments=decision.arguments,
+                confirmation=decision.confirmation,
             )
         except DecisionRefused as error:
             self.console.print(f"  [red]refused:[/] {escape(error.message)}", highlight=False)
@@ -122,6 +127,9 @@ class Approvers:
         if kind == "edit":
             arguments = self._edited(approval)
             return Decision(kind=kind, arguments=arguments) if arguments else None
+        if kind == "approve" and approval.confirmation is not None:
+            typed = self._input(f"  type exactly {escape(approval.confirmation)}: ")
+            return Decision(kind=kind, confirmation=typed) if typed else None
         if kind not in _NEEDS_TEXT:
             return Decision(kind=kind)
         reason = self._input(f"  {_NEEDS_TEXT[kind]}: ")
@@ -140,7 +148,7 @@ class Approvers:
         return changed
 
     def _name(self, approval: Approval) -> str:
-        by = [name for need in approval.requirements for name in need.by if name != approval.requester]
+        by = [name for need in approval.open_requirements for name in need.by if name != approval.requester]
         suggested = by[0] if by else ""
         hint = f" \\[{escape(suggested)}]" if suggested else ""
         name = ""

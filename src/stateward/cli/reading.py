@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Said:
     Attributes:
         sets: `name=value` for an edit.
         arguments: The complete arguments for an edit, as JSON.
+        confirm: What was typed to confirm an approval.
     """
 
     decision: str
@@ -47,6 +49,7 @@ class Said:
     reason: str = ""
     sets: Sequence[str] = ()
     arguments: str | None = None
+    confirm: str | None = None
 
 
 def inbox(*, thread: str | None, as_json: bool) -> None:
@@ -125,7 +128,8 @@ def decide(id_: str, said: Said, *, workflow: str | None, as_json: bool) -> None
         who = person(said.by, loaded.flow.document if loaded else None)
         if loaded and kind == "edit":
             loaded.flow.compile(runtime)
-        taken = runtime.decide(id_, kind, by=who, reason=said.reason, arguments=arguments)
+        typed = said.confirm if kind != "approve" else _typed(approval, said.confirm)
+        taken = runtime.decide(approval, kind, by=who, reason=said.reason, arguments=arguments, confirmation=typed)
         left = runtime.approvals(thread=approval.thread)
     if as_json:
         shapes.emit(shapes.approval_json(taken))
@@ -143,6 +147,14 @@ def _decision(text: str) -> DecisionKind:
         if text.replace("-", "_") == kind:
             return kind
     raise ToolInputError(f"{text!r} is no decision{nearest(text, _DECISIONS)}: write {', '.join(_DECISIONS)}")
+
+
+def _typed(approval: Approval, given: str | None) -> str | None:
+    """What is typed at the terminal where the question asks for it; without one, `--confirm` has to say it."""
+    if given is not None or approval.confirmation is None or not sys.stdin.isatty():
+        return given
+    Console().print(approval_panel(approval), highlight=False)
+    return input(f"To approve it, type exactly {approval.confirmation}: ")
 
 
 def _arguments(kind: DecisionKind, said: Said, approval: Approval) -> dict[str, Json] | None:

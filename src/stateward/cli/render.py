@@ -54,7 +54,8 @@ def decision_lines(approval: Approval) -> Iterator[str]:
     """Who said what, for `show`."""
     for one in approval.signatures:
         reason = f": {one.decision.reason}" if one.decision.reason else ""
-        yield f"{moment(one.at)}  {one.principal} ({one.verified_by})  {one.decision.kind}{reason}"
+        acting = f" for {one.acting_for}" if one.acting_for else ""
+        yield f"{moment(one.at)}  {one.principal}{acting} ({one.verified_by})  {one.decision.kind}{reason}"
 
 
 def approvals_table(approvals: Sequence[Approval]) -> Table:
@@ -62,7 +63,7 @@ def approvals_table(approvals: Sequence[Approval]) -> Table:
     table = _table("id", "thread", "asks for", "of", "lapses")
     for one in approvals:
         short = ", ".join(f"{name}={_short(value)}" for name, value in one.arguments.items())
-        by = ", ".join(dict.fromkeys(name for need in one.requirements for name in need.by))
+        by = ", ".join(dict.fromkeys(name for need in one.open_requirements for name in need.by))
         cells = (one.id, one.thread, _cut(f"{one.tool} {short}", 80), by, remaining(one.expires_at))
         table.add_row(*(Text(cell) for cell in cells))
     return table
@@ -140,11 +141,24 @@ def _who_acted(actor: str) -> str:
 def _add_conditions(table: Table, approval: Approval) -> None:
     for one in approval.requirements:
         table.add_row("why", Text.assemble(one.reason.because, (f"  ({one.reason.rule})", "dim")))
-        table.add_row("who decides", _who(one, approval))
-    until = f"{moment(approval.expires_at)} UTC ({remaining(approval.expires_at)}); after that {_LAPSES[approval.kind]}"
-    table.add_row("until", Text(until))
+        table.add_row("who decides" if one in approval.open_requirements else _turn(one, approval), _who(one, approval))
+    after = f"after that {_after(approval)}"
+    table.add_row("until", Text(f"{moment(approval.expires_at)} UTC ({remaining(approval.expires_at)}); {after}"))
+    if approval.confirmation is not None:
+        table.add_row("to approve", Text(f"type exactly {approval.confirmation}"))
     table.add_row("asked by", Text(f"{approval.requester}, about {approval.subject}, thread {approval.thread}"))
     table.add_row("bound to", Text(approval.digest[:12], style="dim"))
+
+
+def _turn(one: Requirement, approval: Approval) -> str:
+    return "decides later" if one.stage > approval.stage else "has decided"
+
+
+def _after(approval: Approval) -> str:
+    rules = approval.open_requirements
+    if rules and approval.escalated_at is None and all(one.escalate for one in rules):
+        return f"{' or '.join(dict.fromkeys(name for one in rules for name in one.escalate))} decides"
+    return _LAPSES[approval.kind]
 
 
 def _who(one: Requirement, approval: Approval) -> Text:

@@ -7,6 +7,8 @@
 | `inbox` | `{"approvals": [approval]}` |
 | `show` | an approval with `signatures` |
 | `decide` | the approval after the decision |
+| `delegate`, `delegations`, `delegations end` | `{"delegations": [delegation]}` |
+| `tick` | `{"events": [{"event", "approval"}]}` |
 | `timeline` | `{"thread": id, "entries": [entry]}` |
 | `metrics` | the fields of `stateward.audit.views.Metrics` |
 | `audit verify` | `{"intact", "threads", "entries", "breaks": [{"thread", "seq", "problem", "detail"}]}` |
@@ -27,7 +29,7 @@ from typing import Any
 
 from stateward import shapes
 from stateward.audit.views import Metrics
-from stateward.model.approval import Approval
+from stateward.model.approval import Approval, Delegation
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.thread import ThreadRecord
 
@@ -45,6 +47,20 @@ def thread_json(record: ThreadRecord) -> dict[str, Any]:
 def approval_json(approval: Approval) -> dict[str, Any]:
     """A question to people."""
     return shapes.Approval.of(approval).json_object()
+
+
+def delegation_json(one: Delegation) -> dict[str, Any]:
+    """One person decides with the right of another, for a time."""
+    return {
+        "id": one.id,
+        "from": one.delegator,
+        "roles": list(one.roles),
+        "to": one.delegate,
+        "tenant": one.tenant,
+        "since": shapes.when(one.since),
+        "until": shapes.when(one.until),
+        "revoked_at": None if one.revoked_at is None else shapes.when(one.revoked_at),
+    }
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:

@@ -171,7 +171,12 @@ class AskRule(_Rule):
         by: Persons or roles, any of which may decide.
         of: How many different people have to approve, 1 by default.
         excluding: `not:` in the file: who may not decide: requester, subject, editor, identities or roles.
-        within: How long the question stands before it lapses into a rejection, 7 days by default.
+        within: How long its people have, 7 days by default, from the moment that it is their turn.
+        stage: Its people are asked when every rule of a lower stage has its quorum; 1 by default.
+        lapse: What becomes of the question when they have not decided in time: `reject`, or `escalate`, once, to the
+            people of `escalate`.
+        remind: How often they are reminded meanwhile; never by default.
+        confirm: `typed`: an approval needs a word of the call typed exactly. No button approves it.
         because: The sentence for people; derived from the condition where it is not given.
     """
 
@@ -180,6 +185,10 @@ class AskRule(_Rule):
     of: Annotated[StrictInt, Field(ge=1)] = 1
     excluding: tuple[Name, ...] = Field(default=(), alias="not")
     within: Duration = timedelta(days=7)
+    stage: Annotated[StrictInt, Field(ge=1, le=99)] = 1
+    lapse: Literal["reject", "escalate"] = "reject"
+    remind: Duration | None = None
+    confirm: Literal["typed"] | None = None
     because: Sentence | None = None
 
 
@@ -412,7 +421,7 @@ def _tool_problems(
         yield (*path, "identity"), f"{tool.identity!r} is not a credential under identities{hint}"
     yield from _unknown((*path, "for"), tool.allowed, everybody, "an agent, service or person, or a role of one,")
     for index, rule in enumerate(tool.ask):
-        yield from _ask_problems((*path, "ask", index), rule, people, everybody)
+        yield from _ask_problems(document, (*path, "ask", index), rule, people, everybody)
 
 
 def _shared_credentials(document: PolicyDocument) -> Iterator[_Problem]:
@@ -438,13 +447,26 @@ def _dumped(grant: BaseModel | None) -> str:
     return "" if grant is None else grant.model_dump_json()
 
 
-def _ask_problems(path: Path, rule: AskRule, people: set[str], everybody: set[str]) -> Iterator[_Problem]:
+def _ask_problems(
+    document: PolicyDocument, path: Path, rule: AskRule, people: set[str], everybody: set[str]
+) -> Iterator[_Problem]:
     yield from _unknown((*path, "by"), rule.by, people, "a person, or a person's role,")
     yield from _unknown(
         (*path, "not"), rule.excluding, everybody | set(PARTIES), "requester, subject, editor or an identity"
     )
     if set(rule.by) <= set(rule.excluding):
         yield (*path, "not"), "nobody is left to decide: `not` excludes everybody in `by`"
+    if rule.remind is not None and rule.remind >= rule.within:
+        yield (*path, "remind"), "nobody would be reminded: `within` ends before"
+    if rule.lapse == "escalate":
+        yield from _lapse_problems(document, path, rule)
+
+
+def _lapse_problems(document: PolicyDocument, path: Path, rule: AskRule) -> Iterator[_Problem]:
+    if document.escalate is None:
+        yield (*path, "lapse"), "the policy says nobody to escalate to; add `escalate: {to: [...], after: 48h}`"
+    elif set(document.escalate.to) <= set(rule.excluding):
+        yield (*path, "lapse"), "nobody is left to escalate to: `not` excludes everybody in `escalate.to`"
 
 
 def _addressable(document: PolicyDocument, kinds: set[IdentityKind]) -> set[str]:

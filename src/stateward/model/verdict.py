@@ -30,7 +30,13 @@ class Requirement:
         by: Ids or roles, any of which may decide.
         of: How many different people have to approve.
         excluding: Who may not: `requester`, `subject` or `editor`, or ids.
-        within: How long the question stands.
+        within: How long its people have, from the moment that it is their turn.
+        stage: Its people are asked when every rule of a lower stage has its quorum.
+        remind: How often they are reminded meanwhile; never where it is None.
+        confirm: Whether an approval needs the typed confirmation.
+        escalate: Who is asked in their place when they have not decided in time; nobody: it is a rejection then.
+        escalate_within: How long those have.
+        met: Whether it had its quorum when the others of its stage were escalated.
         reason: The rule and its sentence.
     """
 
@@ -38,6 +44,12 @@ class Requirement:
     of: int = 1
     excluding: tuple[str, ...] = ()
     within: timedelta = timedelta(days=7)
+    stage: int = 1
+    remind: timedelta | None = None
+    confirm: bool = False
+    escalate: tuple[str, ...] = ()
+    escalate_within: timedelta = timedelta(days=7)
+    met: bool = False
     reason: Reason
 
 

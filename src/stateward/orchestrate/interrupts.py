@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from stateward.model.approval import Approval, Decision, DecisionKind
-from stateward.model.values import plain_object
+from stateward.model.values import Json, plain_object
 
 LOOK_AGAIN = {"stateward": "look at the desk"}
 
@@ -17,6 +18,8 @@ _CLIENT_DECISIONS: dict[str, dict[str, DecisionKind]] = {
     "outcome": {"approve": "done", "reject": "give_up", "respond": "retry"},
     "escalation": {"respond": "respond", "reject": "reject"},
 }
+# Where an approval has to be typed, clients that cannot respond have this field among the arguments to type it in.
+_FIELD = "confirmation"
 # The older Agent Inbox has other words for the same.
 _INBOX_WORDS = {"accept": "approve", "response": "respond", "ignore": "reject"}
 
@@ -31,8 +34,7 @@ def payload(approvals: Sequence[Approval], note: str = "") -> dict[str, Any]:
     return {
         "action_requests": [_request(approval, note) for approval in approvals],
         "review_configs": [
-            {"action_name": approval.tool, "allowed_decisions": list(_CLIENT_DECISIONS[approval.kind])}
-            for approval in approvals
+            {"action_name": approval.tool, "allowed_decisions": _client_decisions(approval)} for approval in approvals
         ],
         "approvals": [approval.id for approval in approvals],
     }
@@ -58,9 +60,18 @@ def is_look_again(raw: object) -> bool:
     return raw == LOOK_AGAIN
 
 
+def _client_decisions(approval: Approval) -> list[str]:
+    """What a client shows buttons for: none approves by itself where something has to be typed."""
+    words = _CLIENT_DECISIONS[approval.kind]
+    return [word for word in words if approval.confirmation is None or word != "approve"]
+
+
 def _request(approval: Approval, note: str) -> dict[str, Any]:
     description = f"{approval.description}\n\n> {note}" if note else approval.description
     arguments = dict(approval.arguments)
+    if _has_field(approval):
+        arguments[_FIELD] = ""
+        description += f"\n\nHere: respond with it, or edit the field `{_FIELD}` and nothing else."
     # Agent Inbox reads `arguments`, everything else reads `args`.
     return {"name": approval.tool, "args": arguments, "arguments": arguments, "description": description}
 
@@ -80,6 +91,8 @@ def _decision(answer: object, approval: Approval) -> Decision | None:
     kind = _CLIENT_DECISIONS[approval.kind].get(_INBOX_WORDS.get(word, word))
     if kind is None:
         return None
+    if approval.confirmation is not None and kind in ("approve", "respond"):
+        return _confirmed(_text(said, kind), approval)
     if kind == "edit":
         return _edit(said, approval)
     return Decision(kind=kind, reason=_text(said, kind))
@@ -103,6 +116,29 @@ def _edit(said: Mapping[str, Any], approval: Approval) -> Decision | None:
     if name != approval.tool or not isinstance(arguments, Mapping):
         return None  # an edit cannot change the tool
     try:
-        return Decision(kind="edit", arguments=plain_object(cast("Mapping[str, object]", arguments)))
+        edited_to = plain_object(cast("Mapping[str, object]", arguments))
     except ValueError:
         return None  # JSON cannot say it, such as NaN
+    if _has_field(approval):
+        typed = edited_to.pop(_FIELD, "")
+        if all(_same(edited_to.get(name), value) for name, value in approval.arguments.items()):
+            return _confirmed(str(typed), approval)  # nothing was edited: it is an approval, or no decision
+    return Decision(kind="edit", arguments=edited_to)
+
+
+def _has_field(approval: Approval) -> bool:
+    return approval.confirmation is not None and _FIELD not in approval.arguments
+
+
+def _confirmed(typed: str, approval: Approval) -> Decision | None:
+    """An approval, where exactly that was typed: a button, an empty text or a wrong one decides nothing."""
+    return Decision(kind="approve", confirmation=typed) if typed.strip() == approval.confirmation else None
+
+
+def _same(edited: Json, shown: Json) -> bool:
+    """Whether a form gives a value back as it was shown; forms make strings of everything."""
+    if edited == shown:
+        return True
+    if isinstance(edited, str) and isinstance(shown, int | float) and not isinstance(shown, bool):
+        return edited.strip() in (str(shown), f"{shown:g}")
+    return isinstance(edited, str) and not isinstance(shown, str) and edited == json.dumps(shown, ensure_ascii=False)

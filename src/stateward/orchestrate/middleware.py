@@ -25,6 +25,8 @@ from stateward.orchestrate.reading import Doubt
 from stateward.orchestrate.services import Ward, current_services, current_thread
 from stateward.orchestrate.steps import Turn, calls_of, message_of, running_task
 from stateward.orchestrate.tools import specs
+from stateward.orchestrate.turns import Rounds
+from stateward.orchestrate.unanswered import in_order, unanswered
 from stateward.orchestrate.upstream import spare_idle_threads
 from stateward.orchestrate.usage import refuse_unpriced, used
 from stateward.orchestrate.workflow import gate_of, policy_of
@@ -51,7 +53,7 @@ class Asking:
 
     request: Any
     task: str
-    rounds: count[int]
+    rounds: Rounds
     attempts: int = 0
 
     @property
@@ -143,8 +145,12 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         return await on_loop(current_services().loop, self._act(request))
 
     async def _ready(self, request: Any) -> Asking | Finished:
-        """What the model is asked, or what is said in its place: an answer that waited, or that a budget is used up."""
-        asking = Asking(request=request, task=running_task(), rounds=count())
+        """What the model is asked, or what is said in its place: what waited, or that a budget is used up."""
+        waiting = unanswered(request.state["messages"])
+        if waiting is not None:
+            return Finished(response=waiting)  # somebody wrote on while people are asked: that comes after the answer
+        request = request.override(messages=in_order(request.messages))
+        asking = Asking(request=request, task=running_task(), rounds=Rounds())
         services = current_services()
         if self.ward.document.answers and services.turns.is_fresh(current_thread()):
             turn = await self._turn(asking.turn, asking.rounds)
@@ -251,7 +257,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         call_id = str(request.tool_call["id"])
         if message is None:
             raise ConfigurationError("a tool call without a message that made it")
-        turn = await self._turn(message.id or "turn", count())
+        turn = await self._turn(message.id or "turn", Rounds())
         await self._verify(turn, message)
         await turn.ask_once(call_id)
         while (found := await turn.act_one(call_id)) is None:
@@ -273,7 +279,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
             elif {row.action.call.id for row in rows} < {call.id for call in calls}:
                 await turn.verify(calls)  # a crash has left it judged in part
 
-    async def _turn(self, id_: str, rounds: count[int]) -> Turn:
+    async def _turn(self, id_: str, rounds: Rounds) -> Turn:
         services = current_services()
         await services.install(self.ward)
         facts = await services.facts(current_thread())

@@ -35,6 +35,8 @@ from stateward.orchestrate.models import readable
 from stateward.orchestrate.parts import Done, Parts
 from stateward.orchestrate.services import Services, Ward, current_services, current_thread
 from stateward.orchestrate.steps import Turn, calls_of, message_of, server_principal
+from stateward.orchestrate.turns import Rounds
+from stateward.orchestrate.unanswered import in_order, unanswered
 from stateward.orchestrate.usage import refuse_unpriced, used
 from stateward.ports import ActionRow
 from stateward.remember.write import MemoryRules, write
@@ -58,7 +60,7 @@ class Step:
     thread: ThreadFacts
     node: str
     place: str
-    rounds: count[int] = field(default_factory=count)
+    rounds: Rounds = field(default_factory=Rounds)
     _calls: count[int] = field(default_factory=count)
 
     async def act(self, tool: str, /, **arguments: Any) -> Json:
@@ -69,8 +71,11 @@ class Step:
         """
         at = next(self._calls)
         turn = await self._attempt(f"step:{self.node}:{self.place}:{at}")
-        await turn.verify([Call(id=f"{self.node}-{at}", tool=tool, arguments=plain_object(arguments))])
-        await turn.approve()
+        rows = await turn.verify([Call(id=f"{self.node}-{at}", tool=tool, arguments=plain_object(arguments))])
+        if any(row.verdict == "ask" for row in rows):
+            await turn.approve()
+        else:
+            await turn.mark("open")
         done, waits = await turn.act()
         while waits:
             await turn.approve()
@@ -152,6 +157,10 @@ class Nodes:
     async def orchestrate(self, state: Any) -> Goto:
         """Let the planner say what is next."""
         step = await self._step("orchestrate", state)
+        if unanswered(state["messages"]) is not None:
+            return Command(goto="act")  # somebody wrote on while people are asked: that comes after the answer
+        if await self._escalated(step, state["messages"]):
+            return Command(goto="escalate")
         turn = step.turn(step.place)
         over = await turn.spend(Spent(steps=1))
         if over:
@@ -308,7 +317,7 @@ class Nodes:
         if "model" not in vars(self):
             # A provider's client is made in a thread of its own: that takes seconds and reads files.
             await asyncio.to_thread(lambda: self.model)
-        said = await self.model.ainvoke([*prompt, *messages])
+        said = await self.model.ainvoke([*prompt, *in_order(messages)])
         if not isinstance(said, AIMessage):
             raise ConfigurationError(f"the planner answered with a {type(said).__name__}, not with an AIMessage")
         # The id names the turn in the database; providers may repeat theirs.
@@ -373,6 +382,13 @@ class Nodes:
         if rows and found is None:
             raise ThreadError("the answer in the state is not the one that was permitted, so it does not leave")
         return found
+
+    async def _escalated(self, step: Step, messages: Sequence[AnyMessage]) -> bool:
+        """Whether people are still asked how to go on, and somebody has written on meanwhile."""
+        if len(messages) < 2 or not isinstance(messages[-1], HumanMessage):
+            return False
+        asked = await self.services.desk.of_turn(step.thread.thread, f"escalate:{_turn_id(_last(messages))}")
+        return any(one.status == "pending" for one in asked)
 
     def _try_again(self, state: Any, problem: str) -> Goto:
         failures = int(state.get("failures") or 0) + 1

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
@@ -16,7 +15,6 @@ from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
 
 from stateward.act.perform import Performer, Waiting
-from stateward.approve.decide import Decided, Refused, decide
 from stateward.model.action import Action, Call, action_id
 from stateward.model.approval import Approval, Decision
 from stateward.model.effect import Effect, Receipt
@@ -29,8 +27,8 @@ from stateward.model.verdict import Deny, Permit, Reason
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
 from stateward.orchestrate.reading import Doubt, Reading
 from stateward.orchestrate.services import Services, Ward, configurable
-from stateward.orchestrate.turns import Known
-from stateward.ports import ActionRow, DeskCase, Judged, Past
+from stateward.orchestrate.turns import Known, Rounds
+from stateward.ports import ActionRow, Decided, EditCase, Judged, Past, Refused, Rejudge, Seen, ToJudge, Vote
 from stateward.verify.arguments import unspeakable
 from stateward.verify.budget import used_up
 from stateward.verify.origin import sighting
@@ -57,7 +55,7 @@ class Turn:
     ward: Ward
     thread: ThreadFacts
     id: str
-    rounds: count[int]
+    rounds: Rounds
     planned: bool = False
 
     async def verify(self, calls: Sequence[Call], *, refusal: Reason | None = None) -> list[ActionRow]:
@@ -173,7 +171,7 @@ class Turn:
     async def _answer(self, call: str) -> ActionRow | None:
         return next((row for row in await self.answers() if row.action.call.id == call), None)
 
-    async def edited(self, case: DeskCase, call: Call, action: Action) -> Judged:
+    async def edited(self, case: EditCase, call: Call, action: Action) -> Judged:
         """Judge the call that an edit makes of an action, in the transaction that decides it."""
         edit = action.edit + 1
         return self._judge_by(call, action.position, await case.history(self._past(call, edit)), edit=edit)
@@ -181,11 +179,11 @@ class Turn:
     async def approve(self) -> None:
         """Ask people until every question of the turn is decided; it interrupts the run as long as one is not."""
         note = ""
-        await self.services.desk.expire()
-        while pending := [one for one in await self._questions() if one.status == "pending"]:
+        while (seen := await self._look()).pending:
             self._known.rows = None
             await self.mark("waiting")
-            note = await self._ask(pending, note)
+            note = await self._ask(seen, note)
+        self._known.rows = [row for row in seen.actions if row.effect != "answer"] or None
         await self.mark("open")
 
     async def act(self, answered: frozenset[str] = frozenset()) -> tuple[list[tuple[ActionRow, Receipt]], bool]:
@@ -259,6 +257,7 @@ class Turn:
     async def _record(self, call: Call, position: int, refusal: Reason | None) -> list[ActionRow]:
         """Judge one call and record it. One by one, so that a limit sees the calls before this one."""
         action, past = self._ids(call, 0)[-1], self._past(call, 0)
+        self._known.rows = None
 
         def judge(history: History) -> Judged:
             return _refused(self._judge_by(call, position, history, edit=0), refusal)
@@ -317,8 +316,9 @@ class Turn:
             return replace(judged, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
         return judged
 
-    async def _questions(self) -> list[Approval]:
-        return await self.services.desk.of_turn(self.thread.thread, self.id)
+    async def _look(self) -> Seen:
+        desk, thread = self.services.desk, self.thread.thread
+        return await desk.look(thread, self.id, task=running_task(), round_=self.rounds.at)
 
     async def mark(self, status: Literal["open", "waiting"]) -> None:
         """Change the thread's status."""
@@ -331,37 +331,45 @@ class Turn:
         if self.ward.document.checkpoints.keep == "latest":
             self.services.turns.answered(thread)
 
-    async def _ask(self, pending: Sequence[Approval], note: str) -> str:
+    async def _ask(self, seen: Seen, note: str) -> str:
         """Interrupt once; where there is an answer already, take it, and say what was wrong with it."""
-        task, round_ = running_task(), next(self.rounds)
-        thread = self.thread.thread
-        shown_ids = await self.services.desk.show(thread, task, round_, [one.id for one in pending])
-        shown = [one for one in await self._questions() if one.id in shown_ids]
+        shown = [one for one in seen.questions if one.id in seen.shown]
+        task, round_ = running_task(), self.rounds.use()
         raw: object = interrupt(payload(shown, note))
-        if not await self.services.desk.take_answer(thread, task, round_) or is_look_again(raw):
+        look_again = is_look_again(raw)
+        decisions = [] if look_again else parse(raw, shown)
+        votes = self._votes(decisions or (), shown)
+        said = await self.services.desk.answer(self.thread.thread, task, round_, votes or ())
+        if said is None or look_again:
             return note
-        decisions = parse(raw, shown)
         if decisions is None:
-            return "The last answer was not understood; nothing was decided."
-        return await self._decide(decisions)
+            typed = any(one.confirmation for one in shown)
+            wanted = " To approve, type what is asked for, exactly." if typed else ""
+            return f"The last answer was not understood; nothing was decided.{wanted}"
+        if votes is None:
+            return "Nobody verified gave that answer; decide it with a verified identity."
+        rejudge = _rejudge(self.services)
+        ended = [
+            await self.services.desk.decide(vote, rejudge=rejudge) if isinstance(one, ToJudge) else one
+            for vote, one in zip(votes, said, strict=True)
+        ]
+        return "; ".join(one.why for one in ended if isinstance(one, Refused))
 
-    async def _decide(self, decisions: Sequence[tuple[str, Decision]]) -> str:
-        notes: list[str] = []
+    def _votes(self, decisions: Sequence[tuple[str, Decision]], shown: Sequence[Approval]) -> list[Vote] | None:
+        """The decisions with their author, or None where nobody verified gave them."""
+        votes: list[Vote] = []
         for approval, decision in decisions:
-            who = await self._answering(approval)
+            who = self._answering(next(one for one in shown if one.id == approval))
             if who is None:
-                return "Nobody verified gave that answer; decide it with a verified identity."
-            outcome = await take_decision(self.services, approval, decision, by=who)
-            if isinstance(outcome, Refused):
-                notes.append(outcome.why)
-        return "; ".join(notes)
+                return None
+            votes.append(Vote(approval=approval, decision=decision, by=who))
+        return votes
 
-    async def _answering(self, approval: str) -> Principal | None:
+    def _answering(self, approval: Approval) -> Principal | None:
         verified = server_principal(self.thread.tenant)
         if verified is not None or not self.services.development:
             return verified
-        found = await self.services.desk.get(approval)
-        by = found.requirements[0].by if found and found.requirements else ()
+        by = approval.open_requirements[0].by if approval.open_requirements else ()
         return Principal(by[0], tenant=self.thread.tenant, verified_by="development: nobody") if by else None
 
     async def _perform(self, row: ActionRow, answered: bool) -> Receipt | Waiting | Skipped:
@@ -446,23 +454,9 @@ class Turn:
         )
 
 
-async def take_decision(services: Services, approval: str, decision: Decision, *, by: Principal) -> Decided | Refused:
+async def take_decision(services: Services, vote: Vote) -> Decided | Refused:
     """Take a decision from wherever it comes; edited arguments are judged again from the start (P5)."""
-
-    async def rejudge(case: DeskCase, row: ActionRow, arguments: dict[str, Json], editor: str) -> Judged | str:
-        ward = services.ward_of(case.thread)
-        await services.reading(ward, case.thread, anew=True)
-        turn = Turn(services=services, ward=ward, thread=case.thread, id=row.action.turn, rounds=count())
-        if row.effect == "answer":
-            return _edited_answer(turn, row, arguments, editor)
-        call = replace(row.action.call, arguments=arguments)
-        problem = ward.tools[call.tool].problem(arguments)
-        if problem is not None:
-            return f"the edited arguments do not fit {call.tool}: {problem}"
-        judged = await turn.edited(case, call, row.action)
-        return replace(judged, editor=editor, supersedes=row.action.id)
-
-    return await decide(services.desk, approval, decision, by=by, rejudge=rejudge)
+    return await services.desk.decide(vote, rejudge=_rejudge(services))
 
 
 def _edited_answer(turn: Turn, row: ActionRow, fields: dict[str, Json], editor: str) -> Judged | str:
@@ -545,6 +539,23 @@ def settlers(ward: Ward, tool: str) -> tuple[str, ...]:
     escalation = ward.document.escalate
     people = [name for name, identity in ward.document.identities.items() if identity.kind == "person"]
     return tuple(dict.fromkeys(asking or (escalation.to if escalation else ()) or people))
+
+
+def _rejudge(services: Services) -> Rejudge:
+    async def rejudge(case: EditCase, arguments: Mapping[str, Json], editor: str) -> Judged | str:
+        ward, row = services.ward_of(case.thread), case.action
+        await services.reading(ward, case.thread, anew=True)
+        turn = Turn(services=services, ward=ward, thread=case.thread, id=row.action.turn, rounds=Rounds())
+        if row.effect == "answer":
+            return _edited_answer(turn, row, dict(arguments), editor)
+        call = replace(row.action.call, arguments=dict(arguments))
+        problem = ward.tools[call.tool].problem(call.arguments)
+        if problem is not None:
+            return f"the edited arguments do not fit {call.tool}: {problem}"
+        judged = await turn.edited(case, call, row.action)
+        return replace(judged, editor=editor, supersedes=row.action.id)
+
+    return rejudge
 
 
 def _judged(

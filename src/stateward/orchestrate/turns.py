@@ -19,7 +19,7 @@ class Known:
 
     Attributes:
         new: A planner of this run made it, so nobody can have judged it before.
-        rows: Its actions, where all of them were judged here and nobody is asked.
+        rows: Its actions, as they were judged here or seen at the desk while nobody is asked.
         judging: One of several calls that run at once judges all of them.
         decided: Whether the call that asks people for all of them has come to an end.
         cleared: Actions that were held against the history a moment ago, and when, by the loop's clock.
@@ -30,6 +30,22 @@ class Known:
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)
     decided: asyncio.Event = field(default_factory=asyncio.Event)
     cleared: dict[str, float] = field(default_factory=dict[str, float])
+
+
+class Rounds:
+    """Counts the interrupts of a running task, whose answers are positional.
+
+    Attributes:
+        at: The number of the next one.
+    """
+
+    def __init__(self) -> None:
+        self.at = 0
+
+    def use(self) -> int:
+        """The number of the interrupt that is raised now."""
+        self.at += 1
+        return self.at - 1
 
 
 class Turns:

@@ -11,13 +11,14 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 from stateward.model.history import History, HistoryQuery, history_json
 from stateward.model.policy import (
     AnswerRule,
     AskRule,
     DenyRule,
+    Escalation,
     LimitRule,
     Path,
     PolicyDocument,
@@ -128,7 +129,7 @@ class Gate:
     ) -> None:
         self._label = document.label
         self._digest = policy_digest(document)
-        compiler = _Compiler(schemas, validate or {}, source, document.labels)
+        compiler = _Compiler(schemas, validate or {}, source, document)
         named = compiler.named(document.tools)
         self._tools = {name: tool for name, key, rule in named if (tool := compiler.tool(name, key, rule))}
         given, rules = answers or {}, document.answers.items()
@@ -270,7 +271,11 @@ def _line(result: RuleResult) -> str:
 def _asked(requirement: Requirement) -> str:
     count = f"{requirement.of} of " if requirement.of > 1 else ""
     excluding = f", not {_listed(requirement.excluding)}" if requirement.excluding else ""
-    return f"by {count}{_listed(requirement.by)}{excluding}, within {duration_text(requirement.within)}"
+    stage = f"stage {requirement.stage}: " if requirement.stage > 1 else ""
+    lapse = f", then {_listed(requirement.escalate)}" if requirement.escalate else ""
+    typed = ", typed" if requirement.confirm else ""
+    within = f"within {duration_text(requirement.within)}"
+    return f"{stage}by {count}{_listed(requirement.by)}{excluding}, {within}{lapse}{typed}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -404,10 +409,11 @@ class _Compiler:
         schemas: Mapping[str, ToolSchema],
         validate: Mapping[str, Validator],
         source: PolicySource | None,
-        labels: frozenset[str],
+        document: PolicyDocument,
     ) -> None:
         self.problems: list[Problem] = []
-        self._schemas, self._validate, self._source, self._labels = schemas, validate, source, labels
+        self._schemas, self._validate, self._source = schemas, validate, source
+        self._labels, self._escalation = document.labels, document.escalate
 
     def named(self, tools: Mapping[str, ToolRule]) -> Iterator[tuple[str, str, ToolRule]]:
         """Each tool with its key in the policy: its own name, else the one pattern that matches it."""
@@ -452,7 +458,7 @@ class _Compiler:
             condition = self._condition(conditions, path, text, tool=tool, key=key)
             if condition is not None:
                 name = _dotted(path[:-1])
-                asked = _requirement(tool, name, each) if isinstance(each, AskRule) else None
+                asked = _requirement(tool, name, each, self._escalation) if isinstance(each, AskRule) else None
                 yield _Compiled(
                     step=step,
                     name=name,
@@ -516,7 +522,7 @@ def _parts(
         yield "ask", True, ask, (part, key, "ask", index, "when"), ask.when
 
 
-def _requirement(tool: str, name: str, rule: AskRule) -> Requirement:
+def _requirement(tool: str, name: str, rule: AskRule, escalation: Escalation | None) -> Requirement:
     because = rule.because or (
         f"every call of {tool} is approved" if rule.when == "true" else f"{tool} is approved where {rule.when}"
     )
@@ -525,6 +531,10 @@ def _requirement(tool: str, name: str, rule: AskRule) -> Requirement:
         of=rule.of,
         excluding=rule.excluding,
         within=rule.within,
+        stage=rule.stage,
+        remind=rule.remind,
+        confirm=rule.confirm == "typed",
+        **_escalated(rule, escalation),
         reason=Reason(rule=name, because=because),
     )
 
@@ -533,6 +543,12 @@ def _closest(pattern: str, names: Mapping[str, object]) -> str:
     """The tools that a pattern may have meant."""
     close = difflib.get_close_matches(pattern.replace("*", ""), list(names), n=3, cutoff=0.4)
     return f"; the nearest are {', '.join(close)}" if close else ""
+
+
+def _escalated(rule: AskRule, escalation: Escalation | None) -> dict[str, Any]:
+    if rule.lapse != "escalate" or escalation is None:
+        return {}
+    return {"escalate": escalation.to, "escalate_within": escalation.after}
 
 
 def _dotted(path: Path) -> str:

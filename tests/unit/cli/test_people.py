@@ -72,7 +72,10 @@ class Desk:
     def __init__(self) -> None:
         self.taken: list[tuple[Any, ...]] = []
 
-    def decide(self, approval: Approval, kind: str, *, by: Principal, reason: str, arguments: Any) -> Approval:
+    def decide(
+        self, approval: Approval, kind: str, *, by: Principal, reason: str, arguments: Any, confirmation: str | None
+    ) -> Approval:
+        assert confirmation == approval.confirmation
         if by.id != "boss":
             raise DecisionRefused(f"{by.id} may not decide this")
         self.taken.append((kind, by.id, by.verified_by.partition(":")[0], reason, arguments))

@@ -13,6 +13,7 @@ from stateward.adapters.postgres.questions import insert_question, note_question
 from stateward.adapters.postgres.statements import statements
 from stateward.approve.ask import action_question
 from stateward.model.action import Action, ActionStatus, Call
+from stateward.model.approval import Approval
 from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json, digest
 from stateward.model.verdict import Reason
@@ -38,10 +39,15 @@ async def insert_judged(connection: Connection, thread: ThreadFacts, judged: Jud
         action=action.id,
         tool=action.call.tool,
     )
-    if judged.verdict.kind == "ask":
-        question = action_question(judged, thread)
+    question = question_of(judged, thread)
+    if question is not None:
         await insert_question(connection, question)
         await note_question(connection, question, actor=actor)
+
+
+def question_of(judged: Judged, thread: ThreadFacts) -> Approval | None:
+    """The question that goes with a verdict, where it asks."""
+    return action_question(judged, thread) if judged.verdict.kind == "ask" else None
 
 
 def judge_transit(thread: ThreadFacts, judged: Judged, *, actor: str) -> dict[str, Any]:

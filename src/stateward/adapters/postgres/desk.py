@@ -1,38 +1,38 @@
-"""Questions to people: the inbox, and one decision at a time under lock."""
+"""Questions to people: the inbox, and the functions in the database that decide. Each is one statement."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from stateward.adapters.postgres.actions import action_row, insert_judged
+from stateward.adapters.postgres.actions import action_row, judge_transit, question_of
 from stateward.adapters.postgres.commits import Commits
-from stateward.adapters.postgres.database import Connection, Database, fetch_one
+from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
 from stateward.adapters.postgres.history import read_history
-from stateward.adapters.postgres.ledger import append
-from stateward.adapters.postgres.questions import approval_noun, approval_of, insert_question
+from stateward.adapters.postgres.questions import (
+    approval_noun,
+    asked_detail,
+    delegation_noun,
+    insert_question,
+    note_question,
+    question_row,
+)
 from stateward.adapters.postgres.statements import statements
-from stateward.adapters.postgres.threads import thread_record
+from stateward.adapters.postgres.threads import facts_of
+from stateward.approve.ask import short_id
 from stateward.errors import UnknownApproval
-from stateward.model.approval import Approval, ApprovalStatus, Decision
+from stateward.model.approval import Approval, ApprovalStatus, Delegation
 from stateward.model.history import History
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts
-from stateward.ports import ActionRow, Judged, Past
+from stateward.ports import ActionRow, Decided, Judged, Notice, Past, Refused, Rejudge, Seen, ToJudge, Vote
 
-_SQL = statements("desk")
-_ACTIONS = statements("journal")
-_THREADS = statements("threads")
-_ACTION_STATUS = {
-    "approved": "permitted",
-    "rejected": "rejected",
-    "responded": "responded",
-    "expired": "rejected",
-}
+_SQL, _THREADS = statements("desk"), statements("threads")
+_AT_ONCE = 1000  # questions that one tick deals with
 
 
 class PostgresDesk:
@@ -43,8 +43,8 @@ class PostgresDesk:
 
     async def get(self, approval: str) -> Approval | None:
         """One approval, or None."""
-        row = await self._db.one(_SQL["approval"], {"approval_id": approval})
-        return None if row is None else approval_noun(row)
+        found = await self._one("question", {"approval": approval}, "found")
+        return None if found is None else approval_noun(found)
 
     async def list(
         self,
@@ -60,63 +60,84 @@ class PostgresDesk:
         """All questions of a turn, decided or not."""
         return await self._list(thread=thread, turn=turn)
 
-    @asynccontextmanager
-    async def deciding(self, approval: str) -> AsyncGenerator[PostgresCase]:
-        """The approval under lock.
-
-        Raises:
-            UnknownApproval: there is none of that id.
-        """
-        async with self._db.transaction() as connection:
-            held = await fetch_one(connection, _SQL["lock_approval"], {"approval_id": approval})
-            found = await approval_of(connection, approval)
-            if held is None or found is None:
-                raise UnknownApproval(approval)
-            row = await fetch_one(connection, _THREADS["find_thread"], {"thread": found.thread})
-            assert row is not None
-            yield PostgresCase(connection, found, thread_record(row).facts, held["now"])
-
     async def ask(self, question: Approval, *, actor: str) -> None:
         """A question of its own, such as an escalation."""
         await self._commits.barrier(question.thread)
         async with self._db.transaction() as connection:
             await connection.execute(_THREADS["hold"], {"thread": question.thread})
-            if not await insert_question(connection, question):
-                return
-            detail: dict[str, Any] = {
-                "approval": question.id,
-                "kind": question.kind,
-                "digest": question.digest,
-            }
-            await append(connection, question.thread, "approval.asked", actor=actor, detail=detail, tool=question.tool)
+            if await insert_question(connection, question):
+                await note_question(connection, question, actor=actor)
 
-    async def expire(self, *, now: datetime | None = None) -> list[str]:
-        """Turn overdue questions into rejections; a question that somebody decides meanwhile stays decided."""
-        expired: list[str] = []
-        for row in await self._db.all(_SQL["overdue"], {"now": now}):
-            async with self.deciding(row["approval_id"]) as case:
-                if case.approval.status == "pending":
-                    await case.lapse()
-                    expired.append(case.approval.id)
-        return expired
+    async def decide(self, vote: Vote, *, rejudge: Rejudge) -> Decided | Refused:
+        """Take one decision, or refuse it."""
+        if vote.decision.kind == "edit":
+            return await self._edit(vote, rejudge)
+        said = _said(await self._one("decide", {"decision": Jsonb(_vote_row(vote))}, "said"), vote.approval)
+        assert not isinstance(said, ToJudge)
+        return said
 
-    async def show(self, thread: str, task: str, round_: int, approvals: Sequence[str]) -> tuple[str, ...]:
-        """Note what an interrupt shows; a replay gets what was shown at first."""
-        values: dict[str, Any] = {"thread": thread, "task": task, "round": round_}
-        async with self._db.transaction() as connection:
-            await connection.execute(_SQL["show"], values | {"approvals": list(approvals)})
-            row = await fetch_one(connection, _SQL["shown"], values)
-        return tuple(row["approvals"]) if row else ()
+    async def tick(self) -> list[Notice]:
+        """Do what is due by the clock."""
+        rows = await self._db.all(_SQL["tick"], {"limit": _AT_ONCE})
+        return [Notice(event=row["event"], approval=approval_noun(row["found"])) for row in rows]
 
-    async def take_answer(self, thread: str, task: str, round_: int) -> bool:
+    async def look(self, thread: str, turn: str, *, task: str = "", round_: int = 0) -> Seen:
+        """A turn as it stands."""
+        await self._commits.told(thread)
+        seen = await self._one("look", {"thread": thread, "turn": turn, "task": task, "round": round_}, "seen")
+        return Seen(
+            questions=[approval_noun(one) for one in seen["questions"]],
+            actions=[action_row(one) for one in seen["actions"]],
+            shown=tuple(seen["shown"]),
+        )
+
+    async def answer(
+        self, thread: str, task: str, round_: int, votes: Sequence[Vote]
+    ) -> list[Decided | Refused | ToJudge] | None:
         """Use up an interrupt's answer."""
-        values = {"thread": thread, "task": task, "round": round_}
         await self._commits.barrier(thread)
+        values = {"thread": thread, "task": task, "round": round_}
+        said = await self._one("answer", values | {"decisions": Jsonb([_vote_row(one) for one in votes])}, "said")
+        return None if said is None else [_said(one, vote.approval) for one, vote in zip(said, votes, strict=True)]
+
+    async def delegate(
+        self, principal: Principal, *, to: str, until: datetime, by: Principal, since: datetime | None = None
+    ) -> Delegation | str:
+        """Hand a person's right to another for a time."""
+        grant = {
+            "id": short_id("D", secrets.token_hex(8)),
+            "tenant": by.tenant,
+            "delegator": principal.id,
+            "roles": sorted(principal.roles),
+            "delegate": to,
+            "since": None if since is None else since.isoformat(),
+            "until": until.isoformat(),
+            **_author(by),
+        }
+        return _granted(await self._one("delegate", {"grant": Jsonb(grant)}, "said"))
+
+    async def revoke(self, delegation: str, *, by: Principal) -> Delegation | str:
+        """End a delegation."""
+        revocation = {"id": delegation, "tenant": by.tenant, **_author(by)}
+        return _granted(await self._one("revoke_delegation", {"revocation": Jsonb(revocation)}, "said"))
+
+    async def delegations(self, *, tenant: str | None = None, person: str | None = None) -> list[Delegation]:
+        """Those that hold now or later."""
+        rows = await self._db.all(_SQL["delegations"], {"tenant": tenant, "person": person})
+        return [delegation_noun(row["found"]) for row in rows]
+
+    async def _edit(self, vote: Vote, rejudge: Rejudge) -> Decided | Refused:
+        """An edit, judged under the lock that it is made under, so that no limit is judged by two at once."""
         async with self._db.transaction() as connection:
-            taken = await fetch_one(connection, _SQL["take_answer"], values)
-            if taken:
-                await connection.execute(_SQL["forget_answer"], values)
-        return taken is not None
+            found = await _decide(connection, _vote_row(vote))
+            said = _said(found, vote.approval)
+            if isinstance(said, ToJudge):
+                case = PostgresCase(connection, facts_of(found["thread"]), action_row(found["action"]))
+                judged = await rejudge(case, vote.decision.arguments or {}, vote.by.id)
+                row = _vote_row(vote) | _edit_row(case.thread, judged, vote.by.id)
+                said = _said(await _decide(connection, row), vote.approval)
+        assert not isinstance(said, ToJudge)
+        return said
 
     async def _list(
         self,
@@ -127,94 +148,75 @@ class PostgresDesk:
         status: ApprovalStatus | None = None,
     ) -> list[Approval]:
         values = {"tenant": tenant, "thread": thread, "turn": turn, "status": status}
-        return [approval_noun(row) for row in await self._db.all(_SQL["approvals"], values)]
+        return [approval_noun(row["found"]) for row in await self._db.all(_SQL["questions"], values)]
+
+    async def _one(self, name: str, values: dict[str, Any], column: str) -> Any:
+        row = await self._db.one(_SQL[name], values)
+        return None if row is None else row[column]
 
 
 class PostgresCase:
-    """One approval under lock; what happens to it happens in one transaction."""
+    """An edit that may be made; its approval's lock holds the thread's row."""
 
-    def __init__(self, connection: Connection, approval: Approval, thread: ThreadFacts, now: datetime) -> None:
+    def __init__(self, connection: Connection, thread: ThreadFacts, action: ActionRow) -> None:
         self._connection = connection
-        self.approval = approval
-        self.thread = thread
-        self.now = now
-
-    async def action(self) -> ActionRow:
-        """The action that it is about."""
-        row = await fetch_one(self._connection, _ACTIONS["action"], {"action_id": self.approval.action})
-        assert row is not None
-        return action_row(row)
+        self.thread, self.action = thread, action
 
     async def history(self, past: Past) -> History:
-        """How a tool was used; the approval's lock holds the thread's row."""
+        """How a tool was used."""
         return await read_history(self._connection, self.thread, past, hold=True)
 
-    async def sign(self, principal: Principal, decision: Decision) -> None:
-        """Keep the decision with its author."""
-        values: dict[str, Any] = {
-            "approval_id": self.approval.id,
-            "principal": principal.id,
-            "roles": sorted(principal.roles),
-            "verified_by": principal.verified_by,
-            "decision": decision.kind,
-            "reason": decision.reason,
-            "arguments": None if decision.arguments is None else Jsonb(decision.arguments),
-        }
-        await self._connection.execute(_SQL["sign"], values)
-        await self._note("approval.signed", principal, {"decision": decision.kind})
 
-    async def refuse(self, principal: Principal, decision: Decision, why: str) -> None:
-        """Keep the refusal in the ledger."""
-        await self._note("approval.refused", principal, {"decision": decision.kind, "why": why})
+async def _decide(connection: Connection, row: dict[str, Any]) -> Row:
+    found = await fetch_one(connection, _SQL["decide"], {"decision": Jsonb(row)})
+    assert found is not None
+    return found["said"]
 
-    async def close(self, status: ApprovalStatus, *, principal: Principal, decision: Decision) -> None:
-        """The decision is taken: the question closes, and the action becomes what it says."""
-        if not await fetch_one(self._connection, _SQL["close_approval"], self._key | {"status": status}):
-            return
-        if self.approval.kind in ("action", "answer") and status in _ACTION_STATUS:
-            approvers = [*self._approvers(), principal.id] if status == "approved" else []
-            await self._set_action(_ACTION_STATUS[status], response=decision.reason, approvers=approvers)
-        await self._note(f"approval.{status}", principal, {"decision": decision.kind})
 
-    async def lapse(self) -> None:
-        """Nobody answered in time."""
-        clock = Principal("clock", kind="service", verified_by="runtime")
-        reason = f"nobody decided before {self.approval.expires_at:%Y-%m-%d %H:%M} UTC"
-        await self.close("expired", principal=clock, decision=Decision(kind="reject", reason=reason))
+def _vote_row(vote: Vote) -> dict[str, Any]:
+    """A decision as `stateward.decide` takes it; what is not there is left out."""
+    said = vote.decision
+    row = {
+        "approval": vote.approval,
+        "principal": vote.by.id,
+        "roles": sorted(vote.by.roles),
+        "kind": vote.by.kind,
+        "tenant": vote.by.tenant,
+        "verified_by": vote.by.verified_by,
+        "decision": said.kind,
+        "reason": said.reason,
+        "arguments": said.arguments,
+        "confirmation": None if said.confirmation is None else said.confirmation.strip(),
+        "digest": vote.digest,
+    }
+    return {name: value for name, value in row.items() if value is not None}
 
-    async def replace(self, judged: Judged, *, principal: Principal) -> None:
-        """An edit: the old action is superseded by the new one, with its own verdict and question."""
-        await self._set_action("superseded", response="edited", approvers=[])
-        await insert_judged(self._connection, self.thread, judged, actor=principal.id)
 
-    @property
-    def _key(self) -> dict[str, Any]:
-        return {"approval_id": self.approval.id}
+def _edit_row(thread: ThreadFacts, judged: Judged | str, editor: str) -> dict[str, Any]:
+    """What became of judging an edit: the new action with its question, or why the tool's schema refuses it."""
+    if isinstance(judged, str):
+        return {"refuse": judged}
+    row = {"judged": judge_transit(thread, judged, actor=editor)}
+    question = question_of(judged, thread)
+    return row if question is None else row | {"question": question_row(question), "asked": asked_detail(question)}
 
-    def _approvers(self) -> list[str]:
-        return [one.principal for one in self.approval.signatures if one.decision.kind == "approve"]
 
-    async def _set_action(self, status: str, *, response: str, approvers: list[str]) -> None:
-        values = {
-            "action_id": self.approval.action,
-            "status": status,
-            "response": response,
-            "approvers": approvers,
-        }
-        await self._connection.execute(_ACTIONS["set_action"], values)
+def _author(by: Principal) -> dict[str, Any]:
+    return {"by": by.id, "kind": by.kind, "held": sorted(by.roles), "verified_by": by.verified_by}
 
-    async def _note(self, kind: str, principal: Principal, detail: Mapping[str, Any]) -> None:
-        more = {
-            "approval": self.approval.id,
-            "verified_by": principal.verified_by,
-            "digest": self.approval.digest,
-        }
-        await append(
-            self._connection,
-            self.approval.thread,
-            kind,
-            actor=principal.id,
-            detail={**detail, **more},
-            action=self.approval.action or None,
-            tool=self.approval.tool,
-        )
+
+def _said(said: Row, approval: str) -> Decided | Refused | ToJudge:
+    if said["outcome"] == "unknown":
+        raise UnknownApproval(approval)
+    found = approval_noun(said["question"])
+    match said["outcome"]:
+        case "refused":
+            return Refused(approval=found, why=said["why"])
+        case "judge":
+            return ToJudge(approval=found)
+        case _:
+            return Decided(approval=found)
+
+
+def _granted(said: Row) -> Delegation | str:
+    return said["why"] if "why" in said else delegation_noun(said["delegation"])

@@ -55,7 +55,7 @@ class PostgresOverview:
     ) -> list[Approval]:
         """Questions that the viewer may see, oldest first."""
         values = {"approval": approval, "thread": thread, "status": status, "after": after, "limit": limit}
-        return [approval_noun(row) for row in await self._db.all(_SQL["approvals"], _of(viewer) | values)]
+        return [approval_noun(row["found"]) for row in await self._db.all(_SQL["approvals"], _of(viewer) | values)]
 
     async def actions(
         self, *, thread: str | None = None, action: str | None = None, after: str | None = None, limit: int = 1

@@ -100,12 +100,17 @@ class PostgresThreads:
 def thread_record(row: Row) -> ThreadRecord:
     """A row as a noun."""
     return ThreadRecord(
-        facts=ThreadFacts(thread=row["thread_id"], roles=tuple(row["roles"]), **{name: row[name] for name in _FIXED}),
+        facts=facts_of(row),
         status=row["status"],
         spent=_spent(row),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
+
+
+def facts_of(row: Row) -> ThreadFacts:
+    """What a row says that the thread was started for."""
+    return ThreadFacts(thread=row["thread_id"], roles=tuple(row["roles"]), **{name: row[name] for name in _FIXED})
 
 
 def _counted(more: Spent) -> dict[str, Json]:

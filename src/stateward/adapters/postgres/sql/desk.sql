@@ -1,30 +1,14 @@
--- name: insert_approval
+-- name: ask
 -- Asks people; the same question asked again stays as it was.
-insert into stateward.approval (approval_id, tenant, thread_id, action_id, turn, kind, tool, arguments, description,
-                                requirements, allowed, digest, requester, subject, editor, expires_at)
-values (%(approval_id)s, %(tenant)s, %(thread)s, %(action_id)s, %(turn)s, %(kind)s, %(tool)s, %(arguments)s::json,
-        %(description)s, %(requirements)s::jsonb, %(allowed)s, %(digest)s, %(requester)s, %(subject)s, %(editor)s,
-        clock_timestamp() + %(within)s::interval)
-on conflict (approval_id) do nothing
-returning approval_id;
+select stateward.ask(%(question)s::jsonb) as asked;
 
--- name: approval
--- One approval with its signatures.
-select a.*, coalesce((select jsonb_agg(to_jsonb(s) order by s.at) from stateward.signature s
-                       where s.approval_id = a.approval_id), '[]'::jsonb) as signatures
-  from stateward.approval a where a.approval_id = %(approval_id)s;
+-- name: question
+-- One question with its signatures.
+select stateward.question(%(approval)s) as found;
 
--- name: lock_approval
--- Holds the approval while it is decided, and its thread's row before it.
-select a.approval_id, clock_timestamp() as now
-  from (select stateward.hold(x.thread_id) from stateward.approval x where x.approval_id = %(approval_id)s) as held
-  join stateward.approval a on a.approval_id = %(approval_id)s
-   for update of a;
-
--- name: approvals
+-- name: questions
 -- The inbox: by tenant, thread and status, oldest first.
-select a.*, coalesce((select jsonb_agg(to_jsonb(s) order by s.at) from stateward.signature s
-                       where s.approval_id = a.approval_id), '[]'::jsonb) as signatures
+select stateward.question(a.approval_id) as found
   from stateward.approval a
  where (%(tenant)s::text is null or a.tenant = %(tenant)s)
    and (%(thread)s::text is null or a.thread_id = %(thread)s)
@@ -32,43 +16,34 @@ select a.*, coalesce((select jsonb_agg(to_jsonb(s) order by s.at) from stateward
    and (%(status)s::text is null or a.status = %(status)s)
  order by a.requested_at, a.approval_id;
 
--- name: sign
--- A decision with its author; a second one by the same person changes nothing.
-insert into stateward.signature (approval_id, principal, roles, verified_by, decision, reason, arguments)
-values (%(approval_id)s, %(principal)s, %(roles)s, %(verified_by)s, %(decision)s, %(reason)s, %(arguments)s::jsonb)
-on conflict (approval_id, principal) do nothing
-returning principal;
+-- name: decide
+-- Takes one decision with all that follows from it, or refuses it and says why.
+select stateward.decide(%(decision)s::jsonb) as said;
 
--- name: close_approval
--- The decision is taken, once.
-update stateward.approval set status = %(status)s, decided_at = clock_timestamp()
- where approval_id = %(approval_id)s and status = 'pending'
-returning approval_id;
+-- name: tick
+-- Does what is due by the clock, and says what that was, with the questions as they are now.
+select t.event, stateward.question(t.approval_id) as found from stateward.tick(null, %(limit)s) as t;
 
--- name: overdue
--- Questions that nobody answered in time.
-select approval_id from stateward.approval
- where status = 'pending' and expires_at <= coalesce(%(now)s::timestamptz, clock_timestamp())
- order by expires_at;
+-- name: look
+-- A turn as it stands: its questions, its actions, and what the interrupt of a task shows.
+select stateward.look(%(thread)s, %(turn)s, %(task)s, %(round)s) as seen;
 
--- name: show
--- Notes what an interrupt shows; a replay does not change it.
-insert into stateward.shown (thread_id, task, round, approvals)
-values (%(thread)s, %(task)s, %(round)s, %(approvals)s)
-on conflict (thread_id, task, round) do nothing;
+-- name: answer
+-- Uses up an interrupt's answer with the decisions in it; null where it was used before.
+select stateward.answer(%(thread)s, %(task)s, %(round)s, %(decisions)s::jsonb) as said;
 
--- name: shown
--- What an interrupt showed at first.
-select approvals from stateward.shown where thread_id = %(thread)s and task = %(task)s and round = %(round)s;
+-- name: delegate
+-- Hands a person's right to decide to another for a time, or refuses it and says why.
+select stateward.delegate(%(grant)s::jsonb) as said;
 
--- name: take_answer
--- Uses up an interrupt's answer; nothing comes back for one that was used before.
-update stateward.shown set answered_at = clock_timestamp()
- where thread_id = %(thread)s and task = %(task)s and round = %(round)s and answered_at is null
-returning round;
+-- name: revoke_delegation
+-- Ends a delegation, or refuses it and says why.
+select stateward.revoke_delegation(%(revocation)s::jsonb) as said;
 
--- name: forget_answer
--- LangGraph keeps an answer that came without an interrupt's id, and a later run without input would give it to the
--- next question, in the name of whoever starts that run.
-delete from stateward.checkpoint_write
- where thread_id = %(thread)s and task_id = '00000000-0000-0000-0000-000000000000' and channel = '__resume__';
+-- name: delegations
+-- The delegations that hold now or later, by tenant and by either person.
+select row_to_json(d) as found from stateward.delegation d
+ where d.revoked_at is null and d.until > clock_timestamp()
+   and (%(tenant)s::text is null or d.tenant = %(tenant)s)
+   and (%(person)s::text is null or %(person)s in (d.delegator, d.delegate))
+ order by d.since, d.delegation_id;

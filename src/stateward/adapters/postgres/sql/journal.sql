@@ -20,13 +20,6 @@ select * from stateward.action
 -- One action.
 select * from stateward.action where action_id = %(action_id)s;
 
--- name: set_action
--- Changes an action's status while it waits for people.
-update stateward.action
-   set status = %(status)s, response = %(response)s, approvers = %(approvers)s
- where action_id = %(action_id)s and status = 'asked'
-returning action_id;
-
 -- name: move_effect
 -- Settles, fails, loses or abandons an open effect; false when this attempt does not own it any more.
 select stateward.move_effect(%(action_id)s, %(attempt)s, %(status)s, %(result)s::jsonb, %(error)s, %(actor)s) as moved;

@@ -1,6 +1,6 @@
 -- name: threads
 -- A page of the threads that somebody may see, newest first: those of their tenant that they asked for, act in, are named
--- in a question of, or have signed one of; all of their tenant where they may read everything.
+-- in a question of, themselves or by a delegation, or have signed one of; all of their tenant where they may read everything.
 select t.*, extract(epoch from clock_timestamp() - t.created_at)::float8 as seconds from stateward.thread t
  where t.tenant = %(tenant)s
    and (%(everything)s
@@ -8,7 +8,10 @@ select t.*, extract(epoch from clock_timestamp() - t.created_at)::float8 as seco
         or exists (select from stateward.approval a
                     where a.thread_id = t.thread_id
                       and (exists (select from jsonb_array_elements(a.requirements) r
-                                    where r -> 'by' ?| %(names)s::text[])
+                                    where r -> 'by' ?| (%(names)s::text[] || array(
+                                        select unnest(d.roles || d.delegator) from stateward.delegation d
+                                         where d.tenant = %(tenant)s and d.delegate = %(id)s and d.revoked_at is null
+                                           and d.since <= clock_timestamp() and d.until > clock_timestamp())))
                            or exists (select from stateward.signature s
                                        where s.approval_id = a.approval_id and s.principal = %(id)s))))
    and (%(thread)s::text is null or t.thread_id = %(thread)s)
@@ -22,15 +25,17 @@ select t.*, extract(epoch from clock_timestamp() - t.created_at)::float8 as seco
  limit %(limit)s;
 
 -- name: approvals
--- A page of the questions that somebody may see, oldest first: those of their tenant that name them, whose work they
+-- A page of the questions that somebody may see, oldest first: those of their tenant that name them or whose right they were handed, whose work they
 -- asked for, or that they have signed; all of their tenant where they may read everything.
-select a.*, coalesce((select jsonb_agg(to_jsonb(s) order by s.at) from stateward.signature s
-                       where s.approval_id = a.approval_id), '[]'::jsonb) as signatures
+select stateward.question(a.approval_id) as found
   from stateward.approval a
  where a.tenant = %(tenant)s
    and (%(everything)s
         or a.requester = %(id)s
-        or exists (select from jsonb_array_elements(a.requirements) r where r -> 'by' ?| %(names)s::text[])
+        or exists (select from jsonb_array_elements(a.requirements) r where r -> 'by' ?| (%(names)s::text[] || array(
+                                        select unnest(d.roles || d.delegator) from stateward.delegation d
+                                         where d.tenant = %(tenant)s and d.delegate = %(id)s and d.revoked_at is null
+                                           and d.since <= clock_timestamp() and d.until > clock_timestamp())))
         or exists (select from stateward.signature s
                     where s.approval_id = a.approval_id and s.principal = %(id)s))
    and (%(approval)s::text is null or a.approval_id = %(approval)s)

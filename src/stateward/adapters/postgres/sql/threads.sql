@@ -17,9 +17,10 @@ returning thread_id;
 select *, extract(epoch from clock_timestamp() - created_at)::float8 as seconds from stateward.thread where thread_id = %(thread)s;
 
 -- name: list_threads
--- The threads of a tenant, newest first, optionally about one subject.
+-- The threads of a tenant, newest first, optionally about one subject. The desk's own chain is no piece of work.
 select *, extract(epoch from clock_timestamp() - created_at)::float8 as seconds from stateward.thread
- where (%(tenant)s::text is null or tenant = %(tenant)s)
+ where thread_id <> 'desk:' || tenant
+   and (%(tenant)s::text is null or tenant = %(tenant)s)
    and (%(subject)s::text is null or subject = %(subject)s)
  order by created_at desc;
 

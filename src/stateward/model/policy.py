@@ -401,7 +401,7 @@ def _reference_problems(document: PolicyDocument) -> Iterator[_Problem]:
         if name in document.tools:
             yield ("answers", name, "[key]"), f"an answer and a tool are both called {name!r}; choose another name"
         for index, rule in enumerate(answer.ask):
-            yield from _ask_problems(("answers", name, "ask", index), rule, people, everybody)
+            yield from _ask_problems(document, ("answers", name, "ask", index), rule, people, everybody)
     if document.budget.usd is not None and not document.prices:
         yield (
             ("budget", "usd"),

@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langgraph.config import get_stream_writer
 from langgraph.graph import END
 from langgraph.graph.message import add_messages
-from langgraph.types import Command
+from langgraph.types import Command, Send
 
 from stateward.errors import ActionRefused, ConfigurationError, ThreadError
 from stateward.model.action import Call
@@ -159,8 +159,9 @@ class Nodes:
         step = await self._step("orchestrate", state)
         if unanswered(state["messages"]) is not None:
             return Command(goto="act")  # somebody wrote on while people are asked: that comes after the answer
-        if await self._escalated(step, state["messages"]):
-            return Command(goto="escalate")
+        asked = await self._still_asked(step, state["messages"])
+        if asked is not None:  # the same about a question how to go on
+            return Command(goto=Send("escalate", {"messages": state["messages"][-1:], "asked_about": asked}))
         turn = step.turn(step.place)
         over = await turn.spend(Spent(steps=1))
         if over:
@@ -227,7 +228,8 @@ class Nodes:
     async def escalate(self, state: Any) -> Goto:
         """Ask a person how to go on."""
         step = await self._step("escalate", state)
-        why, about = state.get("outcome") or "it needs a decision", _asked_about(state["messages"])
+        why = state.get("outcome") or "it needs a decision"
+        about = state.get("asked_about") or _asked_about(state["messages"])
         said = await escalate(step.turn(step.place), why, about=about)
         if said is None:
             return Command(goto="answer", update={"outcome": "escalated"})
@@ -383,12 +385,12 @@ class Nodes:
             raise ThreadError("the answer in the state is not the one that was permitted, so it does not leave")
         return found
 
-    async def _escalated(self, step: Step, messages: Sequence[AnyMessage]) -> bool:
-        """Whether people are still asked how to go on, and somebody has written on meanwhile."""
+    async def _still_asked(self, step: Step, messages: Sequence[AnyMessage]) -> str | None:
+        """What people are still asked about how to go on, where somebody has written on meanwhile."""
         if len(messages) < 2 or not isinstance(messages[-1], HumanMessage):
-            return False
-        asked = await self.services.desk.of_turn(step.thread.thread, f"escalate:{_turn_id(_last(messages))}")
-        return any(one.status == "pending" for one in asked)
+            return None
+        asked = await self.services.desk.list(thread=step.thread.thread)
+        return next((one.turn.removeprefix("escalate:") for one in asked if one.kind == "escalation"), None)
 
     def _try_again(self, state: Any, problem: str) -> Goto:
         failures = int(state.get("failures") or 0) + 1

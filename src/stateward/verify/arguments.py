@@ -124,15 +124,7 @@ class _Reader:
     def _union(self, options: Sequence[Json], part: JsonObject) -> Shape:
         solid = [option for option in options if _object(option).get("type") != "null"]
         shapes = [self.read(option) for option in solid]
-        kinds = {shape.kind for shape in shapes}
-        if len(shapes) == 1:
-            shape = shapes[0]
-        elif kinds == {"number", "string"}:
-            shape = Shape(kind="decimal")
-        elif kinds == {"number", "integer"}:
-            shape = Shape(kind="number")
-        else:
-            shape = Shape()
+        shape = _either(shapes)
         nullable = shape.nullable or len(solid) < len(options) or any(each.nullable for each in shapes)
         return _with_default(replace(shape, nullable=nullable), part)
 
@@ -166,6 +158,38 @@ class _Reader:
         if extra is False:
             return None
         return Shape() if extra is True else self.read(extra)
+
+
+def _either(shapes: Sequence[Shape]) -> Shape:
+    """What fits every one of some shapes fits this one, and no less is known of it than they have in common."""
+    kinds = {shape.kind for shape in shapes}
+    if len(shapes) == 1:
+        return shapes[0]
+    if kinds == {"object"}:
+        return _either_object(shapes)
+    if kinds == {"number", "string"}:
+        return Shape(kind="decimal")
+    if kinds == {"number", "integer"}:
+        return Shape(kind="number")
+    if len(kinds) == 1 and kinds < {"string", "integer", "number", "boolean"}:
+        choices = tuple(choice for shape in shapes for choice in shape.choices)
+        return Shape(kind=shapes[0].kind, choices=choices if all(shape.choices for shape in shapes) else ())
+    return Shape()
+
+
+def _either_object(shapes: Sequence[Shape]) -> Shape:
+    properties: dict[str, Shape] = {}
+    for name in dict.fromkeys(name for shape in shapes for name in shape.properties):
+        parts = [shape.properties[name] for shape in shapes if name in shape.properties]
+        everywhere = len(parts) == len(shapes)
+        properties[name] = replace(
+            _either(parts),
+            required=everywhere and all(part.required for part in parts),
+            nullable=not everywhere or any(part.nullable for part in parts),
+            default=_ABSENT,
+        )
+    extras = [shape.extra for shape in shapes if shape.extra is not None]
+    return Shape(kind="object", properties=properties, extra=_either(extras) if extras else None)
 
 
 def _kind(types: Sequence[str], choices: Sequence[Json]) -> Kind:

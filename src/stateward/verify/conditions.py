@@ -9,7 +9,7 @@ checked too, as a misspelt word would never hold. An
 argument that is optional without a default, or nullable, is null where it is missing: write
 `args.note != null && args.note.startsWith("x")`, or `has(args.note) && ...`. A comparison that meets null is
 an error, and an error denies. A default of the tool is filled in. Whole numbers divide to whole numbers, as
-in CEL. Names inside the items of a list (`args.lines.all(l, l.amount > 0)`) are looked up when evaluated.
+in CEL. Names inside the items of a list (`args.lines.all(l, l.amount > 0)`, `args.lines[0].amount`) are checked too.
 
 A compiled condition may be evaluated by one thread at a time; the gate is used from one event loop.
 """
@@ -29,6 +29,7 @@ from stateward.model.provenance import ORIGINS, Origin
 from stateward.model.values import JsonObject
 from stateward.verify.arguments import Kind, Shape, default_of, fit, unspeakable
 from stateward.verify.celenv import cel, new_env
+from stateward.verify.items import LITERAL, NAME, TOKEN, Items, Misspelt, Use
 from stateward.verify.origin import Sightings, unprovable
 
 
@@ -75,21 +76,7 @@ Root = Literal["args", "answer"]
 _Read = Callable[[Facts], object]
 _Steps = tuple[tuple[str, Shape], ...]
 
-_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_PATH = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
-_LITERAL = r"\"[^\"\\\n]*\"|'[^'\\\n]*'"
-_TOKEN = re.compile(
-    rf"""
-    (?P<comment>//[^\n]*)
-    |(?P<raw>[bB]?[rR][bB]?(?:\"\"\".*?\"\"\"|'''.*?'''|\"[^\"\n]*\"|'[^'\n]*'))
-    |(?P<string>[bB]?(?:\"\"\"(?:\\.|.)*?\"\"\"|'''(?:\\.|.)*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'))
-    |(?P<number>[0-9][A-Za-z0-9_.]*)
-    |(?P<has>\bhas\s*\(\s*(?P<tested>(?:args|answer)(?:\s*\.\s*{_NAME})+)\s*\))
-    |(?P<path>{_PATH})
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_CALLED = re.compile(rf"\s*\(\s*(?:(?P<first>{_LITERAL})\s*(?:,\s*(?P<second>{_LITERAL})\s*)?)?\)")
+_CALLED = re.compile(rf"\s*\(\s*(?:(?P<first>{LITERAL})\s*(?:,\s*(?P<second>{LITERAL})\s*)?)?\)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,12 +159,14 @@ class Conditions:
             rewritten = _Rewriting(
                 self._tool, self._arguments, self._root, self._variables, self._queries, text, self._labels
             ).done()
-        except _Flawed as flawed:
+            uses = list(Items(text, self._root, self._arguments).uses())
+        except (_Flawed, Misspelt) as flawed:
             return _flaw_at(text, flawed.offset, flawed.message)
         names = {name: self._variables[name] for name in rewritten.names} | rewritten.made
         declared = self._variables | rewritten.made
         try:
-            checked = new_env({name: each.checked for name, each in declared.items()}).compile(rewritten.text)
+            typed, items = _typed(rewritten.text, uses)
+            checked = new_env({name: each.checked for name, each in declared.items()} | items).compile(typed)
             expression = new_env({name: each.run for name, each in names.items()}).compile(rewritten.text)
         except RuntimeError as error:
             return _cel_flaw(str(error), self._variables)
@@ -193,6 +182,18 @@ class Conditions:
         )
 
 
+def _typed(text: str, uses: Sequence[Use]) -> tuple[str, dict[str, cel.Type]]:
+    """The text that is checked: paths into items are names with their types, at the same columns."""
+    names: dict[str, cel.Type] = {}
+    apart = [use for at, use in enumerate(uses) if not any(one.end > use.start for one in uses[:at])]
+    for at, use in enumerate(apart):
+        name = f"_{_DIGITS[at // 36]}{_DIGITS[at % 36]}"
+        names[name] = _types(use.shape, use.nullable)[0]
+        text = text[: use.start] + name.ljust(use.end - use.start) + text[use.end :]
+    return text, names
+
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _STRINGS = cel.Type.List(cel.Type.STRING)
 _FACTS: dict[str, Variable] = {
     "principal.id": Variable(checked=cel.Type.STRING, run=cel.Type.STRING, read=lambda facts: facts.principal.id),
@@ -232,7 +233,7 @@ def _argument_variables(
     shape: Shape, root: Root, path: _Steps = (), nullable: bool = False
 ) -> Iterator[tuple[str, Variable]]:
     for name, part in shape.properties.items():
-        if re.fullmatch(_NAME, name) is None:
+        if re.fullmatch(NAME, name) is None:
             continue
         inner, absent = (*path, (name, part)), nullable or part.nullable
         dotted = ".".join(step for step, _ in inner)
@@ -315,7 +316,7 @@ class _Rewriting:
         self._result = _Rewritten(text=text)
 
     def done(self) -> _Rewritten:
-        for token in _TOKEN.finditer(self._source):
+        for token in TOKEN.finditer(self._source):
             if token["has"]:
                 self._has(token)
             elif token["path"] and not self._source[: token.start()].rstrip().endswith("."):
@@ -359,7 +360,7 @@ class _Rewriting:
 
     def _check(self, path: str, offset: int) -> None:
         shape, known = self._arguments, str(self._root)
-        steps = list(re.finditer(_NAME, path))
+        steps = list(re.finditer(NAME, path))
         if len(steps) < 2:
             raise _Flawed(f"`{known}` is no value by itself; name a part, such as `{known}.amount`", offset)
         for step in steps[1:]:
@@ -388,7 +389,7 @@ class _Rewriting:
     def _walk(self, path: str, offset: int) -> list[tuple[str, Shape]]:
         """The steps to an argument's shape; a step into a list is one into each of its items."""
         shape, found, known = self._arguments, list[tuple[str, Shape]](), "origin"
-        for step in list(re.finditer(_NAME, path))[1:]:
+        for step in list(re.finditer(NAME, path))[1:]:
             while shape.kind == "array" and shape.items is not None:
                 shape = shape.items
             part = shape.properties.get(step[0], shape.extra if shape.kind == "object" else None)
@@ -480,9 +481,9 @@ def _parts(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
         yield from _parts(name, shape.items)
 
 
-_BEFORE = re.compile(rf"(?P<text>{_LITERAL})\s*(?:==|!=|\bin\b)\s*$")
+_BEFORE = re.compile(rf"(?P<text>{LITERAL})\s*(?:==|!=|\bin\b)\s*$")
 _AFTER = re.compile(
-    rf"\s*(?:==|!=)\s*(?P<text>{_LITERAL})|\s*(?:==|!=|\bin\b)\s*\[(?P<texts>[^\]]*)\]"
+    rf"\s*(?:==|!=)\s*(?P<text>{LITERAL})|\s*(?:==|!=|\bin\b)\s*\[(?P<texts>[^\]]*)\]"
     r"|\s*\.\s*(?:exists|exists_one|all|filter|map|contains|startsWith|endsWith)\s*\((?P<body>[^()]*)\)"
 )
 
@@ -493,7 +494,7 @@ def _compared_with(source: str, start: int, end: int) -> Iterator[tuple[int, str
         yield before.start("text"), before["text"][1:-1]
     after = _AFTER.match(source, end)
     for group in ("text", "texts", "body") if after else ():
-        for literal in re.compile(_LITERAL).finditer(source, *after.span(group)) if after and after[group] else ():
+        for literal in re.compile(LITERAL).finditer(source, *after.span(group)) if after and after[group] else ():
             yield literal.start(), literal[0][1:-1]
 
 

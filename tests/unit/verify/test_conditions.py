@@ -261,7 +261,6 @@ def test_a_mistake_on_a_later_line() -> None:
         ("args.amount / 0 > 1", "division by zero"),
         ("args.prices.usd > 1", "Key not found"),
         ("args.lines[9].amount > 1", "index"),
-        ("args.lines.all(l, l.amuont > 1)", "Key not found"),
         ("int(args.currency) > 1", "cannot convert string to int"),
         ("args.count + 9223372036854775807 > 0", "overflow"),
         ("args.currency.matches('(')", "invalid regular expression"),

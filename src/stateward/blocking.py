@@ -128,7 +128,7 @@ class Runtime:
         self,
         *,
         policy: str | Path | PolicyDocument,
-        tools: Sequence[BaseTool],
+        tools: Sequence[BaseTool] | None = None,
         principal: str,
         purpose: str = "",
         answer: type[BaseModel] | None = None,
@@ -137,6 +137,20 @@ class Runtime:
         """See `AsyncRuntime.middleware`."""
         return self.inner.middleware(
             policy=policy, tools=tools, principal=principal, purpose=purpose, answer=answer, validate=validate
+        )
+
+    def tool_node(
+        self,
+        *,
+        policy: str | Path | PolicyDocument,
+        tools: Sequence[BaseTool],
+        principal: str,
+        purpose: str = "",
+        messages_key: str = "messages",
+    ) -> Any:
+        """See `AsyncRuntime.tool_node`."""
+        return self.inner.tool_node(
+            policy=policy, tools=tools, principal=principal, purpose=purpose, messages_key=messages_key
         )
 
     def approvals(self, *, thread: str | None = None, status: ApprovalStatus | None = "pending") -> list[Approval]:

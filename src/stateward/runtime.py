@@ -39,11 +39,13 @@ from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts, ThreadRecord
 from stateward.model.values import JsonObject, plain_object
-from stateward.orchestrate.interrupts import LOOK_AGAIN
+from stateward.orchestrate.interrupts import LOOK_AGAIN, is_ours
+from stateward.orchestrate.node import ward_node
 from stateward.orchestrate.saver import StatewardSaver
-from stateward.orchestrate.services import Services
+from stateward.orchestrate.services import Services, Ward
 from stateward.orchestrate.steps import take_decision
 from stateward.orchestrate.store import StatewardStore
+from stateward.orchestrate.wards import Wards
 from stateward.orchestrate.workflow import Graph
 from stateward.ports import CredentialProvider, Desk, Notice, Notifier, Refused, Vote
 from stateward.settings import Settings
@@ -161,17 +163,20 @@ class AsyncRuntime:
         self,
         *,
         policy: str | Path | PolicyDocument,
-        tools: Sequence[BaseTool],
+        tools: Sequence[BaseTool] | None = None,
         principal: str,
         purpose: str = "",
         answer: type[BaseModel] | None = None,
         validate: Sequence[Callable[[Any], Awaitable[str | None]]] = (),
     ) -> Any:
-        """The wards as a middleware for LangChain's `create_agent`.
+        """The wards as a middleware for LangChain's `create_agent` and for deep agents.
+
+        Put it last in the list, or last of those that wrap tool calls. Agents within agents get the same object.
 
         Args:
             policy: The policy's file, or a document.
-            tools: The agent's tools.
+            tools: The tools of all those agents; what else an agent has is not shown to its model, and denied. None
+                to take them from the agents as they are built: then the policy has to name each of them.
             principal: The agent identity that acts. Open threads for it with `graph=principal`.
             purpose: What the threads are for. Default: the policy's name.
             answer: The pydantic model of the agent's answer, which the policy names like `close_pack` for `ClosePack`.
@@ -184,11 +189,44 @@ class AsyncRuntime:
         """
         from stateward.orchestrate.middleware import WardMiddleware
 
-        made = WardMiddleware(
-            policy=policy, tools=tools, principal=principal, purpose=purpose, answer=answer, validate=validate
+        return WardMiddleware(
+            policy=policy,
+            tools=tools,
+            principal=principal,
+            purpose=purpose,
+            answer=answer,
+            validate=validate,
+            register=self._register,
         )
-        self.services.wards[made.ward.name] = made.ward
-        return made
+
+    def tool_node(
+        self,
+        *,
+        policy: str | Path | PolicyDocument,
+        tools: Sequence[BaseTool],
+        principal: str,
+        purpose: str = "",
+        messages_key: str = "messages",
+    ) -> Any:
+        """The wards as a node for a `StateGraph` of your own, in the place of LangGraph's `ToolNode`.
+
+        It answers the tool calls of the last message: judges them, asks people once, performs what is permitted, once.
+
+        Args:
+            policy: The policy's file, or a document.
+            tools: The tools.
+            principal: The agent identity that acts. Open threads for it with `graph=principal`.
+            purpose: What the threads are for. Default: the policy's name.
+            messages_key: Where the state has the conversation.
+
+        Raises:
+            PolicyError: the policy does not fit the tools.
+        """
+        wards = Wards(policy=policy, tools=tools, principal=principal, purpose=purpose, register=self._register)
+        return ward_node(wards, messages_key=messages_key)
+
+    def _register(self, ward: Ward) -> None:
+        self.services.wards[ward.name] = ward
 
     async def approvals(
         self, *, thread: str | None = None, status: ApprovalStatus | None = "pending"
@@ -308,9 +346,9 @@ class AsyncRuntime:
         """The config and the input that go on with a thread, for those who stream it."""
         await self.services.facts(thread)
         waits = await self.checkpointer.waits(thread)
-        # Several wait where calls that ran at once were cut off at once, and LangGraph refuses an answer for no one in
-        # particular. They need none: each looks at the desk before it asks.
-        return self.config(thread), Command(resume=LOOK_AGAIN) if waits == 1 else None
+        # By id, as agents within an agent may ask at once; what somebody else's interrupt asks is not ours to answer.
+        answers = {one.id: LOOK_AGAIN for one in waits if is_ours(one.value)}
+        return self.config(thread), Command(resume=answers) if answers else None
 
     async def threads(self, *, subject: str | None = None) -> list[ThreadRecord]:
         """The threads, newest first."""

@@ -23,6 +23,13 @@ class NothingDone(Exception):
     """A tool says that it failed before anything happened: the call failed, and nobody has to be asked."""
 
 
+class Paused(Exception):
+    """A tool stops to ask, on its own or in an agent that it runs; the call goes on when it is made again.
+
+    What stopped it is the cause of it, and nothing that this step knows.
+    """
+
+
 @dataclass(kw_only=True, slots=True)
 class Called:
     """One call, as far as it has got.
@@ -77,12 +84,18 @@ class Caller:
     identities: Mapping[str, Identity]
 
     async def call(self, called: Called, permit: Permit, run: Run, *, within: timedelta | None) -> None:
-        """Call it, and note how far it got; what it raises stands in `called.error`."""
+        """Call it, and note how far it got; what it raises stands in `called.error`.
+
+        Raises:
+            Paused: the tool stops to ask.
+        """
         try:
             async with self._effect(called, permit, within) as effect:
                 called.begun = True
                 result = await _in_time(run(effect), within)
                 called.result, called.finished = clean(result, called.credential), True
+        except Paused:
+            raise
         except Exception as error:
             called.error = error
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from stateward.act.calling import Called, Caller, Run
+from stateward.act.calling import Called, Caller, Paused, Run
 from stateward.errors import ThreadError
 from stateward.model.approval import Approval
 from stateward.model.effect import Receipt, Retry
@@ -130,6 +130,10 @@ class Performer:
         except asyncio.CancelledError:
             await self._cut_off(called, permit, thread)
             raise
+        except Paused as pause:
+            if traits.transactional or traits.idempotent or permit.idempotent:
+                raise  # it stays reserved, and is called again when the run goes on
+            called.error = pause
         finally:
             self.journal.let_go(permit.action)
         return await self._ended(called, permit, thread, traits)

@@ -55,6 +55,11 @@ def parse(raw: object, approvals: Sequence[Approval]) -> list[tuple[str, Decisio
     return [(approval.id, decision) for approval, decision in pairs if decision is not None]
 
 
+def is_ours(value: object) -> bool:
+    """Whether an interrupt's value is a question of ours."""
+    return isinstance(value, Mapping) and "approvals" in value and "action_requests" in value
+
+
 def is_look_again(raw: object) -> bool:
     """Whether the answer only says that somebody has decided elsewhere."""
     return raw == LOOK_AGAIN

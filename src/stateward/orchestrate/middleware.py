@@ -13,23 +13,30 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command
 from pydantic import BaseModel
 
-from stateward.errors import ConfigurationError, MissingExtra, ThreadError
+from stateward.errors import ConfigurationError, MissingExtra
 from stateward.model.policy import PolicyDocument
-from stateward.model.thread import Spent, ThreadFacts
-from stateward.model.values import Json, digest
+from stateward.model.thread import Spent
+from stateward.model.values import Json
 from stateward.model.verdict import Reason
 from stateward.orchestrate.answers import AnswerCheck, answer_spec
 from stateward.orchestrate.escalation import escalate
+from stateward.orchestrate.invoking import Given
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.reading import Doubt
+from stateward.orchestrate.said import Said
 from stateward.orchestrate.services import Ward, current_services, current_thread
-from stateward.orchestrate.steps import Turn, calls_of, message_of, running_task
-from stateward.orchestrate.tools import specs
+from stateward.orchestrate.steps import Turn, calls_of, running_task
 from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.unanswered import in_order, unanswered
-from stateward.orchestrate.upstream import spare_idle_threads
+from stateward.orchestrate.upstream import (
+    agent_in_making,
+    graph_namespace,
+    is_innermost,
+    spare_idle_threads,
+    subagents_of,
+)
 from stateward.orchestrate.usage import refuse_unpriced, used
-from stateward.orchestrate.workflow import gate_of, policy_of
+from stateward.orchestrate.wards import Register, Wards, messages_of, open_calls, turn_id
 
 try:
     from langchain.agents.middleware import AgentMiddleware, ModelResponse
@@ -38,6 +45,13 @@ except ImportError as error:  # pragma: no cover - the extra is installed wherev
 
 ANSWER_TRIES = 3
 ToolAnswer = ToolMessage | Command[Any]
+_NO_HOOKS: Any = AgentMiddleware
+_CHANGED = "a middleware has changed the call that the model made; edit it where Stateward asks, or not at all"
+_STANDS_WITHIN = (
+    "{} stands within Stateward's middleware and wraps tool calls, so it could change, answer or repeat a call that "
+    "was judged: put it before Stateward's in the list, which must be the last of those that do (in a deep agent, "
+    "leave `interrupt_on` and `permissions` to the policy, and give `skills` as a subclass of SkillsMiddleware)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,49 +90,66 @@ class Finished:
 class WardMiddleware(AgentMiddleware[Any, Any, Any]):
     """Judges every tool call of a turn, asks people once, performs what is permitted, once.
 
+    It has wrap hooks only, which are no nodes of the graph. It is the innermost of those that wrap tool calls: what
+    stood within it could change a call that was judged, so that is refused when the agent is built.
+
     Args:
         policy: The policy's file, or a document.
-        tools: The tools that the agent has. A tool that the policy does not name is denied.
+        tools: The tools of the agent and of the agents within it; None to take them as the agents are built. One that
+            the policy does not name is not shown to the model, and denied.
         principal: The agent identity that acts; the tools' `for:` names it. It names the threads' graph as well.
         purpose: What the threads are for. Default: the policy's name.
         answer: The pydantic model of the agent's answer: of its structured response, else of its text, which then has
             to be JSON. The policy names a model `ClosePack` as `close_pack`. Default: a plain text, `text`.
         validate: `async (answer) -> problem | None`, each with the answer's object, or its text.
+        register: Makes the ward known to the runtime.
     """
 
     def __init__(
         self,
         *,
         policy: str | Path | PolicyDocument,
-        tools: Sequence[BaseTool],
+        tools: Sequence[BaseTool] | None = None,
         principal: str,
         purpose: str = "",
         answer: type[BaseModel] | None = None,
         validate: Sequence[AnswerCheck] = (),
+        register: Register = lambda _: None,
     ) -> None:
         super().__init__()
         spare_idle_threads()
-        document, source = policy_of(policy)
-        known, spec = specs(list(tools)), answer_spec(answer)
-        self._checks = tuple(validate)
-        self.ward = Ward(
-            name=principal,
-            version=digest([principal, sorted(known)])[:12],
-            document=document,
-            gate=gate_of(document, known, source, answer=spec),
-            tools=known,
-            principal=principal,
-            purpose=purpose or document.policy,
-            shown=frozenset(known),
-            answer=spec,
-            only_messages=True,
+        spec, self._checks = answer_spec(answer), tuple(validate)
+        self._wards = Wards(
+            policy=policy, tools=tools, principal=principal, purpose=purpose, register=register, answer=spec
         )
-        self._leaves_unseen = spec.is_text and not document.answers and not validate
+        self._leaves_unseen = spec.is_text and not self._wards.document.answers and not validate
 
     @property
     def name(self) -> str:
         """The name of its node in the drawn graph."""
         return "stateward"
+
+    @property
+    def ward(self) -> Ward:
+        """The policy, compiled against the tools."""
+        return self._wards.ward
+
+    @property
+    def tools(self) -> Sequence[BaseTool]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """None of its own. LangChain asks when it builds an agent, which is when the agent is looked at.
+
+        Raises:
+            ConfigurationError: another middleware stands where it could change a call that was judged, or an agent
+                within this one has no wards.
+            PolicyError: the policy does not name one of the agent's tools, or does not fit it.
+        """
+        agent = agent_in_making(self)
+        if agent is not None:
+            _refuse_within(self, agent.middleware)
+            for name, inner in subagents_of(agent.middleware).items():
+                _refuse_unwarded(name, inner)
+            self._wards.meet(agent.tools)
+        return []
 
     def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
         """Ask the model while the budget lasts, until it makes calls or gives an answer that may leave."""
@@ -138,10 +169,12 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], ToolAnswer]) -> ToolAnswer:
         """Perform a permitted call; what was refused is answered with the reason."""
+        _refuse_hooks_within(handler)
         return blocking(current_services().loop, self._act(request))
 
     async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[ToolAnswer]]) -> ToolAnswer:
         """Perform a permitted call; what was refused is answered with the reason."""
+        _refuse_hooks_within(handler)
         return await on_loop(current_services().loop, self._act(request))
 
     async def _ready(self, request: Any) -> Asking | Finished:
@@ -149,11 +182,11 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         waiting = unanswered(request.state["messages"])
         if waiting is not None:
             return Finished(response=waiting)  # somebody wrote on while people are asked: that comes after the answer
-        request = request.override(messages=in_order(request.messages))
+        request = await self._shown(request.override(messages=in_order(request.messages)))
         asking = Asking(request=request, task=running_task(), rounds=Rounds())
         services = current_services()
-        if self.ward.document.answers and services.turns.is_fresh(current_thread()):
-            turn = await self._turn(asking.turn, asking.rounds)
+        if self.ward.document.answers and not graph_namespace() and services.turns.is_fresh(current_thread()):
+            turn = await self._wards.turn(asking.turn, rounds=asking.rounds)
             for row in await turn.answers():
                 found = await self._judged(asking, turn, row.action.call.arguments, "", None)
                 if isinstance(found, Finished):
@@ -161,8 +194,15 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
                 asking = found
         return await self._affordable(asking)
 
+    async def _shown(self, request: Any) -> Any:
+        turn = await self._wards.turn(running_task())
+        shown = self._wards.shown(turn.thread)
+        # What the provider runs itself, such as its web search, never comes by here and cannot be judged.
+        kept = [one for one in request.tools if isinstance(one, BaseTool) and one.name in shown]
+        return request if len(kept) == len(request.tools) else request.override(tools=kept)
+
     async def _affordable(self, asking: Asking) -> Asking | Finished:
-        turn, asked = await self._turn(asking.task, asking.rounds), count()
+        turn, asked = await self._wards.turn(asking.task, rounds=asking.rounds), count()
         over = await turn.spend(Spent(steps=1))
         while over is not None:
             said = await escalate(turn, over.because, about=f"{turn.id}:{asking.attempts}:{next(asked)}")
@@ -178,13 +218,15 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         message = next((one for one in reversed(response.result) if isinstance(one, AIMessage)), None)
         if message is None:
             return Finished(response)
-        turn = await self._turn(message.id or "turn", asking.rounds)
+        turn = await self._wards.turn(turn_id(message), rounds=asking.rounds)
         Doubt.rise()  # a subagent's model: what the tool around it returns are a model's words
         await turn.spend(used(self.ward.document, asking.request.model, response.result))
         if message.id:
-            turn.services.turns.begin(turn.thread.thread, message.id)
+            turn.services.turns.begin(turn.thread.thread, turn.id)
         if message.tool_calls and response.structured_response is None:
             return Finished(response)
+        if graph_namespace():
+            return Finished(response)  # an agent within another one has answered that one: nothing leaves
         if self._leaves_unseen:
             await turn.answer()
             return Finished(response)
@@ -205,7 +247,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
             problem = await self._problem(content)
         except ValueError as error:
             problem = str(error)
-        turn = await self._turn(asking.turn, asking.rounds)
+        turn = await self._wards.turn(asking.turn, rounds=asking.rounds)
         if self.ward.document.answers:
             return await self._judged(asking, turn, content, problem, response)
         if problem:
@@ -252,54 +294,54 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
             note = said.reason
         return replace(asking.with_messages(AIMessage(draft), HumanMessage(note)), attempts=attempts)
 
-    async def _act(self, request: Any) -> ToolMessage:
-        message = _last(request.state)
-        call_id = str(request.tool_call["id"])
+    async def _act(self, request: Any) -> Any:
+        message, calls = open_calls(messages_of(request.state))
+        asked = request.tool_call
         if message is None:
             raise ConfigurationError("a tool call without a message that made it")
-        turn = await self._turn(message.id or "turn", Rounds())
-        await self._verify(turn, message)
-        await turn.ask_once(call_id)
-        while (found := await turn.act_one(call_id)) is None:
-            await turn.approve()  # an edit asks anew, and so does a cut-off attempt whose outcome is unknown
-        row, receipt = found
-        if row is None:
-            refused = f"refused: {receipt.error}"
-            return ToolMessage(refused, tool_call_id=call_id, name=request.tool_call["name"], status="error")
-        return message_of(row, receipt)
-
-    async def _verify(self, turn: Turn, message: AIMessage) -> None:
-        """Judge the whole turn, once, whichever of its calls comes first."""
-        async with turn.judging:
-            calls = calls_of(message)
-            rows = [] if turn.is_new else await turn.rows()
-            if not rows:
-                # What no model of this run has made counts as a step of its own.
-                await turn.verify(calls, refusal=None if turn.is_new else await turn.spend(Spent(steps=1)))
-            elif {row.action.call.id for row in rows} < {call.id for call in calls}:
-                await turn.verify(calls)  # a crash has left it judged in part
-
-    async def _turn(self, id_: str, rounds: Rounds) -> Turn:
-        services = current_services()
-        await services.install(self.ward)
-        facts = await services.facts(current_thread())
-        self._refuse_foreign(facts)
-        await services.reading(self.ward, facts)
-        return Turn(services=services, ward=self.ward, thread=facts, id=id_, rounds=rounds, planned=True)
-
-    def _refuse_foreign(self, facts: ThreadFacts) -> None:
-        if (facts.principal, facts.graph) != (self.ward.principal, self.ward.name):
-            raise ThreadError(
-                f"the thread was opened for {facts.principal!r} on {facts.graph or 'no graph'!r}, this agent is "
-                f"{self.ward.principal!r}: open it with runtime.thread(..., graph={self.ward.name!r})"
-            )
-        if facts.graph_version != self.ward.version:
-            raise ThreadError(
-                f"the thread was started with other tools ({facts.graph_version or 'unknown'}) than this agent has "
-                f"({self.ward.version}): make the middleware before runtime.thread(...), or start a new thread"
-            )
+        given = Given(state=request.state, config=request.runtime.config)
+        turn = await self._wards.turn(turn_id(message), given=given, tools=request.runtime.tools)
+        await self._wards.judge(turn, calls)
+        call_id = str(asked["id"])
+        if calls_of(AIMessage("", tool_calls=[asked]))[0] not in calls:
+            return _refused(asked, _CHANGED)
+        said = await _answer(turn, call_id)
+        return said if said is not None else _refused(asked, "nobody has judged this call")
 
 
-def _last(state: Any) -> AIMessage | None:
-    messages = cast("Sequence[Any]", state["messages"] if isinstance(state, dict) else state.messages)
-    return next((one for one in reversed(messages) if isinstance(one, AIMessage)), None)
+async def _answer(turn: Turn, call: str) -> Any:
+    await turn.ask_once(call)
+    while (found := await turn.act_one(call)) is None:
+        await turn.approve()  # an edit asks anew, and so does a cut-off attempt whose outcome is unknown
+    row, receipt = found
+    if row is None:
+        return None
+    said: list[Said] = turn.said(row, receipt)
+    return said[0] if len(said) == 1 else said
+
+
+def _refused(asked: Any, why: str) -> ToolMessage:
+    return ToolMessage(f"refused: {why}", tool_call_id=str(asked["id"]), name=asked["name"], status="error")
+
+
+def _refuse_within(ward: WardMiddleware, middleware: Sequence[Any]) -> None:
+    """Refuse hooks that would stand between the verdict and the tool; ours does not call them."""
+    within = middleware[next((at for at, one in enumerate(middleware) if one is ward), len(middleware)) + 1 :]
+    for one in within:
+        kind = cast("Any", type(one))
+        if (kind.wrap_tool_call, kind.awrap_tool_call) != (_NO_HOOKS.wrap_tool_call, _NO_HOOKS.awrap_tool_call):
+            raise ConfigurationError(_STANDS_WITHIN.format(one.name))
+
+
+def _refuse_unwarded(name: str, middleware: Sequence[Any]) -> None:
+    if not any(isinstance(one, WardMiddleware) for one in middleware):
+        raise ConfigurationError(
+            f"the subagent {name!r} has no wards, so its tools would run unjudged: give it the same middleware, as in "
+            f'subagents=[{{"name": {name!r}, ..., "middleware": [wards]}}]'
+        )
+
+
+def _refuse_hooks_within(handler: Any) -> None:
+    """The same where the call is made, for an agent that was built where nobody could look."""
+    if not is_innermost(handler):
+        raise ConfigurationError(_STANDS_WITHIN.format("another middleware"))

@@ -30,11 +30,13 @@ from stateward.model.values import Json, digest, plain_object
 from stateward.model.verdict import Reason
 from stateward.orchestrate.answers import fields_of
 from stateward.orchestrate.escalation import escalate
+from stateward.orchestrate.invoking import Given
 from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.models import readable
 from stateward.orchestrate.parts import Done, Parts
+from stateward.orchestrate.said import divided, result_of
 from stateward.orchestrate.services import Services, Ward, current_services, current_thread
-from stateward.orchestrate.steps import Turn, calls_of, message_of, server_principal
+from stateward.orchestrate.steps import Turn, calls_of, server_principal
 from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.unanswered import in_order, unanswered
 from stateward.orchestrate.usage import refuse_unpriced, used
@@ -85,7 +87,7 @@ class Step:
             return row.response
         if receipt.status != "settled":
             raise ActionRefused(receipt.error or f"{tool} did not run ({row.status})")
-        return receipt.result
+        return result_of(receipt.result)
 
     async def recall(self, kind: str, /, *, query: str | None = None, limit: int = 100) -> list[MemoryItem]:
         """What is remembered of this kind, for this thread's subject and purpose; it brings its labels along."""
@@ -185,24 +187,24 @@ class Nodes:
         step = await self._step("approve", state)
         await step.turn(_turn_id(_last(state["messages"]))).approve()
 
-    async def act(self, state: Any) -> Goto:
+    async def act(self, state: Any) -> list[Goto]:
         """Perform what is permitted, once."""
         step = await self._step("act", state)
         message = _last(state["messages"])
         answered = _answered(state["messages"], message)
-        turn = step.turn(_turn_id(message), planned=True)
+        turn = replace(step.turn(_turn_id(message), planned=True), given=Given(state=state))
         if turn.is_new or not await turn.rows():
             _tell_verdicts(await self._verify_here(step, turn, calls_of(message)))
         performed, waits = await turn.act(answered)
         for row, receipt in performed:
             _tell(step="act", tool=row.action.call.tool, status=receipt.status, error=receipt.error)
         fresh = [(row, receipt) for row, receipt in performed if row.action.call.id not in answered]
-        messages = [message_of(row, receipt) for row, receipt in fresh]
+        messages, changes = divided([said for row, receipt in fresh for said in turn.said(row, receipt)])
         if waits:
-            return Command(goto="approve", update={"messages": messages})
+            return [*changes, Command(goto="approve", update={"messages": messages})]
         kept = any(call.tool in self.parts.remember for call in calls_of(message))
         update = {"messages": _complete(message, messages, answered)}
-        return Command(goto="remember" if kept else "orchestrate", update=update)
+        return [*changes, Command(goto="remember" if kept else "orchestrate", update=update)]
 
     async def remember(self, state: Any) -> None:
         """Keep what the team's functions keep of this turn."""
@@ -212,7 +214,8 @@ class Nodes:
             said = _answer_of(state["messages"], row.action.call.id)
             if function is not None and said is not None:
                 found = await self.services.journal.receipt(row.action.id, thread=row.action.thread)
-                await function(state, step, Done(row=row, receipt=found or _unless_read(row, said)))
+                receipt = replace(found, result=result_of(found.result)) if found else _unless_read(row, said)
+                await function(state, step, Done(row=row, receipt=receipt))
 
     async def validate(self, state: Any) -> Goto:
         """Check the answer; what fails goes back to the planner, and to people after some tries."""

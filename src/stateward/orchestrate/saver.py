@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.types import Interrupt
 
 from stateward.errors import StatewardError
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
@@ -124,12 +125,13 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         """Keep what a task wrote. Errors as `aput`."""
         await on_loop(self.loop, self._write(config, writes, task_id, task_path))
 
-    async def waits(self, thread: str) -> int:
-        """How many tasks at the thread's head wait for an answer to an interrupt; its state is not read for that."""
+    async def waits(self, thread: str) -> list[Interrupt]:
+        """The interrupts at the thread's head that nobody has answered; its state is not read for that."""
         stored = await on_loop(self.loop, self._checkpoints.load(thread, "", None))
         writes = stored.writes if stored else ()
         done = {write.task for write in writes if write.idx >= 0}
-        return len({write.task for write in writes if write.channel == INTERRUPT} - done)
+        asked = [write for write in writes if write.channel == INTERRUPT and write.task not in done]
+        return [one for write in asked for one in self._load(write.body)]
 
     async def has_begun(self, thread: str) -> bool:
         """Whether a run of the thread has left anything."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
@@ -14,6 +13,7 @@ from langgraph.errors import GraphInterrupt
 from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
 
+from stateward.act.calling import Paused
 from stateward.act.perform import Performer, Waiting
 from stateward.model.action import Action, Call, action_id
 from stateward.model.approval import Approval, Decision
@@ -25,8 +25,11 @@ from stateward.model.thread import Spent, ThreadFacts
 from stateward.model.values import Json, plain_object
 from stateward.model.verdict import Deny, Permit, Reason
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
+from stateward.orchestrate.invoking import Given
 from stateward.orchestrate.reading import Doubt, Reading
+from stateward.orchestrate.said import Returned, Said, content_text, replayed
 from stateward.orchestrate.services import Services, Ward, configurable
+from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Known, Rounds
 from stateward.ports import ActionRow, Decided, EditCase, Judged, Past, Refused, Rejudge, Seen, ToJudge, Vote
 from stateward.verify.arguments import unspeakable
@@ -34,6 +37,7 @@ from stateward.verify.budget import used_up
 from stateward.verify.origin import sighting
 
 _FRESH = 10.0  # seconds for which a verdict by the history need not be held against it again
+_NOT_ITS_OWN = Reason(rule="orchestrate.tools", because="the agent that calls this tool does not have it")
 _NOT_FOR_PLANNERS = Reason(rule="orchestrate.tools", because="this tool is for the workflow's own steps")
 
 
@@ -49,6 +53,8 @@ class Turn:
         id: Id of the message that makes the calls.
         rounds: Counts the interrupts of the running task, whose answers are positional.
         planned: Whether a planner makes the calls, which may only use the tools that it is shown.
+        given: What LangChain injects into the tools.
+        own: The tools of the agent that makes the calls, where the ward has those of other agents too.
     """
 
     services: Services
@@ -57,6 +63,9 @@ class Turn:
     id: str
     rounds: Rounds
     planned: bool = False
+    given: Given = field(default_factory=Given)
+    own: Mapping[str, ToolSpec] | None = None
+    _answers: dict[str, Returned] = field(default_factory=dict[str, Returned])
 
     async def verify(self, calls: Sequence[Call], *, refusal: Reason | None = None) -> list[ActionRow]:
         """Judge the calls and record the verdicts; a turn that was judged before keeps them (P6).
@@ -232,6 +241,13 @@ class Turn:
         if any(row.status == "asked" and row.action.call.id == call for row in await self.rows()):
             raise GraphInterrupt(())
 
+    def said(self, row: ActionRow, receipt: Receipt) -> list[Said]:
+        """What the planner is told: what the tool has said just now, or what the journal has kept of it."""
+        answer = self._answers.get(row.action.id)
+        if receipt.status == "settled" and answer is not None and answer.said is not None:
+            return answer.said
+        return said_of(row, receipt)
+
     @property
     def judging(self) -> asyncio.Lock:
         """Held by whoever judges the turn, where several of its calls run at once."""
@@ -314,6 +330,8 @@ class Turn:
         judged = _storable(_judged(self.ward, self.thread, action, history, self._reading))
         if self.planned and spec is not None and call.tool not in self.ward.shown:
             return replace(judged, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
+        if self.own is not None and spec is not None and call.tool not in self.own:
+            return replace(judged, verdict=Deny(reasons=(_NOT_ITS_OWN,)))
         return judged
 
     async def _look(self) -> Seen:
@@ -380,18 +398,24 @@ class Turn:
         why_not = await self._holds_no_more(row) or await self._clear(row)
         if why_not:
             return Receipt(action=row.action.id, status="abandoned", error=why_not)
-        spec = self.ward.tools[row.action.call.tool]
+        spec = self._spec(row.action.call.tool)
 
         ran = False
 
         async def run(effect: Effect) -> Json:
             nonlocal ran
             ran = True
-            return await spec.run(row.action.call, effect)
+            answer = await spec.run(row.action.call, effect, self.given)
+            if effect.credential is None:  # else what the journal keeps is said, which is without secrets
+                self._answers[row.action.id] = answer
+            return answer.result
 
         self._bring_labels(row)
         with Doubt.of_a_run() as doubt:
-            outcome = await self._performer().perform(permit_of(row), self.thread, run, spec.traits)
+            try:
+                outcome = await self._performer().perform(permit_of(row), self.thread, run, spec.traits)
+            except Paused as pause:
+                raise pause.__cause__ or pause from None
         if ran and isinstance(outcome, Receipt):
             await self._see(row, outcome, doubt)
         return outcome
@@ -414,6 +438,10 @@ class Turn:
         else:
             one = sighting(row.action.id, "trusted", receipt.result, given=call.arguments)
         await self.services.see(self.thread.thread, one)
+
+    def _spec(self, tool: str) -> ToolSpec:
+        """The calling agent's own tool: another of its name may have other files, or other agents, behind it."""
+        return (self.own or self.ward.tools).get(tool) or self.ward.tools[tool]
 
     async def _holds_no_more(self, row: ActionRow) -> str:
         """Why a permit that was not used yet does not hold under today's policy, tools and budgets, if so (P3, P14)."""
@@ -505,14 +533,14 @@ def permit_of(row: ActionRow) -> Permit:
     )
 
 
-def message_of(row: ActionRow, receipt: Receipt) -> ToolMessage:
+def said_of(row: ActionRow, receipt: Receipt) -> list[Said]:
     """What the planner is told: the result, or why there is none."""
     call = row.action.call
     if receipt.status == "settled":
-        return ToolMessage(content=_content(receipt.result), tool_call_id=call.id, name=call.tool)
+        return replayed(receipt.result, call.id, call.tool)
     if row.status == "responded":
-        return ToolMessage(content=_content(receipt.result), tool_call_id=call.id, name=call.tool)
-    return ToolMessage(content=receipt.error, tool_call_id=call.id, name=call.tool, status="error")
+        return [ToolMessage(content_text(receipt.result), tool_call_id=call.id, name=call.tool)]
+    return [ToolMessage(receipt.error, tool_call_id=call.id, name=call.tool, status="error")]
 
 
 def running_task() -> str:
@@ -630,10 +658,6 @@ def _why_not(row: ActionRow) -> str:
 
 def _response(row: ActionRow) -> Json:
     return row.response if row.status == "responded" else None
-
-
-def _content(result: Json) -> str:
-    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
 
 
 def _follows() -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial, wraps
+from functools import wraps
 from typing import Annotated, Any, cast, get_type_hints, overload
 
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, ToolException
@@ -23,6 +20,8 @@ from stateward.model.action import Call
 from stateward.model.durations import parse_duration
 from stateward.model.effect import Credential, Effect, Retry
 from stateward.model.values import Json, JsonObject, digest, plain, plain_object
+from stateward.orchestrate.invoking import Given, Invoker, effect_parameters
+from stateward.orchestrate.said import Returned
 
 _TRAITS = "stateward"
 AnyFunction = Callable[..., Any]
@@ -86,12 +85,14 @@ class ToolSpec:
         schema: JSON schema of the arguments that a model may give.
         digest: Digest of that schema; an approval is bound to it.
         traits: What the tool says of itself.
+        invoker: Calls it.
     """
 
     tool: BaseTool
     schema: dict[str, Any]
     digest: str
     traits: Traits
+    invoker: Invoker
 
     @property
     def name(self) -> str:
@@ -121,58 +122,25 @@ class ToolSpec:
             return str(error)
         return None
 
-    async def run(self, call: Call, effect: Effect) -> Json:
+    async def run(self, call: Call, effect: Effect, given: Given | None = None) -> Returned:
         """Call the tool.
+
+        Args:
+            call: What to call it with.
+            effect: What the runtime lends it.
+            given: What LangChain injects into it.
 
         Raises:
             NothingDone: the tool says that nothing happened.
+            Paused: it stops to ask, or an agent that it runs does.
         """
         problem = self.problem(call.arguments)
         if problem is not None:
             raise NothingDone(problem)
-        given: dict[str, Any] = {**call.arguments, **dict.fromkeys(_effect_parameters(self.tool), effect)}
-        try:
-            return plain(await _to_its_end(self.tool, given))
-        except ToolException as error:
-            raise NothingDone(str(error)) from error
+        return await self.invoker.call(call, effect, given or Given())
 
 
-async def _to_its_end(one: BaseTool, given: dict[str, Any]) -> object:
-    """Call the tool; a blocking one runs in a thread, which a cancelled run cannot stop and must not let go of."""
-    is_plain = isinstance(one, StructuredTool) and one.coroutine is None
-    running = asyncio.ensure_future(_beside(one.invoke, given) if is_plain else one.ainvoke(given))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        if getattr(one, "coroutine", None) is not None:
-            running.cancel()
-        await asyncio.wait([running])
-        if is_plain and running.exception() is None:
-            _cancel_again()
-            return running.result()
-        if not running.cancelled():
-            running.exception()  # it is nobody's any more: what came of it is found out later
-        raise
-
-
-def _cancel_again() -> None:
-    """What the thread has done is known, and is kept; the run ends at what it awaits next."""
-    task = asyncio.current_task()
-    if task is not None:
-        task.cancel()
-
-
-async def _beside(function: Callable[[Any], object], given: dict[str, Any]) -> object:
-    """Call it in a thread of its own: the event loop's helpers are few, and others wait for them."""
-    executor = ThreadPoolExecutor(1, thread_name_prefix="stateward tool")
-    try:
-        call = partial(copy_context().run, partial(function, given))
-        return await asyncio.get_running_loop().run_in_executor(executor, call)
-    finally:
-        executor.shutdown(wait=False)
-
-
-def specs(tools: list[BaseTool]) -> dict[str, ToolSpec]:
+def specs(tools: Sequence[BaseTool]) -> dict[str, ToolSpec]:
     """The tools by name.
 
     Raises:
@@ -182,9 +150,14 @@ def specs(tools: list[BaseTool]) -> dict[str, ToolSpec]:
     for one in tools:
         if one.name in found:
             raise ConfigurationError(f"two tools are called {one.name!r}")
-        schema = _schema_model(one).model_json_schema()
-        found[one.name] = ToolSpec(tool=one, schema=schema, digest=digest(schema), traits=_traits(one))
+        found[one.name] = spec_of(one)
     return found
+
+
+def spec_of(one: BaseTool) -> ToolSpec:
+    """A tool as the wards see it."""
+    schema = _schema_model(one).model_json_schema()
+    return ToolSpec(tool=one, schema=schema, digest=digest(schema), traits=_traits(one), invoker=Invoker(one))
 
 
 def _build(function: AnyFunction, traits: Traits) -> BaseTool:
@@ -202,7 +175,7 @@ def _build(function: AnyFunction, traits: Traits) -> BaseTool:
         )
     kinds: dict[str, Any] = {"coroutine": function} if is_async else {"func": function}
     made = StructuredTool.from_function(**kinds, metadata={_TRAITS: traits}, parse_docstring=_has_arguments(function))
-    if _effect_parameters(made):
+    if effect_parameters(made):
         # Within LangChain's callbacks, so that no trace gets to see a secret either.
         made.func, made.coroutine = (None, _quiet_async(function)) if is_async else (_quiet(function), None)
     return made
@@ -280,14 +253,6 @@ def _without_secrets(result: Any, credential: Credential | None) -> Any:
 
 def _has_arguments(function: AnyFunction) -> bool:
     return "\n    Args:" in (function.__doc__ or "")
-
-
-def _effect_parameters(one: BaseTool) -> list[str]:
-    function = cast("AnyFunction | None", getattr(one, "coroutine", None) or getattr(one, "func", None))
-    if function is None:
-        return []
-    hints = cast("Mapping[str, Any]", function.__annotations__)
-    return [name for name, hint in hints.items() if hint is Effect or Effect in getattr(hint, "__metadata__", ())]
 
 
 def _traits(one: BaseTool) -> Traits:

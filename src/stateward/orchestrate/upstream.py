@@ -1,23 +1,81 @@
-"""What is known of LangGraph's and LangSmith's inside, in one place.
+"""What is known of the inside of LangGraph, LangChain, deepagents and LangSmith, in one place.
 
-`tests/contract/test_upstream.py` and `test_tracing.py` fail where it changes.
+`tests/contract/test_upstream.py`, `test_agents_upstream.py` and `test_tracing.py` fail where it changes.
 
-None of it decides what is right, only what it costs.
+What it says of a step only changes what that costs. What it says of an agent decides how early a mistake is told: where
+it cannot be known, nothing acts.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.base import Checkpoint
+from langgraph.config import get_config
 from langsmith import utils as langsmith
 
 INTERRUPT, INPUT = "__interrupt__", "__start__"
 _RUNTIME, _DURABILITY, _REPLAY = "__pregel_runtime", "__pregel_durability", "__pregel_replay_state"
 _TASK = "__pregel_task_id"
 _NEXT, _TASKS = ("branch:to:", "join:"), ("__pregel_tasks", "__start__")
+
+
+_FACTORY = ("langchain.agents.factory", "create_agent")
+_EXECUTES = frozenset({"ToolNode._run_one.<locals>.execute", "ToolNode._arun_one.<locals>.execute"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agent:
+    """An agent that LangChain is building.
+
+    Attributes:
+        middleware: Its middleware, outermost first.
+        tools: Its tools, those of its middleware first.
+    """
+
+    middleware: Sequence[Any]
+    tools: list[BaseTool]
+
+
+def agent_in_making(asked: object) -> Agent | None:
+    """The agent that `create_agent` builds, where it has just asked a middleware for its tools; else None.
+
+    A middleware is not told of its neighbours, so this looks at the variables of whoever asks.
+    """
+    frame: FrameType | None = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    for _ in range(2):  # the list is made in a frame of its own before Python 3.12
+        if frame is not None and (frame.f_globals.get("__name__"), frame.f_code.co_name) == _FACTORY:
+            middleware = cast("Sequence[Any]", frame.f_locals["middleware"])
+            theirs = [one for each in middleware if each is not asked for one in getattr(each, "tools", ())]
+            given = [one for one in frame.f_locals["tools"] or () if not isinstance(one, dict)]
+            return Agent(middleware=middleware, tools=[_as_tool(one) for one in [*theirs, *given]])
+        frame = frame.f_back if frame is not None else None
+    return None
+
+
+def subagents_of(middleware: Sequence[Any]) -> dict[str, Sequence[Any]]:
+    """The middleware of each agent that deepagents runs within this one; one that is built already says nothing."""
+    specs = [spec for one in middleware for spec in getattr(one, "_subagents", ())]
+    named = [cast("Mapping[str, Any]", spec) for spec in specs if isinstance(spec, dict)]
+    return {spec["name"]: spec.get("middleware", ()) for spec in named if "runnable" not in spec and "model" in spec}
+
+
+def is_innermost(handler: Any) -> bool:
+    """Whether a hook's handler of a tool call leads to the tool at once, with nobody else's hook between them."""
+    return getattr(handler, "__qualname__", "") in _EXECUTES
+
+
+def graph_namespace() -> str:
+    """The checkpoint namespace of the graph whose node is running: empty for one that nobody runs within another."""
+    place = str((get_config().get("configurable") or {}).get("checkpoint_ns") or "")
+    return place.rpartition("|")[0]
 
 
 def in_run(config: RunnableConfig) -> bool:
@@ -79,3 +137,7 @@ async def _inline_while_idle(default: Any, context: Any, function: Any, /, *args
     if langsmith.tracing_is_enabled():  # pyright: ignore[reportUnknownMemberType]
         return await default(context, function, *args, **kwargs)
     return context.run(function, *args, **kwargs)
+
+
+def _as_tool(one: Any) -> BaseTool:
+    return one if isinstance(one, BaseTool) else cast("BaseTool", tool(one))

@@ -238,15 +238,15 @@ def _graph(state: type, nodes: Any) -> StateGraph[Any, Any, Any, Any]:
     for name, targets in EDGES.items():
         step = cast("Callable[[Any], Awaitable[Any]]", getattr(nodes, name))
         if len(targets) == 1:
-            graph.add_node(name, _Both(name, step))  # pyright: ignore[reportUnknownMemberType]
+            graph.add_node(name, Both(name, step))  # pyright: ignore[reportUnknownMemberType]
             graph.add_edge(name, targets[0])
         else:
-            graph.add_node(name, _Both(name, step), destinations=targets)  # pyright: ignore[reportUnknownMemberType]
+            graph.add_node(name, Both(name, step), destinations=targets)  # pyright: ignore[reportUnknownMemberType]
     graph.add_edge(START, "retrieve")
     return graph
 
 
-class _Both(Runnable[Any, Any]):
+class Both(Runnable[Any, Any]):
     """One async step for LangGraph's sync and async users alike, run on the runtime's own loop."""
 
     def __init__(self, name: str, step: Callable[[Any], Awaitable[Any]]) -> None:

@@ -180,6 +180,11 @@ class Gate:
         compiled = self._tools.get(tool)
         return compiled.rule.returns if compiled and isinstance(compiled.rule, ToolRule) else ()
 
+    def offers(self, tool: str, principal: Principal) -> bool:
+        """Whether the policy names the tool, and for this principal; a call of it may be refused all the same."""
+        rule = self._tools[tool].rule if tool in self._tools else None
+        return isinstance(rule, ToolRule) and bool(principal.names & set(rule.allowed))
+
     def judge(
         self,
         *,

@@ -36,7 +36,7 @@ def spec(one: Any) -> ToolSpec:
 
 
 async def ran(one: Any, **arguments: Any) -> Any:
-    return await spec(one).run(Call(id="c", tool=one.name, arguments=arguments), EFFECT)
+    return (await spec(one).run(Call(id="c", tool=one.name, arguments=arguments), EFFECT)).result
 
 
 def test_a_model_is_shown_the_arguments_and_not_the_effect() -> None:

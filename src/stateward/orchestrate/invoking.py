@@ -1,0 +1,262 @@
+"""Call a tool as LangChain's agents call it: state, store, runtime and call id are injected, and a `Command` passes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from typing import Any, cast
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig, ensure_config
+from langchain_core.runnables.config import merge_configs
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.errors import GraphBubbleUp
+from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt.tool_node import ToolInvocationError
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from stateward.act.calling import NothingDone, Paused
+from stateward.errors import ConfigurationError
+from stateward.model.action import Call
+from stateward.model.effect import Effect
+from stateward.model.values import Json, plain
+from stateward.orchestrate.said import Returned, Said, content_of, kept
+from stateward.orchestrate.upstream import in_run
+
+AnyFunction = Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """What LangChain gives a tool beside its arguments.
+
+    Attributes:
+        state: The graph's state.
+        config: The config of the task that makes the call; the running one unless given.
+    """
+
+    state: Any = field(default_factory=dict[str, Any])
+    config: RunnableConfig | None = None
+
+
+@dataclass(slots=True)
+class _Attempt:
+    effect: Effect
+    begun: bool = False
+    ended: bool = False
+    result: object = None
+
+
+_PAUSED = (
+    "it stops to ask in the middle of a write: make it `effect: read`, or `idempotent: true`, if it may be repeated"
+)
+_ATTEMPT: ContextVar[_Attempt] = ContextVar("stateward_attempt")
+# Where the call is made that the wards have let through last.
+_PLACE: ContextVar[str] = ContextVar("stateward_place")
+
+
+class Invoker:
+    """Calls one tool; LangChain's own `ToolNode` fills in what is injected.
+
+    Args:
+        tool: The tool.
+        tells: Whether its `ToolException` says that nothing happened.
+    """
+
+    def __init__(self, tool: BaseTool, *, tells: bool = True) -> None:
+        self._tells = tells
+        self._node = ToolNode([_held(tool)], handle_tool_errors=False)
+
+    async def call(self, call: Call, effect: Effect, given: Given) -> Returned:
+        """Call it with exactly these arguments.
+
+        Raises:
+            NothingDone: the tool says that nothing happened, or was not reached.
+            Paused: it stops to ask on its own, or an agent that it runs does.
+        """
+        attempt = _Attempt(effect)
+        asked = {"name": call.tool, "args": dict(call.arguments), "id": call.id, "type": "tool_call"}
+        config = _watched(given.config or ensure_config())
+        # A task of its own, so that what is said here of the call holds for the call only.
+        running = copy_context()
+        running.run(_ATTEMPT.set, attempt)
+        running.run(_PLACE.set, _place_of(config.get("metadata")))
+        what = {"__type": "tool_call_with_context", "tool_call": asked, "state": given.state}
+        alone = {} if in_run(config) else {"runtime": Runtime()}
+        work = cast("Any", self._node).ainvoke(what, config, **alone)
+        try:
+            said = await asyncio.get_running_loop().create_task(work, context=running)
+        except asyncio.CancelledError:
+            if not attempt.ended:
+                raise
+            _cancel_again()
+            return _unsaid(call, attempt)
+        except GraphBubbleUp as pause:
+            raise Paused(_PAUSED) from pause
+        except ToolInvocationError as error:
+            raise self._unfit(attempt, error) from error
+        except ToolException as error:
+            if self._tells or not attempt.begun:
+                raise NothingDone(str(error)) from error
+            raise
+        return _answer(_said(said), call, attempt)
+
+    def _unfit(self, attempt: _Attempt, error: ToolInvocationError) -> Exception:
+        """Arguments that do not fit were never run; what fails inside the tool in the same way may have."""
+        return error.source if attempt.begun else NothingDone(str(error))
+
+
+class _Watch(BaseCallbackHandler):
+    """Refuses a tool that an agent within a tool runs past the wards: it has no middleware of ours (P1)."""
+
+    raise_error = True
+    run_inline = True
+
+    def on_tool_start(
+        self, serialized: dict[str, Any], input_str: str, *, metadata: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Compare where it is run with where the wards have let a call through."""
+        place = _place_of(metadata)
+        if place and place != _PLACE.get(""):
+            raise ConfigurationError(
+                f"tool {serialized.get('name')!r} is called by an agent within a tool, which has no wards: give that "
+                "agent the same middleware"
+            )
+
+
+_WATCH = _Watch()
+
+
+def _watched(config: RunnableConfig) -> RunnableConfig:
+    return merge_configs(config, {"callbacks": [_WATCH]})
+
+
+def _place_of(metadata: Mapping[str, Any] | None) -> str:
+    return str((metadata or {}).get("langgraph_checkpoint_ns") or "")
+
+
+def _held(one: BaseTool) -> BaseTool:
+    """The tool, which gives the effect to its function and notes what it returns."""
+    inner, outer = one.model_copy(), one.model_copy()
+    for name in ("_run", "_arun"):
+        vars(inner)[name] = _noting(getattr(one, name))
+    effects = effect_parameters(one)
+
+    async def ainvoke(given: dict[str, Any], config: RunnableConfig | None = None) -> object:
+        given = {**given, "args": {**given["args"], **dict.fromkeys(effects, _ATTEMPT.get().effect)}}
+        return await _to_its_end(inner, given, config)
+
+    vars(outer)["ainvoke"] = ainvoke
+    return outer
+
+
+def _noting(function: AnyFunction) -> AnyFunction:
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def later(*args: Any, **kwargs: Any) -> Any:
+            attempt = _begun()
+            return _ended(attempt, await function(*args, **kwargs))
+
+        return later
+
+    @wraps(function)
+    def now(*args: Any, **kwargs: Any) -> Any:
+        attempt = _begun()
+        return _ended(attempt, function(*args, **kwargs))
+
+    return now
+
+
+def _begun() -> _Attempt:
+    attempt = _ATTEMPT.get()
+    attempt.begun = True
+    return attempt
+
+
+def _ended(attempt: _Attempt, result: object) -> object:
+    attempt.ended, attempt.result = True, result
+    return result
+
+
+async def _to_its_end(one: BaseTool, given: dict[str, Any], config: RunnableConfig | None) -> object:
+    """Call the tool; a blocking one runs in a thread, which a cancelled run cannot stop and must not let go of."""
+    is_plain = isinstance(one, StructuredTool) and one.coroutine is None
+    running: asyncio.Future[Any] = asyncio.ensure_future(
+        cast("Awaitable[Any]", _beside(one.invoke, given, config) if is_plain else one.ainvoke(given, config))
+    )
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        if getattr(one, "coroutine", None) is not None:
+            running.cancel()
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # it is nobody's any more: what came of it is found out later
+        raise
+
+
+def _cancel_again() -> None:
+    """What the tool has done is known, and is kept; the run ends at what it awaits next."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.cancel()
+
+
+async def _beside(function: AnyFunction, *given: Any) -> object:
+    """Call it in a thread of its own: the event loop's helpers are few, and others wait for them."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="stateward tool")
+    try:
+        call = partial(copy_context().run, partial(function, *given))
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
+    finally:
+        executor.shutdown(wait=False)
+
+
+def effect_parameters(one: BaseTool) -> list[str]:
+    """The parameters that the runtime fills in with the effect."""
+    function = cast("AnyFunction | None", getattr(one, "coroutine", None) or getattr(one, "func", None))
+    hints = cast("Mapping[str, Any]", getattr(function, "__annotations__", None) or {})
+    return [name for name, hint in hints.items() if hint is Effect or Effect in getattr(hint, "__metadata__", ())]
+
+
+def _said(output: Any) -> list[Said]:
+    """What `ToolNode` gives back for one call: messages in an update, or commands and updates in a list."""
+    parts = cast("Sequence[Any]", output if isinstance(output, list) else [output])
+    found: list[Said] = []
+    for part in parts:
+        found += [cast("Said", part)] if isinstance(part, Command) else cast("list[Said]", part["messages"])
+    return found
+
+
+def _answer(said: list[Said], call: Call, attempt: _Attempt) -> Returned:
+    content = content_of(said, call.id)
+    only = said[0] if len(said) == 1 else None
+    if isinstance(only, ToolMessage) and only.status == "error" and not attempt.ended:
+        raise NothingDone(str(only.text))  # the tool handles its own ToolException
+    if isinstance(only, ToolMessage) and only.artifact is None and attempt.result is not only:
+        return Returned(result=kept(_plainly(attempt.result, content)), said=None)
+    return Returned(result=kept(content, said), said=said)
+
+
+def _unsaid(call: Call, attempt: _Attempt) -> Returned:
+    """The answer of a tool that came to its end while the run was cancelled, and was not asked for it any more."""
+    if isinstance(attempt.result, ToolMessage | Command):
+        said = [cast("Said", attempt.result)]
+        return Returned(result=kept(content_of(said, call.id), said), said=said)
+    return Returned(result=kept(_plainly(attempt.result, str(attempt.result))), said=None)
+
+
+def _plainly(result: object, content: Json) -> Json:
+    """The result as JSON; what JSON cannot say is kept as the model is told it."""
+    try:
+        return plain(result)
+    except (TypeError, ValueError):
+        return content

@@ -16,6 +16,7 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from stateward.model.approval import Approval, ApprovalStatus, DecisionKind, Delegation
+from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
@@ -226,6 +227,16 @@ class Runtime:
     def timeline(self, thread: str | None = None) -> list[Entry]:
         """See `AsyncRuntime.timeline`."""
         return self._wait(self.inner.timeline(thread))
+
+    def judgements(
+        self, *, graph: str | None = None, action: str | None = None, since: timedelta | None = None
+    ) -> list[Judgement]:
+        """See `AsyncRuntime.judgements`."""
+        return self._wait(self.inner.judgements(graph=graph, action=action, since=since))
+
+    def policy(self, digest: str) -> PolicyDocument | None:
+        """See `AsyncRuntime.policy`."""
+        return self._wait(self.inner.policy(digest))
 
     def verify_audit(self, thread: str | None = None) -> AuditReport:
         """See `AsyncRuntime.verify_audit`."""

@@ -13,9 +13,10 @@ from stateward.model.approval import Approval, ApprovalStatus, Decision, Delegat
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
 from stateward.model.effect import Credential, Receipt, Transaction
 from stateward.model.history import History, HistoryQuery
+from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.memory import Coverage, Finding, MemoryItem, Scope
-from stateward.model.policy import Identity
+from stateward.model.policy import Identity, PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.provenance import Sighting, ThreadPast
 from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
@@ -568,6 +569,36 @@ class Overview(Protocol):
 
     async def entries(self, thread: str, *, after: int = 0, limit: int) -> list[Entry]:
         """Entries of a thread after a position; whether the thread may be seen is asked before."""
+        ...
+
+
+class Policies(Protocol):
+    """The policies that have judged, and what they have said."""
+
+    async def keep(self, document: PolicyDocument) -> Sequence[str]:
+        """Keep a policy, once; digests of others that have judged under the same name and version."""
+        ...
+
+    async def others(self, document: PolicyDocument) -> Sequence[str]:
+        """Digests of other policies that have judged under the same name and version; keeps nothing."""
+        ...
+
+    async def find(self, digest: str) -> PolicyDocument | None:
+        """The policy of a digest, or None where none was kept.
+
+        Raises:
+            PolicyError: what was kept is not the policy of this digest.
+        """
+        ...
+
+    async def same_names(self) -> Mapping[str, Sequence[str]]:
+        """Names and versions that several policies have judged under, each with the digests, oldest first."""
+        ...
+
+    def judgements(
+        self, *, graph: str | None = None, action: str | None = None, since: timedelta | None = None
+    ) -> AsyncIterator[Judgement]:
+        """Recorded verdicts, oldest first: of a workflow, of one action, no older than this."""
         ...
 
 

@@ -28,12 +28,14 @@ from stateward.adapters.postgres.journal import PostgresJournal
 from stateward.adapters.postgres.ledger import PostgresLedger
 from stateward.adapters.postgres.memory import PostgresMemory
 from stateward.adapters.postgres.overview import PostgresOverview
+from stateward.adapters.postgres.policies import PostgresPolicies
 from stateward.adapters.postgres.provenance import PostgresProvenance
 from stateward.adapters.postgres.threads import PostgresThreads
 from stateward.adapters.presidio import PresidioRedactor
 from stateward.approve.clock import tick, tick_on
 from stateward.errors import ConfigurationError, DecisionRefused, UnknownApproval, UnknownThread
 from stateward.model.approval import Approval, ApprovalStatus, Decision, DecisionKind, Delegation
+from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
@@ -369,6 +371,20 @@ class AsyncRuntime:
         """The ledger of a thread, or of all."""
         return [entry async for entry in self.services.ledger.entries(thread)]
 
+    async def judgements(
+        self, *, graph: str | None = None, action: str | None = None, since: timedelta | None = None
+    ) -> list[Judgement]:
+        """Recorded verdicts with what they were judged by, oldest first: of a workflow, of one action, since then."""
+        return [one async for one in self.services.policies.judgements(graph=graph, action=action, since=since)]
+
+    async def policy(self, digest: str) -> PolicyDocument | None:
+        """The policy of a digest that has judged on this database, or None.
+
+        Raises:
+            PolicyError: what was kept is not the policy of this digest.
+        """
+        return await self.services.policies.find(digest)
+
     async def verify_audit(self, thread: str | None = None) -> AuditReport:
         """Recompute the chains of the ledger."""
         return await self.services.ledger.verify(thread)
@@ -458,6 +474,7 @@ def _services(
         redactor=PresidioRedactor(ner_model=settings.ner_model or None),
         credentials=MintedCredentials(PostgresCredentials(database), own=own),
         provenance=PostgresProvenance(database, keys, commits),
+        policies=PostgresPolicies(database, commits),
         loop=asyncio.get_running_loop(),
         development=settings.development,
         hash_key=settings.hash_key(),

@@ -251,6 +251,74 @@ def _look_back(shell: Shell) -> None:
     assert {check["name"] for check in health["checks"]} >= {"versions", "postgres", "schema", "audit", "personal data"}
 
 
+def test_a_policy_is_tested_and_compared_with_what_was_done(shell: Shell) -> None:
+    shell("run", "mini", "--period", "2027-05", code=3)
+    policy, new, table = "graphs/mini/policy.yaml", shell.folder / "new.yaml", shell.folder / "table.yaml"
+    new.write_text(POLICY.replace("version: 1", "version: 2").replace("args.amount <= 0", "args.amount <= 10"))
+
+    call = "{tool: pay, arguments: {amount: 5.5, to: a}, expect: allow}"
+    table.write_text(f"cases:\n  - {call}\n")
+    assert "1 of 1 as expected" in shell("policy", "test", policy, str(table), "--workflow", "mini").stdout
+    failed = shell.json("policy", "test", str(new), str(table), "--workflow", "mini", code=1)
+    assert failed["cases"][0]["differs"] == [{"what": "verdict", "expected": "allow", "found": "deny"}]
+    table.write_text("cases:\n  - {tool: pay, expects: allow}\n")
+    assert "table.yaml:2:17: unknown key 'expects'" in shell(
+        "policy", "test", policy, str(table), "--workflow", "mini", code=2
+    ).stderr.replace("\n", " ")
+
+    compared = shell.json("policy", "diff", policy, str(new))
+    assert [(one["place"], one["effect"]) for one in compared["changes"]] == [
+        ("tools.pay.deny[0].when", "tightens"),
+        ("version", "neither"),
+    ]
+    assert compared["effect"] == "tightens"
+    assert "tightens" in shell("policy", "diff", policy, str(new)).stdout
+
+    found = shell.json("policy", "backtest", "--policy", str(new), "--workflow", "mini", "--since", "1d")
+    # Other tests of this module have made runs of this workflow too.
+    mine = [one for one in found["actions"] if one["thread"] == "mini-2027-05.1"]
+    assert [(one["old"], one["new"], one["rules"]) for one in mine] == [("allow", "deny", ["tools.pay.deny[0]"])]
+    assert found["judged"] == found["same"] + found["different"] >= 4
+    said = shell("policy", "backtest", "--policy", str(new), "--workflow", "mini").stdout
+    assert "allow → deny" in said
+    _explain(shell, mine[0]["action"])
+
+
+def _explain(shell: Shell, action: str) -> None:
+    as_it_was = shell.json("policy", "explain", "--action", action)
+    assert (as_it_was["verdict"], as_it_was["policy"]) == ("allow", "pay-demo@1")
+    assert as_it_was["recorded"]["arguments"] == {"amount": 5.0, "to": "a"}
+    deny = next(one for one in as_it_was["trace"] if one["rule"] == "tools.pay.deny[0]")
+    assert (deny["condition"], deny["value"], deny["outcome"]) == ("args.amount <= 0", False, "pass")
+    # The file says something else by now; the action is explained by what has judged it.
+    policy = shell.folder / "graphs" / "mini" / "policy.yaml"
+    policy.write_text(POLICY.replace("args.amount <= 0", "args.amount <= 10"))
+    with _own_imports():
+        assert shell.json("policy", "explain", "--action", action) == as_it_was
+    assert "is not known" in shell("policy", "explain", "--action", "nothing", code=2).stderr
+
+
+def test_two_policies_of_one_name_and_version_are_told(shell: Shell) -> None:
+    shell.process("run", "mini", "--period", "2027-06", code=3)
+    file = shell.folder / "graphs" / "mini" / "policy.yaml"
+    file.write_text(POLICY.replace("args.amount > 100", "args.amount > 300"))
+    assert shell.json("policy", "check", str(file), "--workflow", "mini")["others"]
+    warned = shell.process("run", "mini", "--period", "2027-07", code=3).stderr
+    assert warned.count("another policy has judged as pay-demo@1 too") == 1
+    [policies] = [check for check in shell.json("doctor")["checks"] if check["name"] == "policies"]
+    assert (policies["status"], "pay-demo@1 is" in policies["found"]) == ("warn", True)
+
+
+def test_a_call_is_explained_by_stated_facts(shell: Shell) -> None:
+    call = ("policy", "explain", "pay", "--workflow", "mini", "--set", "to=a", "--set", "amount=500")
+    assert "args.amount > 100  is true" in shell(*call).stdout
+    assert shell.json(*call)["verdict"] == "ask"
+    assert shell.json(*call, "--principal", "eve", code=1)["reasons"][0]["rule"] == "tools.pay.for"
+    assert "gives the label 'untrusted'" in shell(*call, "--label", "untrusted", code=2).stderr
+    assert "reads 'origin.to'" in shell(*call, "--origin", "to=person", code=2).stderr
+    assert "write name=value" in shell(*call, "--history", "3", code=2).stderr
+
+
 def test_bad_input_writes_nothing(shell: Shell) -> None:
     before = shell.json("threads")
     assert "--period '2026' expected" in shell("run", "mini", "--period", "2026", code=2).stderr.replace(":", "")

@@ -25,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
 )
 audit = typer.Typer(help="Check the audit trail, or export it.", no_args_is_help=True)
-policy = typer.Typer(help="Check a policy, or ask it about one call.", no_args_is_help=True)
+policy = typer.Typer(help="Check, explain, test and compare policies.", no_args_is_help=True)
 keys = typer.Typer(help="The master keys, and what each of them wraps; or rotate them.")
 threads = typer.Typer(help="All threads, newest first; or bring some over from LangGraph's own tables.")
 delegations = typer.Typer(help="Who decides for whom; or end it.")
@@ -352,20 +352,91 @@ def policy_check(
 
 @policy.command("explain")
 def policy_explain(
-    tool: Annotated[str, typer.Argument(metavar="TOOL")],
-    workflow: Annotated[str, typer.Option(metavar="NAME", help="The workflow whose policy is asked.")],
+    tool: Annotated[str, typer.Argument(metavar="[TOOL]", show_default=False)] = "",
+    action: Annotated[
+        str,
+        typer.Option("--action", metavar="ID", help="A recorded action, as it was judged then.", show_default=False),
+    ] = "",
+    workflow: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The workflow; with --action, if it is not found.")
+    ] = None,
     sets: Set = None,
     arguments: Arguments = None,
+    principal: Annotated[
+        str, typer.Option(metavar="NAME", help="Who acts; the workflow's own unless stated.", show_default=False)
+    ] = "",
+    role: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A role of theirs; repeatable.")] = None,
     requester: Annotated[str, typer.Option(metavar="NAME", help="Who asks for the work.")] = "somebody",
+    subject: Annotated[str, typer.Option(metavar="TEXT", help="Whom or what it is about.")] = "none",
+    label: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A label of the thread; repeatable.")] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ORIGIN", help="Where an argument was seen: person, trusted, untrusted; repeatable."),
+    ] = None,
+    history: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="QUERY=VALUE", help="What the history says, such as 'history.count(\"1d\")=3'; repeatable."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """What the policy says to one call, rule by rule; nothing is run."""
     from stateward.cli import policies
 
-    code = policies.explain(
-        tool, workflow=workflow, sets=sets or (), arguments=arguments, requester=requester, as_json=as_json
+    if action:
+        raise typer.Exit(policies.explain_action(action, workflow=workflow, as_json=as_json))
+    wishes = policies.Wishes(
+        tool=tool,
+        sets=sets or (),
+        arguments=arguments,
+        principal=principal,
+        roles=role or (),
+        requester=requester,
+        subject=subject,
+        labels=label or (),
+        origins=origin or (),
+        history=history or (),
     )
-    raise typer.Exit(code)
+    raise typer.Exit(policies.explain(wishes, workflow=workflow, as_json=as_json))
+
+
+@policy.command("test")
+def policy_test(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    table: Annotated[Path, typer.Argument(metavar="TABLE.yaml")],
+    workflow: Annotated[str, typer.Option(metavar="NAME", help="Whose tools are called.")],
+    as_json: Json = False,
+) -> None:
+    """Judge a table of calls, and say where a verdict is not the expected one."""
+    from stateward.cli import policies
+
+    raise typer.Exit(policies.test(file, table, workflow=workflow, as_json=as_json))
+
+
+@policy.command("diff")
+def policy_diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD")],
+    new: Annotated[Path, typer.Argument(metavar="NEW")],
+    as_json: Json = False,
+) -> None:
+    """What a new policy changes, and whether each change loosens or tightens."""
+    from stateward.cli import comparing
+
+    raise typer.Exit(comparing.diff(old, new, as_json=as_json))
+
+
+@policy.command("backtest")
+def policy_backtest(
+    file: Annotated[Path, typer.Option("--policy", metavar="FILE", help="The new policy.")],
+    workflow: Annotated[str, typer.Option(metavar="NAME", help="Whose recorded actions are judged.")],
+    since: Annotated[str, typer.Option(metavar="TIME", help="How far back, such as 12h, 30d or 8w.")] = "30d",
+    as_json: Json = False,
+) -> None:
+    """Judge recorded actions by a new policy: which would be judged differently."""
+    from stateward.cli import comparing
+
+    raise typer.Exit(comparing.backtest(file, workflow=workflow, since=since, as_json=as_json))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.desk import PostgresDesk
 from stateward.adapters.postgres.importing import left_behind
 from stateward.adapters.postgres.ledger import PostgresLedger
+from stateward.adapters.postgres.policies import PostgresPolicies
 from stateward.adapters.postgres.statements import migrations, statements
 from stateward.adapters.postgres.threads import PostgresThreads
 from stateward.adapters.presidio import PresidioRedactor
@@ -114,6 +115,11 @@ def _postgres(settings: Settings) -> Iterator[Check]:
         yield from asyncio.run(_look(uri, settings))
 
 
+def reachable(settings: Settings) -> str:
+    """Where the database is, as far as it is known without starting one; empty where it is not."""
+    return settings.database_url or _embedded(settings)[1]
+
+
 def _embedded(settings: Settings) -> tuple[Check, str]:
     try:
         status = EmbeddedServer(embedded_root(settings)).status()
@@ -174,8 +180,10 @@ async def _contents(database: Database, settings: Settings) -> list[Check]:
     if schema.status == "fail":
         return [schema]
     checks = [schema, await _work(database), *await _left_behind(database), await _audit(database)]
-    # The table of data keys is younger than the first schema.
-    return [*checks, await _data_keys(database, settings)] if schema.status == "ok" else checks
+    # The tables of data keys and policies are younger than the first schema.
+    if schema.status != "ok":
+        return checks
+    return [*checks, await _policies(database), await _data_keys(database, settings)]
 
 
 def _schema(done: dict[str, str]) -> Check:
@@ -212,6 +220,15 @@ async def _audit(database: Database) -> Check:
         return Check(name="audit", status="ok", found=f"{found}: intact")
     fix = "stateward audit verify, and compare with an export"
     return Check(name="audit", status="fail", found=f"{found}: {len(report.breaks)} breaks", fix=fix)
+
+
+async def _policies(database: Database) -> Check:
+    twice = await PostgresPolicies(database).same_names()
+    if not twice:
+        return Check(name="policies", status="ok", found="each name and version has judged as one policy only")
+    found = "; ".join(f"{name} is {', '.join(one[:12] for one in digests)}" for name, digests in twice.items())
+    fix = "give a change of the rules a new version; the trail has the digests"
+    return Check(name="policies", status="warn", found=f"one name and version, different rules: {found}", fix=fix)
 
 
 async def _data_keys(database: Database, settings: Settings) -> Check:

@@ -14,8 +14,11 @@
 | `audit verify` | `{"intact", "threads", "entries", "breaks": [{"thread", "seq", "problem", "detail"}]}` |
 | `keys` | `{"ring", "where", "current", "keys": [{"master", "status", "data_keys"}]}` |
 | `keys rotate` | the same with `rewrapped` |
-| `policy check` | `{"policy": "name@version", "tools": [name]}` |
-| `policy explain` | `{"tool", "verdict", "policy", "reasons", "trace"}` |
+| `policy check` | `{"policy": "name@version", "tools": [name], "others": [digest]}` |
+| `policy explain` | `{"tool", "verdict", "policy", "policy_digest", "reasons", "trace", "facts"[, "recorded"]}` |
+| `policy test` | `{"passed": n, "failed": n, "cases": [{"name", "line", "passed", "verdict", "differs"}]}` |
+| `policy diff` | `{"old", "new", "effect", "changes": [{"place", "kind", "effect", "old", "new"}]}` |
+| `policy backtest` | `{"policy", "judged", "same", "different", "by_verdict", "by_rule", "actions", "unjudged"}` |
 | `doctor` | `{"healthy": bool, "checks": [{"name", "status", "found", "fix"}]}` |
 
 Threads, approvals and entries are those of `stateward.shapes`, which the HTTP API shows too.

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationInfo
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"([1-9][0-9]*)([smhdw])")
@@ -36,4 +36,13 @@ def duration_text(span: timedelta) -> str:
     return next(f"{seconds // size}{unit}" for unit, size in sizes if seconds % size == 0)
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+def _read(value: object, info: ValidationInfo) -> object:
+    # What was kept of a policy has ISO 8601, which its digest is taken over and which pydantic reads by itself.
+    kept = info.context == KEPT and isinstance(value, str) and value.startswith("P")
+    return value if kept else parse_duration(value)
+
+
+KEPT = "kept"
+"""The context in which what was kept is validated, instead of what a team writes."""
+
+Duration = Annotated[timedelta, BeforeValidator(_read)]

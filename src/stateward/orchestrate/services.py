@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -20,9 +21,23 @@ from stateward.orchestrate.answers import AnswerSpec
 from stateward.orchestrate.reading import Doubt, Given, Reading, said
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Turns
-from stateward.ports import Credentials, Desk, Journal, Ledger, Memory, Overview, Provenance, Redactor, Schema, Threads
+from stateward.ports import (
+    Credentials,
+    Desk,
+    Journal,
+    Ledger,
+    Memory,
+    Overview,
+    Policies,
+    Provenance,
+    Redactor,
+    Schema,
+    Threads,
+)
 from stateward.verify.gate import Gate
 from stateward.verify.origin import sighting
+
+_LOG = logging.getLogger("stateward")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +92,7 @@ class Services:
     redactor: Redactor
     credentials: Credentials
     provenance: Provenance
+    policies: Policies
     loop: asyncio.AbstractEventLoop
     development: bool
     hash_key: bytes
@@ -84,6 +100,7 @@ class Services:
     wards: dict[str, Ward] = field(default_factory=dict[str, Ward])
     _facts: dict[str, ThreadFacts] = field(default_factory=dict[str, ThreadFacts])
     _installed: set[str] = field(default_factory=set[str])
+    _kept: set[str] = field(default_factory=set[str])
 
     async def install(self, ward: Ward) -> None:
         """Make the ward known to this process, and create its workflow's tables where they are missing."""
@@ -91,6 +108,22 @@ class Services:
         if ward.migrations and ward.name not in self._installed:
             await self.schema.migrate(ward.migrations)
             self._installed.add(ward.name)
+        await self.keep(ward)
+
+    async def keep(self, ward: Ward) -> None:
+        """Keep the ward's policy before it judges for the first time in this process."""
+        digest = ward.gate.digest
+        if digest in self._kept:
+            return
+        others = await self.policies.keep(ward.document)
+        if others and digest not in self._kept:
+            _LOG.warning(
+                "another policy has judged as %s too (%s, this is %s): give a change of the rules a new version",
+                ward.document.label,
+                ", ".join(one[:12] for one in others),
+                digest[:12],
+            )
+        self._kept.add(digest)
 
     async def facts(self, thread: str) -> ThreadFacts:
         """Whom the thread belongs to, from its row; it never changes, so it is read once.

@@ -572,6 +572,7 @@ def settlers(ward: Ward, tool: str) -> tuple[str, ...]:
 def _rejudge(services: Services) -> Rejudge:
     async def rejudge(case: EditCase, arguments: Mapping[str, Json], editor: str) -> Judged | str:
         ward, row = services.ward_of(case.thread), case.action
+        await services.keep(ward)
         await services.reading(ward, case.thread, anew=True)
         turn = Turn(services=services, ward=ward, thread=case.thread, id=row.action.turn, rounds=Rounds())
         if row.effect == "answer":

@@ -27,6 +27,7 @@ from stateward.model.policy import (
     nearest,
 )
 from stateward.model.principal import Principal
+from stateward.model.provenance import Origin
 from stateward.model.values import Json, JsonObject, plain
 from stateward.model.verdict import Allow, Ask, Deny, Reason, Requirement, Verdict
 from stateward.verify.arguments import Shape, ToolSchema, problem, shape_of, unspeakable
@@ -175,6 +176,16 @@ class Gate:
         compiled = (self._answers if answer else self._tools).get(tool)
         return compiled is not None and "labels" in compiled.recorded
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The answers that the policy has rules for."""
+        return tuple(self._answers)
+
+    def reads(self, tool: str, *, answer: bool = False) -> tuple[str, ...]:
+        """What its rules read of the thread's past besides the history: `labels`, and `origin.` with an argument."""
+        compiled = (self._answers if answer else self._tools).get(tool)
+        return tuple(compiled.recorded) if compiled else ()
+
     def returns(self, tool: str) -> tuple[str, ...]:
         """The labels that the tool's results carry."""
         compiled = self._tools.get(tool)
@@ -199,6 +210,7 @@ class Gate:
         answer: bool = False,
         labels: frozenset[str] = frozenset(),
         sightings: Sightings | None = None,
+        origins: Mapping[str, Origin] | None = None,
     ) -> Ruling:
         """Judge one call. Pure: the same call, facts and history give the same ruling.
 
@@ -214,6 +226,7 @@ class Gate:
             answer: It is no call but an answer of that name, with its fields as arguments.
             labels: The thread's labels.
             sightings: What the thread has seen. Without it every origin is `unknown`.
+            origins: Origins that are known already, such as `{"origin.account": "person"}`.
 
         Returns:
             The verdict, and what each rule said.
@@ -228,6 +241,7 @@ class Gate:
             history=history or {},
             labels=labels,
             sightings=sightings,
+            origins=dict(origins or {}),
         )
         compiled = (self._answers if answer else self._tools).get(tool)
         rule = compiled.rule if compiled and isinstance(compiled.rule, ToolRule) else None

@@ -7,20 +7,23 @@ that the team wrote.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path as File
-from typing import cast
+from typing import TypeVar, cast
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from stateward.errors import PolicyError
+from stateward.model.durations import KEPT
 from stateward.model.policy import Path, PolicyDocument, nearest
-from stateward.model.values import JsonObject, digest
+from stateward.model.values import JsonObject, canonical, digest
 from stateward.verify.arguments import Shape, shape_of
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _DEEPEST = 30
 _QUOTE_IT = (
@@ -107,34 +110,95 @@ def parse_policy(text: str, *, file: str = "<policy>") -> PolicyDocument:
 
 def read_policy(path: str | File) -> PolicySource:
     """Like `load_policy`, with the places of all parts: a `Gate` then points at a condition's line."""
-    try:
-        text = File(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise PolicyError(f"the policy cannot be read: {why}", file=str(path)) from error
-    return parse_source(text, file=str(path))
+    return parse_source(read_text(path), file=str(path))
 
 
 def parse_source(text: str, *, file: str = "<policy>") -> PolicySource:
     """Like `parse_policy`, with the places of all parts."""
-    reader = _Reader()
+    document, places = parse_as(PolicyDocument, text, file=file)
+    return PolicySource(file=file, document=document, places=places)
+
+
+def read_text(path: str | File, what: str = "policy") -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+        PolicyError: it cannot be read.
+    """
     try:
-        data = reader.read(_compose(text))
+        return File(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise PolicyError(f"the {what} cannot be read: {why}", file=str(path)) from error
+
+
+def parse_as(
+    model: type[Model], text: str, *, file: str, what: str = "policy", fractions: bool = False
+) -> tuple[Model, dict[Path, Place]]:
+    """Read YAML as a model, with the places of all parts.
+
+    Args:
+        what: What errors call the file.
+        fractions: Read `0.5` as a number; a policy's own stay text, exactly as they are written.
+
+    Raises:
+        PolicyError: it does not hold; the message lists every problem with its line and column.
+    """
+    reader = _Reader(fractions=fractions)
+    try:
+        data = reader.read(_compose(text, what))
     except yaml.MarkedYAMLError as error:
         raise _yaml_error(error, file) from error
     except yaml.reader.ReaderError as error:
-        raise PolicyError("the policy holds a character that YAML does not allow", file=file) from error
+        raise PolicyError(f"the {what} holds a character that YAML does not allow", file=file) from error
     fail(reader.problems, file=file)
     try:
-        document = PolicyDocument.model_validate(data)
+        return model.model_validate(data), reader.places
     except ValidationError as error:
-        raise _policy_error([_explained(each, reader.places) for each in error.errors()], file) from error
-    return PolicySource(file=file, document=document, places=reader.places)
+        raise _policy_error([_explained(each, reader.places, model) for each in error.errors()], file) from error
+
+
+def where(places: Mapping[Path, Place], path: Path, *, key: bool = False) -> tuple[int, int]:
+    """Line and column of a part, or of the nearest part around it."""
+    place = _place(places, path)
+    return place.key if key or path not in places else place.value
 
 
 def policy_digest(document: PolicyDocument) -> str:
     """SHA-256 over what the policy says of actions and memory, as 64 hex digits; comments and layout do not count."""
-    return digest(document.model_dump(mode="json", by_alias=True, exclude={"checkpoints"}))
+    return digest(policy_json(document))
+
+
+def policy_json(document: PolicyDocument) -> JsonObject:
+    """What the digest is taken over: enough to judge again as this policy has judged."""
+    return document.model_dump(mode="json", by_alias=True, exclude={"checkpoints"})
+
+
+def policy_from_json(stored: JsonObject, wanted: str) -> PolicyDocument:
+    """A policy that was kept as `policy_json`.
+
+    Args:
+        stored: What was kept.
+        wanted: The digest that it has to have.
+
+    Raises:
+        PolicyError: it is not the policy of that digest, as somebody has changed it, or this release cannot read it.
+    """
+    if digest(stored) != wanted:
+        raise PolicyError(f"the stored policy {wanted[:12]} is not the one that has judged: its digest is another")
+    tools = {
+        name: _as_written(rule) for name, rule in cast("Mapping[str, JsonObject]", stored.get("tools", {})).items()
+    }
+    try:
+        document = PolicyDocument.model_validate_json(canonical({**stored, "tools": tools}), context=KEPT)
+    except ValidationError as error:
+        raise PolicyError(f"the stored policy {wanted[:12]} cannot be read: {error.errors()[0]['msg']}") from error
+    return document
+
+
+def _as_written(rule: JsonObject) -> JsonObject:
+    # A read does not say that it destroys nothing; the default of writes stands there in place of it.
+    return {key: value for key, value in rule.items() if key != "destructive" or rule.get("effect") != "read"}
 
 
 def fail(problems: Iterable[Problem], *, file: str) -> None:
@@ -157,9 +221,10 @@ def _policy_error(problems: Sequence[Problem], file: str) -> PolicyError:
 class _Reader:
     """Turns YAML nodes into plain values, remembering where each stood. Keys are always text."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fractions: bool = False) -> None:
         self.places: dict[Path, Place] = {}
         self.problems: list[Problem] = []
+        self._fractions = fractions
 
     def read(self, root: yaml.Node) -> object:
         """The value of a whole document."""
@@ -175,7 +240,7 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._child(item, item, (*path, index)) for index, item in enumerate(node.value)]
-        return _scalar(cast("yaml.ScalarNode", node))
+        return _scalar(cast("yaml.ScalarNode", node), self._fractions)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
         read: dict[str, object] = {}
@@ -204,19 +269,21 @@ class _Reader:
         self.problems.append(Problem(line=line, column=column, message=message))
 
 
-def _compose(text: str) -> yaml.Node:
+def _compose(text: str, what: str) -> yaml.Node:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is None:
-        raise yaml.MarkedYAMLError(problem="the policy is empty")
+        raise yaml.MarkedYAMLError(problem=f"the {what} is empty")
     return root
 
 
-def _scalar(node: yaml.ScalarNode) -> object:
+def _scalar(node: yaml.ScalarNode, fractions: bool) -> object:
     text = str(node.value)
     if node.style is not None:
         return text
     if re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
+    if fractions and re.fullmatch(r"-?[0-9]{1,18}\.[0-9]{1,18}", text):
+        return float(text)
     return {"true": True, "false": False, "null": None, "~": None, "": None}.get(text, text)
 
 
@@ -224,7 +291,7 @@ def _start(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _place(places: dict[Path, Place], path: Path) -> Place:
+def _place(places: Mapping[Path, Place], path: Path) -> Place:
     while path not in places:
         path = path[:-1]
     return places[path]
@@ -238,12 +305,12 @@ def _yaml_error(error: yaml.MarkedYAMLError, file: str) -> PolicyError:
     return PolicyError(message, file=file, line=mark.line + 1 if mark else 0, column=mark.column + 1 if mark else 0)
 
 
-def _explained(error: ErrorDetails, places: dict[Path, Place]) -> Problem:
+def _explained(error: ErrorDetails, places: dict[Path, Place], model: type[BaseModel]) -> Problem:
     path = tuple(step for step in error["loc"] if step != "[key]")
     at_key = error["type"] in ("extra_forbidden", "missing") or "[key]" in error["loc"] or path not in places
     place = _place(places, path)
     line, column = place.key if at_key else place.value
-    return Problem(line=line, column=column, message=_message(error, path))
+    return Problem(line=line, column=column, message=_message(error, path, model))
 
 
 _EXPECTED = {
@@ -260,10 +327,10 @@ _EXPECTED = {
 }
 
 
-def _message(error: ErrorDetails, path: Path) -> str:
+def _message(error: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
     context = error.get("ctx", {})
     if error["type"] == "extra_forbidden":
-        return _unknown_key(path)
+        return _unknown_key(path, model)
     if error["type"] == "missing":
         return _missing_key(path)
     if error["type"] == "literal_error":
@@ -274,8 +341,8 @@ def _message(error: ErrorDetails, path: Path) -> str:
     return _EXPECTED.get(error["type"], error["msg"].replace("Input should be", "expected"))
 
 
-def _unknown_key(path: Path) -> str:
-    known = _keys(path[:-1])
+def _unknown_key(path: Path, model: type[BaseModel]) -> str:
+    known = _keys(path[:-1], model)
     hint = nearest(str(path[-1]), known) or f"; known here: {', '.join(sorted(known))}"
     return f"unknown key {str(path[-1])!r}{hint}"
 
@@ -286,8 +353,8 @@ def _missing_key(path: Path) -> str:
     return f"{str(path[-1])!r} is missing"
 
 
-def _keys(path: Path) -> set[str]:
-    shape: Shape | None = _shape()
+def _keys(path: Path, model: type[BaseModel]) -> set[str]:
+    shape: Shape | None = _shape(model)
     for step in path:
         if shape is not None:
             shape = shape.items if isinstance(step, int) else shape.properties.get(step, shape.extra)
@@ -295,5 +362,5 @@ def _keys(path: Path) -> set[str]:
 
 
 @cache
-def _shape() -> Shape:
-    return shape_of(cast("JsonObject", PolicyDocument.model_json_schema()))
+def _shape(model: type[BaseModel]) -> Shape:
+    return shape_of(cast("JsonObject", model.model_json_schema()))

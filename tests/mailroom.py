@@ -43,6 +43,7 @@ memory:
   kinds:
     note: {purpose: [mailroom], keep: 10d}
     rumour: {purpose: [mailroom], keep: 10d, labels: [untrusted]}
+  personal_data: {default: allow}
 """
 THEIRS = "DE89 3704 0044 0532 0130 00"
 """The account that only the mail has."""

@@ -115,13 +115,21 @@ class Rewrites(AgentMiddleware):
         return handler(request.override(tool_call={**request.tool_call, **self.changes}))
 
 
-@pytest.mark.parametrize("changes", [{"args": {"amount": 50}}, {"name": "wire"}, {"id": "another"}], ids=str)
+@pytest.mark.parametrize("changes", [{"args": {"amount": 50}}, {"name": "wire"}], ids=str)
 def test_p01_a_middleware_that_rewrites_a_call_runs_nothing(bank: Bank, changes: dict[str, Any]) -> None:
     ward = wards(bank, bank.tools())
     agent = governed(bank, says(says_pay(5)), bank.tools(), ward, middleware=[Rewrites(**changes), ward])
     out = agent.invoke(GO, thread(bank))
     assert bank.ran == []
     assert "a middleware has changed the call" in texts(out)[0]
+
+
+def test_p01_a_middleware_that_gives_a_call_another_id_ends_the_run(bank: Bank) -> None:
+    ward = wards(bank, bank.tools())
+    agent = governed(bank, says(says_pay(5)), bank.tools(), ward, middleware=[Rewrites(id="another"), ward])
+    with pytest.raises(ConfigurationError, match="a middleware has changed the call"):
+        agent.invoke(GO, thread(bank))
+    assert bank.ran == []
 
 
 def test_p01_a_middleware_that_gives_another_tool_does_not_get_it_run(bank: Bank) -> None:

@@ -304,6 +304,8 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         await self._wards.judge(turn, calls)
         call_id = str(asked["id"])
         if calls_of(AIMessage("", tool_calls=[asked]))[0] not in calls:
+            if calls and call_id not in {one["id"] for one in message.tool_calls}:
+                raise ConfigurationError(_CHANGED)  # the call that the model made would stay without an answer
             return _refused(asked, _CHANGED)
         said = await _answer(turn, call_id)
         return said if said is not None else _refused(asked, "nobody has judged this call")

@@ -24,15 +24,22 @@ async def checkpointer() -> AsyncGenerator[StatewardSaver]:
         DatabaseError: the server cannot be reached, or its schema is of another version.
         EmbeddedServerError: the embedded Postgres cannot run here.
     """
-    async with _runtime() as runtime:
-        yield runtime.checkpointer
+    async with _shared() as opened:
+        yield opened.checkpointer
 
 
 @asynccontextmanager
 async def store() -> AsyncGenerator[StatewardStore]:
     """Governed memory, and with it the ports that the nodes of a workflow work with. Errors as `checkpointer`."""
-    async with _runtime() as runtime:
-        yield runtime.store
+    async with _shared() as opened:
+        yield opened.store
+
+
+@asynccontextmanager
+async def runtime() -> AsyncGenerator[Runtime]:
+    """The runtime that the hooks share, for an app beside the server's own. Errors as `checkpointer`."""
+    async with _shared() as opened:
+        yield opened
 
 
 class _Shared:
@@ -63,10 +70,10 @@ _SHARED = _Shared()
 
 
 @asynccontextmanager
-async def _runtime() -> AsyncGenerator[Runtime]:
+async def _shared() -> AsyncGenerator[Runtime]:
     # Opening waits for Postgres; the server refuses what blocks its loop.
-    runtime = await asyncio.to_thread(_SHARED.enter)
+    opened = await asyncio.to_thread(_SHARED.enter)
     try:
-        yield runtime
+        yield opened
     finally:
         await asyncio.to_thread(_SHARED.leave)

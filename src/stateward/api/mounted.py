@@ -1,7 +1,7 @@
 """The HTTP API inside LangGraph's server, under `/stateward`, on the runtime that its hooks have opened.
 
-In `langgraph.json`: `"http": {"app": "stateward.api.mounted:app"}`. Where the settings do not say whom to trust, every request
-is answered with what to set, and the server runs all the same.
+In `langgraph.json`: `"http": {"app": "stateward.api.mounted:app"}`. Where the settings do not say whom to trust, every
+request is answered with what to set, and the server runs all the same.
 """
 
 from __future__ import annotations

@@ -288,12 +288,12 @@ class Nodes:
 
     async def _opening(self, services: Services, thread: str, state: Any) -> ThreadFacts:
         found = await services.threads.find(thread)
-        person = server_principal("default")
+        person = server_principal(found.facts.tenant if found else "default")
         # A second person who asks on somebody's thread is not its requester, so `open` refuses them.
         asking = person.id if person else None
         return ThreadFacts(
             thread=thread,
-            tenant=found.facts.tenant if found else "default",
+            tenant=person.tenant if person else found.facts.tenant if found else "default",
             principal=self.ward.principal,
             requester=asking or (found.facts.requester if found else _local_user(services)),
             purpose=self.ward.purpose,

@@ -557,7 +557,13 @@ def server_principal(tenant: str) -> Principal | None:
     if not isinstance(identity, str) or not identity or getattr(user, "is_authenticated", False) is not True:
         return None
     roles = [str(one) for one in getattr(user, "permissions", None) or ()]
-    return Principal(identity, roles=roles, tenant=tenant, verified_by="langgraph server")
+    # What our own handler has read from a token; another one's user is a person of whatever tenant the thread has.
+    ours: dict[str, Any] = {
+        "tenant": tenant,
+        "verified_by": "langgraph server",
+        **(getattr(user, "stateward", None) or {}),
+    }
+    return Principal(identity, roles=roles, **ours)
 
 
 def settlers(ward: Ward, tool: str) -> tuple[str, ...]:

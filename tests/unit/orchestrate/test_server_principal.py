@@ -18,6 +18,7 @@ class User:
     identity: Any = "ana"
     is_authenticated: Any = True
     permissions: Any = field(default_factory=lambda: ["controller"])
+    stateward: Any = None
 
 
 def seen(user: object) -> Principal | None:
@@ -47,6 +48,13 @@ def test_an_authenticated_user_is_a_principal() -> None:
 )
 def test_nobody_else_is(user: object) -> None:
     assert seen(user) is None
+
+
+def test_a_user_of_our_own_handler_has_a_kind_and_a_tenant() -> None:
+    said = {"kind": "service", "tenant": "other", "verified_by": "jwt:https://id.example"}
+    who = seen(User(stateward=said))
+    assert who is not None
+    assert (who.kind, who.tenant, who.verified_by) == ("service", "other", "jwt:https://id.example")
 
 
 def test_a_user_without_roles_has_none() -> None:

@@ -1,0 +1,114 @@
+"""P4 through the HTTP API, fuzzed: every operation of its OpenAPI document, with data that fits and that does not.
+
+All checks of schemathesis are on: no server error, no status, header or body that the document does not know, nothing
+bad accepted, nothing good refused, no way round the token.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+
+from asking import Asking, stopped
+from bank import Bank
+
+pytestmark = pytest.mark.slow
+EXAMPLES = 15
+OPERATIONS = (
+    "listThreads",
+    "showThread",
+    "listActions",
+    "showTimeline",
+    "showAction",
+    "listApprovals",
+    "showApproval",
+    "decideApproval",
+    "health",
+)
+# The last takes nothing that could be wrong.
+CASES = [(name, mode) for name in OPERATIONS for mode in GenerationMode if (name, mode.value) != ("health", "negative")]
+# Text with a NUL is refused wherever it stands, which a schema cannot say of a tool's free arguments.
+CONFIG = SchemathesisConfig(
+    projects=ProjectsConfig(default=ProjectConfig(generation=GenerationConfig(allow_x00=False, deterministic=True)))
+)
+FUZZ = settings(
+    max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@dataclass
+class Api:
+    """The API before a bank where one approval waits, and what is really there."""
+
+    schema: Any
+    real: dict[str, str]
+    digest: str
+    headers: dict[str, str]
+    session: requests.Session
+
+
+@pytest.fixture
+def api(bank: Bank) -> Iterator[Api]:
+    run = stopped(bank)
+    asking = Asking(bank=bank)
+    asked, (action,) = run.asked, run.actions()
+    with serving(asking.app()) as url, requests.Session() as session:
+        yield Api(
+            schema=schemathesis.openapi.from_url(f"{url}/openapi.json", config=CONFIG),
+            real={"thread": run.thread, "approval": asked.id, "action": action["action_id"]},
+            digest=asked.digest,
+            headers={"Authorization": f"Bearer {asking.issuer.token(sub='boss')}"},
+            session=session,
+        )
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """The app behind a real server."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def test_the_document_has_these_operations_and_no_other(api: Api) -> None:
+    assert {one.ok().definition.raw["operationId"] for one in api.schema.get_all_operations()} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(("name", "mode"), CASES, ids=lambda one: getattr(one, "value", one))
+def test_no_input_is_a_surprise(api: Api, name: str, mode: GenerationMode) -> None:
+    operation = api.schema.find_operation_by_id(name)
+    seen: set[int] = set()
+
+    @FUZZ
+    @given(case=operation.as_strategy(generation_mode=mode), real=st.booleans())
+    def fuzz(case: Any, real: bool) -> None:
+        if real and mode is GenerationMode.POSITIVE:
+            case.path_parameters = {key: api.real[key] for key in case.path_parameters or {}}
+            if isinstance(case.body, dict) and "digest" in case.body:
+                case.body["digest"] = api.digest
+        seen.add(case.call_and_validate(headers=api.headers, session=api.session).status_code)
+
+    fuzz()
+    assert seen
+    assert mode is GenerationMode.NEGATIVE or 200 in seen

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from asking import BIG, Asking, stopped
 from bank import POLICY, Bank
-from stateward import Runtime, Settings, call
+from stateward import Principal, Runtime, Settings, call
 from stateward.api import create_app
 from stateward.api.app import LARGEST_BODY
 from stateward.api.identity import LocalPeople
@@ -117,7 +118,7 @@ async def test_what_was_not_shown_is_not_decided(asking: Asking) -> None:
         asked = await boss.asked()
         other = await boss.decide({**asked, "digest": "0" * 64}, "approve", 409)
         none = await boss.http.post(f"/approvals/{asked['id']}/decision", json={"decision": "approve"})
-        assert "digest" in other["detail"]
+        assert other["detail"].endswith("it asks for something else than what you were shown; look at it again")
         assert none.status_code == 422
         assert none.json()["errors"][0]["where"] == "/approve/digest"
         assert (await boss.asked())["signatures"] == []
@@ -385,3 +386,33 @@ async def test_two_people_have_to_approve(asking: Asking) -> None:
         assert (first["approval"]["status"], first["thread"]["waits_for"]) == ("pending", [asked["id"]])
         assert await boss.decide(asked, "approve") == first
         assert (await chief.decide(asked, "approve"))["approval"]["status"] == "approved"
+
+
+async def test_a_delegate_sees_and_decides_what_the_delegator_may(asking: Asking) -> None:
+    await asyncio.to_thread(stopped, asking.bank)
+    boss = Principal("boss", verified_by="test")
+    async with asking.as_("dan") as dan:
+        assert await dan.inbox() == []
+        lent = await asyncio.to_thread(
+            lambda: asking.bank.runtime.delegate(boss, to="dan", until=timedelta(hours=1), by=boss)
+        )
+        asked = await dan.asked()
+        await asyncio.to_thread(lambda: asking.bank.runtime.revoke_delegation(lent.id, by=boss))
+        assert await dan.inbox() == []
+        await asyncio.to_thread(lambda: asking.bank.runtime.delegate(boss, to="dan", until=timedelta(hours=1), by=boss))
+        taken = await dan.decide(asked, "approve")
+    (signature,) = taken["approval"]["signatures"]
+    assert (signature["by"], signature["acting_for"]) == ("dan", "boss")
+
+
+async def test_what_has_to_be_typed_is_typed(asking: Asking) -> None:
+    policy = POLICY.replace("within: 2d,", "within: 2d, confirm: typed,")
+    await asyncio.to_thread(lambda: asking.bank.run(BIG, policy=policy))
+    async with asking.as_("boss") as boss:
+        asked = await boss.asked()
+        assert "has to be typed" in (await boss.decide(asked, "approve", 422))["detail"]
+        taken = await boss.decide(asked, "approve", confirmation=asked["confirmation"])
+        assert taken["approval"]["status"] == "approved"
+        assert (await boss.decide(asked, "approve", confirmation=asked["confirmation"]))["approval"] == taken[
+            "approval"
+        ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Literal
 
 from stateward import shapes
@@ -80,7 +81,7 @@ class Office:
 
     async def threads(self, who: Principal, asked: parameters.Threads) -> Threads:
         """A page of threads."""
-        viewer = self._viewer(who)
+        viewer = await self._viewer(who)
         if asked.after is not None:
             await self._thread(viewer, asked.after)
         found = await self._overview.threads(
@@ -96,11 +97,11 @@ class Office:
 
     async def thread(self, who: Principal, asked: parameters.OneThread) -> shapes.ThreadDetail:
         """One thread."""
-        return await self._detail(await self._thread(self._viewer(who), asked.thread))
+        return await self._detail(await self._thread(await self._viewer(who), asked.thread))
 
     async def actions(self, who: Principal, asked: parameters.Actions) -> Actions:
         """A page of a thread's actions."""
-        await self._thread(self._viewer(who), asked.thread)
+        await self._thread(await self._viewer(who), asked.thread)
         if asked.after and not await self._overview.actions(thread=asked.thread, action=asked.after):
             raise NotFound("action to go on after")
         found = await self._overview.actions(thread=asked.thread, after=asked.after, limit=asked.limit + 1)
@@ -110,20 +111,20 @@ class Office:
     async def action(self, who: Principal, asked: parameters.OneAction) -> shapes.Action:
         """One action."""
         found = await self._overview.actions(action=asked.action)
-        if not found or not await self._sees(self._viewer(who), found[0][0].action.thread):
+        if not found or not await self._sees(await self._viewer(who), found[0][0].action.thread):
             raise NotFound("action")
         return shapes.Action.of(*found[0])
 
     async def timeline(self, who: Principal, asked: parameters.Timeline) -> Timeline:
         """A page of a thread's ledger."""
-        await self._thread(self._viewer(who), asked.thread)
+        await self._thread(await self._viewer(who), asked.thread)
         found = await self._overview.entries(asked.thread, after=asked.after, limit=asked.limit + 1)
         shown = [shapes.Entry.of(one) for one in found[: asked.limit]]
         return Timeline(thread=asked.thread, entries=shown, next=shown[-1].seq if len(found) > asked.limit else None)
 
     async def approvals(self, who: Principal, asked: parameters.Approvals) -> Approvals:
         """A page of approvals: the inbox, unless another status is asked for."""
-        viewer = self._viewer(who)
+        viewer = await self._viewer(who)
         await self._runtime.tick()
         if asked.after is not None:
             await self._approval(viewer, asked.after)
@@ -137,44 +138,48 @@ class Office:
     async def approval(self, who: Principal, asked: parameters.OneApproval) -> shapes.Approval:
         """One approval."""
         await self._runtime.tick()
-        return shapes.Approval.of(await self._approval(self._viewer(who), asked.approval))
+        return shapes.Approval.of(await self._approval(await self._viewer(who), asked.approval))
 
     async def decide(self, who: Principal, asked: parameters.OneApproval, said: parameters.Said) -> Taken:
         """Take a decision; the same one by the same person again gives what was recorded."""
-        viewer = self._viewer(who)
+        viewer = await self._viewer(who)
         await self._runtime.tick()
         found = await self._approval(viewer, asked.approval)
-        if said.digest != found.digest:
-            raise RequestError(
-                "the digest is not that of this approval: show it again, and decide what it asks", status=409
-            )
-        decision = _decision(said)
-        if not _is_recorded(found, who, decision):
-            found = await self._decide(viewer, found, who, decision)
+        if not _is_recorded(found, who, said):
+            found = await self._decide(viewer, found, who, said)
         return Taken(
             approval=shapes.Approval.of(found),
             thread=await self._detail(await self._runtime.find_thread(found.thread)),
         )
 
-    async def _decide(self, viewer: Viewer, asked: Approval, who: Principal, said: Decision) -> Approval:
+    async def _decide(self, viewer: Viewer, asked: Approval, who: Principal, said: parameters.Said) -> Approval:
+        decision = _decision(said)
         try:
             return await self._runtime.decide(
-                asked,
-                said.kind,
+                asked.id,
+                decision.kind,
                 by=who,
-                reason=said.reason,
-                arguments=said.arguments,
-                confirmation=said.confirmation,
+                reason=decision.reason,
+                arguments=decision.arguments,
+                confirmation=decision.confirmation,
+                digest=said.digest,
             )
         except DecisionRefused as refused:
             found = await self._approval(viewer, asked.id)
             if _is_recorded(found, who, said):  # the other click of a double click was faster
                 return found
-            raise Refused(refused.message, status=_status(found, who)) from None
+            raise Refused(refused.message, status=_status(found, who, viewer.names, said)) from None
 
-    def _viewer(self, who: Principal) -> Viewer:
-        readers = self._runtime.settings.readers
-        return Viewer(id=who.id, names=who.names, tenant=who.tenant, everything=not readers.isdisjoint(who.names))
+    async def _viewer(self, who: Principal) -> Viewer:
+        """Who looks, with the names of those whose right they have now."""
+        services, readers, now = self._runtime.services, self._runtime.settings.readers, datetime.now(UTC)
+        lent = [
+            one.by
+            for one in await services.desk.delegations(tenant=who.tenant, person=who.id)
+            if one.delegate == who.id and one.since <= now
+        ]
+        everything = not readers.isdisjoint(who.names)
+        return Viewer(id=who.id, names=who.names.union(*lent), tenant=who.tenant, everything=everything)
 
     async def _sees(self, viewer: Viewer, thread: str) -> ThreadRecord | None:
         found = await self._overview.threads(viewer, thread=thread)
@@ -209,14 +214,15 @@ def _decision(said: parameters.Said) -> Decision:
     return Decision(kind=said.decision, reason=said.reason, arguments=arguments, confirmation=typed)
 
 
-def _is_recorded(approval: Approval, who: Principal, said: Decision) -> bool:
-    kept = replace(said, confirmation=None)  # what was typed is checked, and not kept
-    return any(one.principal == who.id and one.decision == kept for one in approval.signatures)
+def _is_recorded(approval: Approval, who: Principal, said: parameters.Said) -> bool:
+    kept = replace(_decision(said), confirmation=None)  # what was typed is checked, and not kept
+    signed = any(one.principal == who.id and one.decision == kept for one in approval.signatures)
+    return signed and said.digest == approval.digest
 
 
-def _status(approval: Approval, who: Principal) -> int:
-    """403: this person may not. 409: it is not open to them any more. 422: not like this."""
-    if who.kind != "person" or not any(may_sign(one, who.names, who.names, approval) for one in approval.requirements):
+def _status(approval: Approval, who: Principal, names: frozenset[str], said: parameters.Said) -> int:
+    """403: this person may not. 409: it is not open to them any more, or was not what they saw. 422: not like this."""
+    if who.kind != "person" or not any(may_sign(one, names, names, approval) for one in approval.requirements):
         return 403
     signed = any(one.principal == who.id for one in approval.signatures)
-    return 409 if signed or approval.status != "pending" else 422
+    return 409 if signed or approval.status != "pending" or said.digest != approval.digest else 422

@@ -15,6 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
+from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval, ApprovalStatus, DecisionKind, Delegation
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
@@ -211,6 +212,10 @@ class Runtime:
     def tick(self) -> list[Notice]:
         """See `AsyncRuntime.tick`."""
         return self._wait(self.inner.tick())
+
+    def abandon(self, thread: str, /, *, by: Principal, reason: str) -> Abandonment:
+        """See `AsyncRuntime.abandon`."""
+        return self._wait(self.inner.abandon(thread, by=by, reason=reason))
 
     def resume(self, graph: Graph, thread: str) -> dict[str, Any]:
         """See `AsyncRuntime.resume`."""

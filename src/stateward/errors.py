@@ -13,7 +13,8 @@ StatewardError                      SW000
 │   ├── ThreadMismatch              SW320  it belongs to another principal, purpose, subject or graph
 │   ├── NotDurable                  SW330  the state that an action follows from is not in the database
 │   ├── ThreadBusy                  SW340  another run has moved the thread on
-│   └── ThreadErased                SW350  the thread was deleted, and stays deleted
+│   ├── ThreadErased                SW350  the thread was deleted, and stays deleted
+│   └── ThreadAbandoned             SW360  the thread was abandoned, and nothing acts on it any more
 ├── ApprovalError                   SW400
 │   ├── UnknownApproval             SW410  there is no such approval
 │   └── DecisionRefused             SW420  this person may not decide this, or not like this
@@ -155,6 +156,15 @@ class ThreadErased(ThreadError):
 
     def __init__(self, thread: str) -> None:
         super().__init__(f"thread {thread!r} was deleted: start a new thread under another id")
+
+
+class ThreadAbandoned(ThreadError):
+    """Somebody ended the thread for good; nothing acts on it any more, except to take back what was done."""
+
+    code = "SW360"
+
+    def __init__(self, thread: str) -> None:
+        super().__init__(f"thread {thread!r} was abandoned: start a new thread for the work")
 
 
 class ApprovalError(StatewardError):

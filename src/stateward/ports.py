@@ -37,6 +37,7 @@ class Judged:
         description: What people are shown if they are asked.
         supersedes: The action that an edit replaces.
         editor: Who edited the arguments.
+        undoes: Id of the settled action that it takes back, in an abandoned thread.
         limited: Whether its rules have read the history, which others wait to read meanwhile.
         observed: The rules that would have spoken, if the policy enforced them.
         facts: What the rules read besides the call and its thread.
@@ -53,6 +54,7 @@ class Judged:
     description: str = ""
     supersedes: str | None = None
     editor: str | None = None
+    undoes: str | None = None
     limited: bool = False
     observed: tuple[Reason, ...] = ()
     facts: JsonObject = field(default_factory=dict[str, Json])
@@ -67,6 +69,7 @@ class ActionRow:
         response: Why it was rejected, denied or withdrawn, or the answer that a person gave in place of the tool.
         observed: The rules that would have spoken, if the policy enforced them.
         labels: The labels that it was judged under.
+        undoes: Id of the settled action that it takes back.
     """
 
     action: Action
@@ -82,6 +85,7 @@ class ActionRow:
     policy_digest: str
     observed: tuple[tuple[str, str], ...] = ()
     labels: tuple[str, ...] = ()
+    undoes: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,6 +225,7 @@ class Threads(Protocol):
 
         Raises:
             ThreadMismatch: it was opened for someone or something else (P12).
+            ThreadAbandoned: it was abandoned.
         """
         ...
 
@@ -234,6 +239,18 @@ class Threads(Protocol):
 
     async def mark(self, thread: str, status: ThreadStatus, *, actor: str) -> None:
         """Change the status and note it, with the thread's next commit; what it is already leaves no entry."""
+        ...
+
+    async def abandon(self, thread: str, *, by: Principal, reason: str) -> bool:
+        """End the thread for good: questions that wait are withdrawn, unused permits are void, nothing new may act.
+
+        Returns:
+            False where it was abandoned before; nothing changes then.
+        """
+        ...
+
+    async def conclude(self, thread: str, *, actor: str, detail: Mapping[str, Json]) -> None:
+        """Note, once, what came of taking back an abandoned thread's effects."""
         ...
 
     async def spend(self, thread: str, more: Spent, /) -> Spent:
@@ -258,6 +275,10 @@ class Journal(Protocol):
         """The actions of a turn that are not superseded, by position."""
         ...
 
+    async def begun(self, thread: str) -> list[tuple[ActionRow, Receipt]]:
+        """The writes of a thread that were begun, with what is known of each: the open ones, then the last settled."""
+        ...
+
     def note(self, thread: ThreadFacts, judged: Sequence[Judged], *, actor: str) -> list[ActionRow]:
         """Hand over verdicts that ask nobody, of a turn that nobody has judged; the thread's next commit has them."""
         ...
@@ -271,6 +292,7 @@ class Journal(Protocol):
         Raises:
             ThreadBusy: the thread does not stand on that checkpoint any more.
             NotDurable: no saver of this runtime was handed the checkpoint.
+            ThreadAbandoned: the thread was abandoned; only what takes something back may still act.
         """
         ...
 

@@ -33,7 +33,8 @@ from stateward.adapters.postgres.provenance import PostgresProvenance
 from stateward.adapters.postgres.threads import PostgresThreads
 from stateward.adapters.presidio import PresidioRedactor
 from stateward.approve.clock import tick, tick_on
-from stateward.errors import ConfigurationError, DecisionRefused, UnknownApproval, UnknownThread
+from stateward.errors import ConfigurationError, DecisionRefused, ThreadAbandoned, UnknownApproval, UnknownThread
+from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval, ApprovalStatus, Decision, DecisionKind, Delegation
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
@@ -41,6 +42,7 @@ from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts, ThreadRecord
 from stateward.model.values import JsonObject, plain_object
+from stateward.orchestrate.abandoning import abandon
 from stateward.orchestrate.interrupts import LOOK_AGAIN, is_ours
 from stateward.orchestrate.node import ward_node
 from stateward.orchestrate.saver import StatewardSaver
@@ -140,6 +142,7 @@ class AsyncRuntime:
 
         Raises:
             ThreadMismatch: the thread was opened for someone or something else.
+            ThreadAbandoned: it was abandoned.
         """
         ward = self.services.wards.get(graph)
         facts = ThreadFacts(
@@ -333,11 +336,32 @@ class AsyncRuntime:
         """
         return await tick(self.services.desk, self.notifier)
 
+    async def abandon(self, thread: str, /, *, by: Principal, reason: str) -> Abandonment:
+        """End a thread for good, and take back what it has done, latest first.
+
+        Questions that wait are withdrawn, and nothing acts on the thread any more. What nobody knows the outcome of is
+        found out first, by the tool's probe or a person. Then each effect whose tool has an `undo` is taken back by a
+        call through the gate. Call it again to go on where people had to decide, or where a crash cut it off.
+
+        Args:
+            thread: Its id. Its workflow, or its agent's middleware, has to be loaded with this runtime.
+            by: Who ends it: a person or service that the policy names under `abandon:`; where it says nothing, whoever
+                asked for the work, or one of `escalate:`. Whoever calls this vouches that it is verified.
+            reason: Why, for the ledger.
+
+        Raises:
+            UnknownThread: nobody opened it.
+            ThreadError: its workflow is not loaded.
+            DecisionRefused: it is not theirs to abandon, or there is no reason.
+        """
+        return await abandon(self.services, thread, by=by, reason=reason)
+
     async def resume(self, graph: Graph, thread: str) -> dict[str, Any]:
         """Go on with a thread that was decided, or that a crash cut off; one that is finished stays as it is.
 
         Raises:
             UnknownThread: nobody opened it.
+            ThreadAbandoned: it was abandoned.
         """
         config, given = await self.resumption(thread)
         if given is None and not await self.checkpointer.has_begun(thread):
@@ -345,8 +369,9 @@ class AsyncRuntime:
         return await graph.ainvoke(given, config)  # pyright: ignore[reportUnknownMemberType]
 
     async def resumption(self, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:
-        """The config and the input that go on with a thread, for those who stream it."""
-        await self.services.facts(thread)
+        """The config and the input that go on with a thread, for those who stream it; errors as `resume`."""
+        if (await self.find_thread(thread)).status == "abandoned":
+            raise ThreadAbandoned(thread)
         waits = await self.checkpointer.waits(thread)
         # By id, as agents within an agent may ask at once; what somebody else's interrupt asks is not ours to answer.
         answers = {one.id: LOOK_AGAIN for one in waits if is_ours(one.value)}

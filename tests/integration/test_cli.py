@@ -38,6 +38,7 @@ tools:
     for: [bot]
     deny: [{when: args.amount <= 0, because: a payment is positive}]
     ask: [{when: args.amount > 100, by: [boss, lead], not: [requester], within: 2d, because: it is above 100}]
+  fetch_back: {effect: write, for: [bot]}
 memory: {kinds: {note: {purpose: [pay-demo], keep: 10d}}}
 """
 GRAPH = '''
@@ -56,6 +57,13 @@ async def look(what: str) -> dict[str, Any]:
     return {"seen": what}
 
 @tool
+async def fetch_back(to: str, amount: float) -> str:
+    """Get a payment back."""
+    with Path("paid").open("a") as file:
+        file.write(f"{to} {-amount}\\n")
+    return "back"
+
+@tool(undo=fetch_back)
 async def pay(amount: float, to: str) -> dict[str, Any]:
     """Pay."""
     with Path("paid").open("a") as file:
@@ -317,6 +325,25 @@ def test_a_call_is_explained_by_stated_facts(shell: Shell) -> None:
     assert "gives the label 'untrusted'" in shell(*call, "--label", "untrusted", code=2).stderr
     assert "reads 'origin.to'" in shell(*call, "--origin", "to=person", code=2).stderr
     assert "write name=value" in shell(*call, "--history", "3", code=2).stderr
+
+
+def test_a_run_is_abandoned_and_what_it_paid_is_fetched_back(shell: Shell) -> None:
+    shell("run", "mini", "--period", "2027-01", code=3)
+    thread = "mini-2027-01.1"
+    refused = shell("abandon", thread, "--reason", "a mistake", "--as", "eve", code=1)
+    assert "eve may not abandon it; it is for ann" in refused.stderr
+    assert shell("abandon", thread, "--as", "ann", code=2).stdout == ""  # no reason
+    said = shell("abandon", thread, "--reason", "a mistake", "--as", "ann").stdout
+    assert said.splitlines() == [f"{thread} is abandoned", "  undone   pay"]
+    assert shell.paid() == ["a 5.0", "a -5.0"]
+    again = shell.json("abandon", thread, "--reason", "a mistake", "--as", "ann")
+    assert (again["finished"], [one["outcome"] for one in again["effects"]]) == (True, ["undone"])
+    assert shell.paid() == ["a 5.0", "a -5.0"]
+    assert shell.json("inbox", "--thread", thread)["approvals"] == []
+    assert "abandoned it: a mistake" in shell("timeline", thread).stdout
+    assert "nothing is left to do" in shell("resume", thread).stdout
+    shell("run", "mini", "--period", "2027-01", code=3)  # anew, under the next number
+    assert [one["thread"] for one in shell.json("inbox")["approvals"]][-1] == "mini-2027-01.2"
 
 
 def test_bad_input_writes_nothing(shell: Shell) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from stateward.act.calling import Called, Caller, Paused, Run
-from stateward.errors import ThreadError
+from stateward.errors import ThreadAbandoned, ThreadError
 from stateward.model.approval import Approval
 from stateward.model.effect import Receipt, Retry
 from stateward.model.policy import Identity
@@ -92,6 +93,30 @@ class Performer:
             case _:
                 return found.receipt
 
+    async def find_out(self, permit: Permit, thread: ThreadFacts, traits: Traits) -> Receipt | Waiting:
+        """What became of a call that was begun, without running it again.
+
+        Returns:
+            What is known of it, `reserved` where a living worker runs it right now; or the question to people.
+        """
+        found = await self.journal.reserve(permit, actor=thread.principal)
+        if found.outcome != "unknown":
+            return found.receipt
+        attempt, actor = found.receipt.attempt, thread.principal
+
+        async def did_not_happen() -> Receipt:
+            return await self.journal.fail(permit, attempt=attempt, error="it did not happen", actor=actor)
+
+        result, knows = None, traits.transactional
+        if traits.probe is not None:
+            with contextlib.suppress(Exception):  # it cannot be asked now, so a person is
+                result, knows = await traits.probe(permit.arguments, found.key), True
+        if result is not None:
+            return await self.journal.settle(permit, attempt=attempt, result=result, actor=actor)
+        if knows and found.receipt.status == "reserved":
+            return await did_not_happen()
+        return await self._believe(permit, thread, did_not_happen, attempt=attempt)
+
     async def _read(self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits) -> Receipt:
         retry, attempt = traits.retry, 1
         while True:
@@ -119,9 +144,12 @@ class Performer:
             await self._caller.call(called, permit, run, within=traits.timeout)
             while retry is not None and tries < retry.attempts and called.failed_with(retry.on):
                 await asyncio.sleep(retry.pause(tries))
-                found = await self.journal.restart(
-                    permit, attempt=called.attempt, actor=thread.principal, follows=self.follows
-                )
+                try:
+                    found = await self.journal.restart(
+                        permit, attempt=called.attempt, actor=thread.principal, follows=self.follows
+                    )
+                except ThreadAbandoned:
+                    break  # nothing is tried again there, but what the last attempt left is noted
                 if found.outcome == "busy":
                     return await self._overtaken(permit, thread)
                 doubt = not called.nothing_happened and not traits.transactional
@@ -174,16 +202,20 @@ class Performer:
             result = await traits.probe(permit.arguments, found.key)
             if result is not None:
                 return await self.journal.settle(permit, attempt=attempt, result=result, actor=thread.principal)
-        if found.receipt.status == "unknown":  # people were asked already, and what they say counts
-            return await self._believe(permit, thread, run, traits, attempt=attempt)
-        if traits.probe is not None or traits.transactional:
+
+        async def again() -> Receipt | Waiting:
             return await self._again(permit, thread, run, traits, attempt=attempt)
+
+        if found.receipt.status == "unknown":  # people were asked already, and what they say counts
+            return await self._believe(permit, thread, again, attempt=attempt)
+        if traits.probe is not None or traits.transactional:
+            return await again()
         if traits.idempotent or permit.idempotent:
             return await self._again(permit, thread, run, traits, attempt=attempt, doubt=True)
-        return await self._believe(permit, thread, run, traits, attempt=attempt)
+        return await self._believe(permit, thread, again, attempt=attempt)
 
     async def _believe(
-        self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits, *, attempt: int
+        self, permit: Permit, thread: ThreadFacts, retry: Callable[[], Awaitable[Receipt | Waiting]], *, attempt: int
     ) -> Receipt | Waiting:
         asked = await self._ask(permit, thread, attempt=attempt)
         if isinstance(asked, Receipt) or asked.approval.status == "pending":
@@ -198,7 +230,7 @@ class Performer:
                 }
                 return await self.journal.settle(permit, attempt=attempt, result=said, actor=person)
             case "edited":
-                return await self._again(permit, thread, run, traits, attempt=attempt)
+                return await retry()
             case _:
                 return await self.journal.abandon(permit, attempt=attempt, error=f"given up by {person}", actor=person)
 

@@ -15,6 +15,7 @@ from stateward.ports import ActionRow, Judged
 
 ANSWER_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject")
 ACTION_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond")
+UNDO_DECISIONS: tuple[DecisionKind, ...] = ("approve", "reject", "respond")
 OUTCOME_DECISIONS: tuple[DecisionKind, ...] = ("done", "retry", "give_up")
 OUTCOME_STANDS = timedelta(days=30)
 
@@ -38,7 +39,7 @@ def action_question(judged: Judged, thread: ThreadFacts) -> Approval:
         arguments=action.call.arguments,
         description=judged.description or _describe(judged),
         requirements=judged.verdict.requirements,
-        allowed=ANSWER_DECISIONS if answers else ACTION_DECISIONS,
+        allowed=ANSWER_DECISIONS if answers else ACTION_DECISIONS if judged.undoes is None else UNDO_DECISIONS,
         digest=digest([*bound, list(judged.labels), thread.thread, thread.principal, thread.tenant]),
         editor=judged.editor,
         confirmation=_confirmation(judged),
@@ -140,8 +141,9 @@ def _describe(judged: Judged) -> str:
     word = _confirmation(judged)
     typed = [] if word is None else ["", f"To approve it, type exactly `{word}` as the confirmation."]
     when = " before it leaves" if judged.effect == "answer" else ""
+    taking_back = "" if judged.undoes is None else f", to take back what action {judged.undoes} has done"
     read = [f"The thread has read what is {', '.join(judged.labels)}."] if judged.labels else []
-    return "\n".join([f"`{judged.action.call.tool}` needs an approval{when}:", *lines, *read, *typed])
+    return "\n".join([f"`{judged.action.call.tool}` needs an approval{when}{taking_back}:", *lines, *read, *typed])
 
 
 def _confirmation(judged: Judged) -> str | None:

@@ -15,6 +15,7 @@ Word = Literal["orchestrate", "verify", "approve", "act", "remember", "audit"]
 # The step that each kind of entry belongs to, by the part before the dot.
 _WORDS: dict[str, Word] = {
     "thread": "orchestrate",
+    "abandon": "orchestrate",
     "action": "verify",
     "answer": "verify",
     "approval": "approve",
@@ -43,6 +44,7 @@ _CLOSED = frozenset(
         "approval.rejected",
         "approval.responded",
         "approval.expired",
+        "approval.withdrawn",
     }
 )
 _SETTLING = frozenset({"effect.settled", "effect.failed", "effect.unknown", "effect.abandoned"})
@@ -86,7 +88,7 @@ class Metrics:
         writes: Writes that were done.
         denied: Actions that the policy denied.
         asked: Questions to people.
-        decided: How the decided ones were answered: approved, edited, rejected, responded, expired.
+        decided: How the decided ones were answered: approved, edited, rejected, responded, expired, withdrawn.
         pending: Questions that still wait.
         refused_decisions: Decisions by somebody who may not, or not like that.
         escalations: Questions because the workflow could not go on by itself.
@@ -368,13 +370,21 @@ def _opened(entry: Entry) -> str:
     return f"asked for it: {detail.get('purpose', '?')}, done by {detail.get('principal', '?')}"
 
 
+def _compensated(entry: Entry) -> str:
+    undone, left = entry.detail.get("undone"), entry.detail.get("left")
+    counts = [len(one) if isinstance(one, list) else 0 for one in (undone, left)]
+    return f"undid {counts[0]} of {sum(counts)} effects"
+
+
 _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "thread.opened": _opened,
     "thread.open": lambda _: "went on",
     "thread.waiting": lambda _: "waited for people",
     "thread.answered": lambda _: "answered",
     "thread.escalated": lambda _: "ended without an answer",
-    "thread.abandoned": lambda _: "abandoned",
+    "thread.abandoned": lambda entry: f"abandoned it: {entry.detail.get('reason', '')}",
+    "thread.compensated": _compensated,
+    "abandon.refused": lambda entry: f"was refused to abandon it: {entry.detail.get('why', 'not allowed')}",
     "action.allowed": lambda entry: f"allowed {_tool(entry)}",
     "action.asked": lambda entry: f"had to ask about {_tool(entry)}{_rules(entry)}",
     "action.denied": lambda entry: f"denied {_tool(entry)}{_rules(entry)}",
@@ -390,6 +400,7 @@ _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "approval.edited": lambda entry: f"edited {_question(entry)}",
     "approval.rejected": lambda entry: f"rejected {_question(entry)}",
     "approval.responded": lambda entry: f"answered in place of {_question(entry)}",
+    "approval.withdrawn": lambda entry: f"withdrew {_question(entry)}",
     "approval.expired": lambda entry: f"let {_question(entry)} lapse",
     "approval.passed_on": lambda entry: f"passed {_question(entry)} on to {_people(entry)}",
     "approval.escalated": lambda entry: f"escalated {_question(entry)} to {_people(entry)}",

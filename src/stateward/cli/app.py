@@ -136,6 +136,22 @@ def resume(
 
 
 @app.command()
+def abandon(
+    thread: Annotated[str, typer.Argument(metavar="THREAD")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit trail.")],
+    by: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Who abandons it; the system's user unless stated.")
+    ] = None,
+    workflow: WorkflowPath = None,
+    as_json: Json = False,
+) -> None:
+    """End a thread for good, and undo what it has done; run it again to go on after a decision."""
+    from stateward.cli import abandoning
+
+    raise typer.Exit(abandoning.abandon(thread, reason=reason, by=by, workflow=workflow, as_json=as_json))
+
+
+@app.command()
 def inbox(thread: Thread = None, as_json: Json = False) -> None:
     """What waits for people."""
     from stateward.cli import reading

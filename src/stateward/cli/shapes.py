@@ -9,6 +9,7 @@
 | `decide` | the approval after the decision |
 | `delegate`, `delegations`, `delegations end` | `{"delegations": [delegation]}` |
 | `tick` | `{"events": [{"event", "approval"}]}` |
+| `abandon` | `{"thread", "finished", "effects": [{"action", "tool", "outcome", "why", "approval"}]}` |
 | `timeline` | `{"thread": id, "entries": [entry]}` |
 | `metrics` | the fields of `stateward.audit.views.Metrics` |
 | `audit verify` | `{"intact", "threads", "entries", "breaks": [{"thread", "seq", "problem", "detail"}]}` |
@@ -32,6 +33,7 @@ from typing import Any
 
 from stateward import shapes
 from stateward.audit.views import Metrics
+from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval, Delegation
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.thread import ThreadRecord
@@ -64,6 +66,12 @@ def delegation_json(one: Delegation) -> dict[str, Any]:
         "until": shapes.when(one.until),
         "revoked_at": None if one.revoked_at is None else shapes.when(one.revoked_at),
     }
+
+
+def abandonment_json(made: Abandonment) -> dict[str, Any]:
+    """What came of abandoning a thread."""
+    effects = [asdict(one) for one in made.effects]
+    return {"thread": made.thread, "finished": not made.waiting, "effects": effects}
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Session:
     @property
     def unfinished(self) -> bool:
         """Whether there is something left to do: by its state, or as a crash came before the first state."""
-        if self.record is None:
+        if self.record is None or self.record.status == "abandoned":
             return False
         # The last status is written before the last checkpoint: the tasks tell the rest.
         return self.record.status in _UNFINISHED or bool(self.snapshot().tasks)

@@ -49,6 +49,11 @@ class Action:
     edit: int = 0
 
 
+def undo_id(action: str) -> str:
+    """Id of the action that takes this one back. No turn and no call that a client names can arrive at it."""
+    return hashlib.sha256(canonical(["undo", action]).encode()).hexdigest()[:32]
+
+
 def action_id(*, thread: str, turn: str, call: str, edit: int = 0) -> str:
     """The action's id: 32 hex digits that a crash and a replay arrive at again."""
     return hashlib.sha256(canonical([thread, turn, call, edit]).encode()).hexdigest()[:32]

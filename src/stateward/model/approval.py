@@ -10,7 +10,7 @@ from stateward.model.values import Json
 from stateward.model.verdict import Requirement
 
 ApprovalKind = Literal["action", "answer", "outcome", "escalation"]
-ApprovalStatus = Literal["pending", "approved", "edited", "rejected", "responded", "expired"]
+ApprovalStatus = Literal["pending", "approved", "edited", "rejected", "responded", "expired", "withdrawn"]
 DecisionKind = Literal["approve", "edit", "reject", "respond", "done", "retry", "give_up"]
 
 

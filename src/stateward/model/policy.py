@@ -322,6 +322,12 @@ class Escalation(_Part):
     after: Duration
 
 
+class AbandonRule(_Part):
+    """Who may abandon a thread: persons, services or their roles. An agent never may."""
+
+    by: Names
+
+
 class PolicyDocument(_Part):
     """A complete policy.
 
@@ -336,6 +342,7 @@ class PolicyDocument(_Part):
         prices: What models cost, by the name that the provider gives them; a date at its end may be left out.
         escalate: Whom to tell; nobody by default.
         checkpoints: What stays of a thread's history; all of it by default.
+        abandon: Who may abandon a thread; by default whoever asked for the work, and the people of `escalate`.
 
     Raises:
         ValidationError: a shape is wrong, or a rule names somebody who is not declared.
@@ -351,6 +358,7 @@ class PolicyDocument(_Part):
     prices: Mapping[Sentence, Price] = Field(default_factory=dict)
     escalate: Escalation | None = None
     checkpoints: CheckpointPolicy = CheckpointPolicy()
+    abandon: AbandonRule | None = None
 
     @property
     def label(self) -> str:
@@ -410,6 +418,9 @@ def _reference_problems(document: PolicyDocument) -> Iterator[_Problem]:
     yield from _shared_credentials(document)
     if document.escalate is not None:
         yield from _unknown(("escalate", "to"), document.escalate.to, people, "a person, or a person's role,")
+    if document.abandon is not None:
+        known = _addressable(document, {"person", "service"})
+        yield from _unknown(("abandon", "by"), document.abandon.by, known, "a person or service, or a role of one,")
 
 
 def _tool_problems(

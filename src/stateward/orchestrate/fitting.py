@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 
 from langchain_core.tools import ToolException
 
@@ -16,12 +17,32 @@ def refuse_misfits(document: PolicyDocument, tools: Mapping[str, ToolSpec]) -> N
     """Check the tools that the policy names; any other never runs.
 
     Raises:
-        ConfigurationError: a tool would be called again where that is not safe.
+        ConfigurationError: a tool would be called again where that is not safe, or could not be undone.
     """
     for name, spec in tools.items():
-        rule = document.tools.get(name)
+        rule = _rule(document, name)
         if rule is not None:
             _refuse_unsafe_retry(spec, rule)
+            _refuse_unfit_undo(spec, document)
+
+
+def _rule(document: PolicyDocument, name: str) -> ToolRule | None:
+    """What the policy says of a tool: by its name, else by the pattern that matches it."""
+    matching = (rule for key, rule in document.tools.items() if "*" in key and fnmatchcase(name, key))
+    return document.tools.get(name) or next(matching, None)
+
+
+def _refuse_unfit_undo(spec: ToolSpec, document: PolicyDocument) -> None:
+    if spec.undo is None:
+        return
+    name = spec.undo.tool.name
+    rule = _rule(document, name)
+    if rule is None or rule.effect != "write":
+        says = "does not name it" if rule is None else "says that it is a read"
+        raise ConfigurationError(
+            f"tool {spec.name!r} is to be undone by {name!r}, but the policy {says}: name it under `tools:` with "
+            "`effect: write`"
+        )
 
 
 def _refuse_unsafe_retry(spec: ToolSpec, rule: ToolRule) -> None:

@@ -15,7 +15,7 @@ from langgraph.types import interrupt
 
 from stateward.act.calling import Paused
 from stateward.act.perform import Performer, Waiting
-from stateward.model.action import Action, Call, action_id
+from stateward.model.action import Action, Call, action_id, undo_id
 from stateward.model.approval import Approval, Decision
 from stateward.model.effect import Effect, Receipt
 from stateward.model.history import History
@@ -55,6 +55,7 @@ class Turn:
         planned: Whether a planner makes the calls, which may only use the tools that it is shown.
         given: What LangChain injects into the tools.
         own: The tools of the agent that makes the calls, where the ward has those of other agents too.
+        undoes: Id of the settled action that its one call takes back, outside of any run.
     """
 
     services: Services
@@ -65,6 +66,7 @@ class Turn:
     planned: bool = False
     given: Given = field(default_factory=Given)
     own: Mapping[str, ToolSpec] | None = None
+    undoes: str | None = None
     _answers: dict[str, Returned] = field(default_factory=dict[str, Returned])
 
     async def verify(self, calls: Sequence[Call], *, refusal: Reason | None = None) -> list[ActionRow]:
@@ -104,7 +106,7 @@ class Turn:
     async def over_budget(self) -> Reason | None:
         """The budget of tokens, money or time that is used up, if one is; steps are counted where they are taken."""
         budget = self.ward.document.budget
-        if budget.tokens is None and budget.usd is None and budget.wall is None:
+        if self.undoes is not None or (budget.tokens is None and budget.usd is None and budget.wall is None):
             return None
         spent = await self.services.threads.spend(self.thread.thread, Spent())
         return used_up(budget, replace(spent, steps=0))
@@ -115,7 +117,8 @@ class Turn:
         if known is not None:
             return known
         found = await self.services.journal.turn(self.thread.thread, self.id)
-        return [row for row in found if row.effect != "answer"]
+        # A client may have named a turn like that of an undo.
+        return [row for row in found if row.effect != "answer" and row.undoes == self.undoes]
 
     async def answers(self) -> list[ActionRow]:
         """The answers of the turn that were judged, in order; an edited one as it stands now."""
@@ -313,6 +316,8 @@ class Turn:
         return Past(tool=call.tool, queries=self.ward.gate.needs(call.tool), excluding=self._ids(call, edit))
 
     def _ids(self, call: Call, edit: int) -> list[str]:
+        if self.undoes is not None:
+            return [undo_id(self.undoes)]
         return [action_id(thread=self.thread.thread, turn=self.id, call=call.id, edit=n) for n in range(edit + 1)]
 
     def _judge_by(self, call: Call, position: int, history: History, *, edit: int) -> Judged:
@@ -332,7 +337,7 @@ class Turn:
             return replace(judged, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
         if self.own is not None and spec is not None and call.tool not in self.own:
             return replace(judged, verdict=Deny(reasons=(_NOT_ITS_OWN,)))
-        return judged
+        return judged if self.undoes is None else replace(judged, undoes=self.undoes)
 
     async def _look(self) -> Seen:
         desk, thread = self.services.desk, self.thread.thread
@@ -413,7 +418,7 @@ class Turn:
         self._bring_labels(row)
         with Doubt.of_a_run() as doubt:
             try:
-                outcome = await self._performer().perform(permit_of(row), self.thread, run, spec.traits)
+                outcome = await self.performer().perform(permit_of(row), self.thread, run, spec.traits)
             except Paused as pause:
                 raise pause.__cause__ or pause from None
         if ran and isinstance(outcome, Receipt):
@@ -471,14 +476,15 @@ class Turn:
         labels = self._reading.labels
         return sorted(label for label, turn in labels.items() if turn != self.id and label not in row.labels)
 
-    def _performer(self) -> Performer:
+    def performer(self) -> Performer:
+        """Performs the turn's permits; outside of a run they follow from no checkpoint."""
         return Performer(
             journal=self.services.journal,
             desk=self.services.desk,
             credentials=self.services.credentials,
             identities=self.ward.document.identities,
             settlers=lambda tool: settlers(self.ward, tool),
-            follows=_follows(),
+            follows=None if self.undoes is not None else _follows(),
         )
 
 

@@ -23,7 +23,7 @@ from stateward.model.values import Json, JsonObject, digest, plain, plain_object
 from stateward.orchestrate.invoking import Given, Invoker, effect_parameters
 from stateward.orchestrate.said import Returned
 
-_TRAITS = "stateward"
+_TRAITS, _UNDO = "stateward", "stateward_undo"
 AnyFunction = Callable[..., Any]
 
 
@@ -37,6 +37,7 @@ def tool(
     probe: Probe | None = None,
     timeout: str | timedelta | None = None,
     retry: Retry | None = None,
+    undo: BaseTool | Undo | None = None,
 ) -> Callable[[AnyFunction], BaseTool]: ...
 def tool(
     function: AnyFunction | None = None,
@@ -47,6 +48,7 @@ def tool(
     probe: Probe | None = None,
     timeout: str | timedelta | None = None,
     retry: Retry | None = None,
+    undo: BaseTool | Undo | None = None,
 ) -> BaseTool | Callable[[AnyFunction], BaseTool]:
     """LangChain's `@tool`, with what the journal needs to know after a crash, a timeout or an error.
 
@@ -63,6 +65,8 @@ def tool(
         timeout: How long one attempt may take, such as `30s`. For async functions: a thread cannot be stopped.
         retry: When it is called again. A write that is neither transactional nor idempotent may be called again only
             for errors that say that nothing happened: `ToolException` and classes below it.
+        undo: The tool that takes its effect back when the work is abandoned; the policy has to name it. Its arguments
+            are taken by name from the result, else from the arguments; `Undo` says otherwise.
 
     Raises:
         ConfigurationError: `timeout=` on a function that is not async, or not a duration.
@@ -70,10 +74,36 @@ def tool(
     span = None if timeout is None else _duration(timeout)
     traits = Traits(transactional=transactional, idempotent=idempotent, probe=probe, timeout=span, retry=retry)
 
+    back = Undo(undo) if isinstance(undo, BaseTool) else undo
+
     def build(made: AnyFunction) -> BaseTool:
-        return _build(made, traits)
+        built = _build(made, traits)
+        built.metadata = {**(built.metadata or {}), _UNDO: back}
+        return built
 
     return build if function is None else build(function)
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """How the effect of a tool is taken back: by a call of another tool, through the same gate.
+
+    Attributes:
+        tool: That tool; the policy has to name it as a write.
+        arguments: `(arguments, result) -> arguments` of its call. By default each is taken by its name from the result,
+            else from the arguments.
+    """
+
+    tool: BaseTool
+    arguments: Callable[[JsonObject, Json], JsonObject] | None = None
+
+    def call(self, arguments: JsonObject, result: Json) -> Call:
+        """The call that takes back a call with these arguments and this result."""
+        if self.arguments is not None:
+            return Call(id="undo", tool=self.tool.name, arguments=plain_object(self.arguments(arguments, result)))
+        known = {**arguments, **(result if isinstance(result, dict) else {})}
+        names = _schema_model(self.tool).model_fields
+        return Call(id="undo", tool=self.tool.name, arguments={name: known[name] for name in names if name in known})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +116,7 @@ class ToolSpec:
         digest: Digest of that schema; an approval is bound to it.
         traits: What the tool says of itself.
         invoker: Calls it.
+        undo: How its effect is taken back, if it can be.
     """
 
     tool: BaseTool
@@ -93,6 +124,7 @@ class ToolSpec:
     digest: str
     traits: Traits
     invoker: Invoker
+    undo: Undo | None = None
 
     @property
     def name(self) -> str:
@@ -141,7 +173,7 @@ class ToolSpec:
 
 
 def specs(tools: Sequence[BaseTool]) -> dict[str, ToolSpec]:
-    """The tools by name.
+    """The tools by name, with those that take back their effects.
 
     Raises:
         ConfigurationError: two have the same name.
@@ -151,13 +183,20 @@ def specs(tools: Sequence[BaseTool]) -> dict[str, ToolSpec]:
         if one.name in found:
             raise ConfigurationError(f"two tools are called {one.name!r}")
         found[one.name] = spec_of(one)
+    for spec in [one for one in found.values() if one.undo is not None]:
+        back = cast("Undo", spec.undo).tool
+        if found.setdefault(back.name, spec_of(back)).tool is not back:
+            raise ConfigurationError(f"two tools are called {back.name!r}; one of them takes back {spec.name!r}")
     return found
 
 
 def spec_of(one: BaseTool) -> ToolSpec:
     """A tool as the wards see it."""
-    schema = _schema_model(one).model_json_schema()
-    return ToolSpec(tool=one, schema=schema, digest=digest(schema), traits=_traits(one), invoker=Invoker(one))
+    schema, undo = _schema_model(one).model_json_schema(), (one.metadata or {}).get(_UNDO)
+    back = undo if isinstance(undo, Undo) else None
+    return ToolSpec(
+        tool=one, schema=schema, digest=digest(schema), traits=_traits(one), invoker=Invoker(one), undo=back
+    )
 
 
 def _build(function: AnyFunction, traits: Traits) -> BaseTool:

@@ -58,8 +58,10 @@ class Wards:
         self._principal, self._purpose, self._register = principal, purpose or self.document.policy, register
         self._takes, self._tools, self._misfit = tools is None, dict[str, ToolSpec](), cast("PolicyError | None", None)
         self._ward: Ward | None = None
+        self._given: set[str] = set()  # without those that are only there to take effects back
         self._own: dict[int, tuple[BaseTool, ToolSpec]] = {}
         if tools is not None:
+            self._given |= {one.name for one in tools}
             self._know(specs(tools))
 
     @property
@@ -87,7 +89,8 @@ class Wards:
         unnamed = [one for one in tools if not any(fnmatchcase(one.name, key) for key in self.document.tools)]
         if unnamed:
             raise PolicyError(_lines_for(unnamed, self._principal), file=self._source.file if self._source else "")
-        fresh = {one.name: spec_of(one) for one in tools if one.name not in self._tools}
+        self._given |= {one.name for one in tools}
+        fresh = {name: spec for name, spec in specs(tools).items() if name not in self._tools}
         if fresh or self._ward is None:
             self._know(self._tools | fresh)
 
@@ -188,13 +191,13 @@ class Wards:
     def _made(self, document: PolicyDocument) -> Ward:
         return Ward(
             name=self._principal,
-            version=digest([self._principal, sorted(self._tools)])[:12],
+            version=digest([self._principal, sorted(self._given)])[:12],
             document=document,
             gate=gate_of(document, self._tools, self._source, answer=self.answer),
             tools=self._tools,
             principal=self._principal,
             purpose=self._purpose,
-            shown=frozenset(self._tools),
+            shown=frozenset(self._given),
             answer=self.answer,
             only_messages=True,
         )

@@ -143,14 +143,17 @@ class Tool:
 async def perform(
     journal: FakeJournal, tool: Any, traits: Traits = PLAIN, *, permit: Permit = PERMIT, credentials: Any = None
 ) -> Receipt | Waiting:
-    performer = Performer(
+    return await performer(journal, credentials).perform(permit, facts(), tool, traits)
+
+
+def performer(journal: FakeJournal, credentials: Any = None) -> Performer:
+    return Performer(
         journal=journal,
         desk=None,
         credentials=credentials or FakeCredentials(),
         identities={"writer": Identity(kind="credential", role="bank_writer"), "boss": Identity(kind="person")},
         settlers=lambda _: ("boss",),
     )
-    return await performer.perform(permit, facts(), tool, traits)
 
 
 async def test_it_runs_and_settles() -> None:
@@ -226,6 +229,40 @@ async def test_what_a_person_said_is_done(answer: Any, status: str, runs: int, t
 
 async def _none() -> None:
     return None
+
+
+async def _raises(*_: Any) -> None:
+    raise ConnectionError("it is away")
+
+
+@pytest.mark.parametrize(
+    ("traits", "answer", "status"),
+    [
+        (Traits(probe=lambda *_: _seen_there()), None, "settled"),
+        (Traits(probe=lambda *_: _none()), None, "failed"),
+        (TRANSACTIONAL, None, "failed"),
+        (Traits(probe=_raises), ("edited", "retry"), "failed"),
+        (PLAIN, ("approved", "done"), "settled"),
+        (PLAIN, ("edited", "retry"), "failed"),
+        (IDEMPOTENT, ("rejected", "give_up"), "abandoned"),
+    ],
+)
+async def test_what_became_of_it_is_found_out_without_running_it(traits: Traits, answer: Any, status: str) -> None:
+    receipt = await performer(FakeJournal(status="reserved", answer=answer)).find_out(PERMIT, facts(), traits)
+    assert isinstance(receipt, Receipt)
+    assert receipt.status == status
+
+
+async def test_finding_out_asks_a_person_and_leaves_a_living_worker_alone() -> None:
+    waiting = await performer(FakeJournal(status="reserved")).find_out(PERMIT, facts(), IDEMPOTENT)
+    assert isinstance(waiting, Waiting)
+    found = await performer(FakeJournal(status="reserved", busy=True)).find_out(PERMIT, facts(), TRANSACTIONAL)
+    assert isinstance(found, Receipt)
+    assert found.status == "reserved"
+
+
+async def _seen_there() -> dict[str, str]:
+    return {"id": "x"}
 
 
 @pytest.mark.parametrize("status", ["reserved", "unknown"])

@@ -19,7 +19,7 @@ RUNNER = CliRunner()
 
 def test_help_names_every_command() -> None:
     said = RUNNER.invoke(app, ["--help"]).output
-    commands = "demo run resume inbox show decide threads timeline metrics doctor stop audit policy"
+    commands = "demo run resume abandon inbox show decide threads timeline metrics doctor stop audit policy"
     assert all(command in said for command in commands.split())
 
 

@@ -14,7 +14,9 @@ from stateward.act.calling import NothingDone
 from stateward.act.perform import Traits
 from stateward.errors import ConfigurationError
 from stateward.model.action import Call
-from stateward.orchestrate.tools import ToolSpec, specs
+from stateward.orchestrate.fitting import refuse_misfits
+from stateward.orchestrate.tools import ToolSpec, Undo, specs
+from stateward.verify.load import parse_policy
 
 EFFECT = Effect(action="a", thread="t", key="k", opens=lambda: None)
 
@@ -132,3 +134,67 @@ def test_a_digest_is_of_the_schema() -> None:
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="two tools are called 'pay'"):
         specs([pay, pay])
+
+
+def test_an_undo_takes_its_arguments_from_the_result_and_then_from_the_arguments() -> None:
+    @tool
+    async def refund(charge: str, amount: float, effect: Effect, note: str = "") -> None:
+        """Give money back."""
+
+    @tool(undo=refund)
+    async def charge(amount: float, to: str) -> dict[str, str]:
+        """Charge."""
+        return {"charge": "ch-1"}
+
+    undo = spec(charge).undo
+    assert undo is not None
+    assert undo.call({"amount": 5, "to": "x"}, {"charge": "ch-1", "amount": 4}).arguments == {
+        "charge": "ch-1",
+        "amount": 4,
+    }
+    assert undo.call({"amount": 5, "to": "x"}, "no object").arguments == {"amount": 5}
+    other = Undo(refund, arguments=lambda arguments, result: {"charge": str(result), "amount": arguments["to"]})
+    assert other.call({"to": "x"}, 7).arguments == {"charge": "7", "amount": "x"}
+
+
+def test_the_tool_that_undoes_comes_with_the_other_and_only_once() -> None:
+    @tool
+    async def refund(amount: float) -> None:
+        """Give money back."""
+
+    @tool(undo=refund)
+    async def charge(amount: float) -> None:
+        """Charge."""
+
+    assert list(specs([charge])) == ["charge", "refund"]
+    assert sorted(specs([refund, charge])) == ["charge", "refund"]
+    with pytest.raises(ConfigurationError, match="two tools are called 'refund'; one of them takes back 'charge'"):
+        specs([charge, tool(_refund_of_another_kind)])
+
+
+@pytest.mark.parametrize(
+    ("said", "why"), [("", "does not name it"), ("refund: {effect: read, for: [bot]}", "says that it is a read")]
+)
+def test_an_undo_that_the_policy_does_not_name_as_a_write_is_refused(said: str, why: str) -> None:
+    policy = parse_policy(
+        "policy: p\nversion: 1\nidentities: {bot: {kind: agent}}\n"
+        f"tools:\n  charge: {{effect: write, for: [bot]}}\n  {said}\n"
+    )
+
+    @tool
+    async def refund(amount: float) -> None:
+        """Give money back."""
+
+    @tool(undo=refund)
+    async def charge(amount: float) -> None:
+        """Charge."""
+
+    with pytest.raises(ConfigurationError, match=f"undone by 'refund', but the policy {why}"):
+        refuse_misfits(policy, specs([charge]))
+
+
+async def _refund_of_another_kind(amount: int) -> None:
+    """Give money back."""
+
+
+_refund_of_another_kind.__name__ = "refund"

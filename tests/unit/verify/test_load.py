@@ -80,7 +80,7 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
         ("policy: p\nversion: 0", 2, 10, "greater than or equal to 1"),
         ("policy: p@1\nversion: 1", 1, 9, "expected a name"),
         ("policy: p\nverson: 1\nversion: 1", 2, 1, "unknown key 'verson'; did you mean 'version'?"),
-        ("policy: p\nversion: 1\non: 3", 3, 1, "unknown key 'on'; known here: answers, budget"),
+        ("policy: p\nversion: 1\non: 3", 3, 1, "unknown key 'on'; known here: abandon, answers, budget"),
         ("policy: p\nversion: 1\npolicy: q", 3, 1, "'policy' is there twice"),
         ("policy: p\nversion: 1\n[a]: 1", 3, 1, "a key has to be a name"),
         ("policy: p\nversion: 1\n---\npolicy: q", 3, 1, "another document"),
@@ -127,6 +127,8 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
             "a duration such as",
         ),
         (HEAD + "escalate: {to: [bot], after: 1h}", 4, 17, "not a person"),
+        (HEAD + "abandon: {by: [bot]}", 4, 16, "not a person or service"),
+        (HEAD + "abandon: {by: []}", 4, 15, "must not be empty"),
         ("policy: p\nversion: 1\nidentities: {editor: {kind: person}}", 3, 14, "'editor' is reserved"),
         (
             "policy: p\nversion: 1\nidentities: {w: {kind: credential}}",

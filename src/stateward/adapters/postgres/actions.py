@@ -74,6 +74,7 @@ def judged_row(judged: Judged) -> ActionRow:
         policy_digest=judged.policy_digest,
         observed=_pairs(judged.observed),
         labels=judged.labels,
+        undoes=judged.undoes,
     )
 
 
@@ -102,12 +103,14 @@ def action_row(row: Row) -> ActionRow:
         policy_digest=row["policy_digest"],
         observed=tuple((one["rule"], one["because"]) for one in row["reasons"] if one.get("observed")),
         labels=tuple(row["labels"]),
+        undoes=row["undoes"],
     )
 
 
 def _action_values(thread: ThreadFacts, judged: Judged) -> dict[str, Any]:
     row = _action_row(thread, judged)
-    more = {"thread": thread.thread, "cleared": judged.limited and judged.verdict.kind == "allow"}
+    cleared = judged.limited and judged.verdict.kind == "allow"
+    more = {"thread": thread.thread, "cleared": cleared, "undoes": judged.undoes}
     return row | more | {"arguments": Jsonb(row["arguments"]), "reasons": Jsonb(row["reasons"])}
 
 
@@ -151,6 +154,8 @@ def _detail(judged: Judged, arguments_digest: str) -> dict[str, Json]:
         detail["facts"] = dict(judged.facts)
     if judged.labels:
         detail["labels"] = list(judged.labels)
+    if judged.undoes is not None:
+        detail["undoes"] = judged.undoes
     return detail
 
 

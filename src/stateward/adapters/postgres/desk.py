@@ -22,9 +22,9 @@ from stateward.adapters.postgres.questions import (
     question_row,
 )
 from stateward.adapters.postgres.statements import statements
-from stateward.adapters.postgres.threads import facts_of
+from stateward.adapters.postgres.threads import facts_of, is_ended
 from stateward.approve.ask import short_id
-from stateward.errors import UnknownApproval
+from stateward.errors import ThreadAbandoned, UnknownApproval
 from stateward.model.approval import Approval, ApprovalStatus, Delegation
 from stateward.model.history import History
 from stateward.model.principal import Principal
@@ -64,7 +64,8 @@ class PostgresDesk:
         """A question of its own, such as an escalation."""
         await self._commits.barrier(question.thread)
         async with self._db.transaction() as connection:
-            await connection.execute(_THREADS["hold"], {"thread": question.thread})
+            if await is_ended(connection, question.thread):
+                raise ThreadAbandoned(question.thread)
             if await insert_question(connection, question):
                 await note_question(connection, question, actor=actor)
 

@@ -18,7 +18,9 @@ from stateward.adapters.postgres.history import read_history
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.questions import approval_of, insert_question, note_question
 from stateward.adapters.postgres.statements import statements
+from stateward.adapters.postgres.threads import is_ended
 from stateward.approve.ask import outcome_question
+from stateward.errors import ThreadAbandoned
 from stateward.model.approval import Approval
 from stateward.model.effect import Receipt
 from stateward.model.history import History
@@ -42,8 +44,9 @@ class PostgresJournal:
         """Write verdicts and questions once; what is there already stays."""
         await self._commits.barrier(thread.thread)
         async with self._db.transaction() as connection:
-            await connection.execute(_THREADS["hold"], {"thread": thread.thread})
+            ended = await is_ended(connection, thread.thread)
             for one in judged:
+                _refuse_late(one, ended=ended)
                 await insert_judged(connection, thread, one, actor=actor)
         return await self.turn(thread.thread, judged[0].action.turn) if judged else []
 
@@ -53,8 +56,9 @@ class PostgresJournal:
         """Judge by the history and record the verdict, under the lock."""
         await self._commits.barrier(thread.thread)
         async with self._db.transaction() as connection:
-            await connection.execute(_THREADS["hold"], {"thread": thread.thread})
+            ended = await is_ended(connection, thread.thread)
             judged = judge(await read_history(connection, thread, past, hold=True))
+            _refuse_late(judged, ended=ended)
             await insert_judged(connection, thread, judged, actor=actor)
         return await self.turn(thread.thread, judged.action.turn)
 
@@ -85,6 +89,12 @@ class PostgresJournal:
         await self._commits.settled(thread)
         rows = await self._db.all(_SQL["turn"], {"thread": thread, "turn": turn})
         return [action_row(row) for row in rows]
+
+    async def begun(self, thread: str) -> list[tuple[ActionRow, Receipt]]:
+        """The writes that were begun."""
+        await self._commits.settled(thread)
+        rows = await self._db.all(_SQL["begun"], {"thread": thread})
+        return [(action_row(row), _receipt({**row, "status": row["effect_status"]})) for row in rows]
 
     async def reserve(self, permit: Permit, *, actor: str, follows: str | None = None) -> Reservation:
         """Use up the permit in one commit with all that led to it, or find what became of the effect."""
@@ -178,7 +188,10 @@ class PostgresJournal:
         await self._db.live()
         if follows is not None:
             await self._commits.follow(permit.thread, follows)
-        return await self._commits.transit(permit.thread, what | {"worker": self._db.worker}, urgent=True)
+        found = await self._commits.transit(permit.thread, what | {"worker": self._db.worker}, urgent=True)
+        if found == {"outcome": "late"}:
+            raise ThreadAbandoned(permit.thread)
+        return found
 
     async def _after_a_lost_answer(self, permit: Permit) -> dict[str, Any]:
         """The commit arrived and its answer did not: what is reserved for us, and not running, is what we reserved."""
@@ -202,6 +215,11 @@ class PostgresJournal:
         await self._db.one(_SQL["move_effect"], values)
         found = await self.receipt(permit.action, thread=permit.thread)
         return found or Receipt(action=permit.action, status="unknown", attempt=attempt)
+
+
+def _refuse_late(judged: Judged, *, ended: bool) -> None:
+    if ended and judged.undoes is None:
+        raise ThreadAbandoned(judged.action.thread)
 
 
 def _move_values(

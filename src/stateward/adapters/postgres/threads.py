@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.commits import LOST, Commits
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
 from stateward.adapters.postgres.lanes import Lane
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.statements import statements
-from stateward.errors import ThreadMismatch, UnknownThread
+from stateward.errors import ThreadAbandoned, ThreadMismatch, UnknownThread
+from stateward.model.principal import Principal
 from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
 from stateward.model.values import Json
 
@@ -40,6 +44,8 @@ class PostgresThreads:
             raise UnknownThread(facts.thread)
         record = thread_record(row)
         _refuse_other(record.facts, facts)
+        if record.status == "abandoned":
+            raise ThreadAbandoned(facts.thread)
         self._learn(self._commits.lane(facts.thread), record.spent)
         return record
 
@@ -58,6 +64,18 @@ class PostgresThreads:
     async def mark(self, thread: str, status: ThreadStatus, *, actor: str) -> None:
         """Change the status, with the thread's next commit; a status that it has already leaves no entry."""
         self._commits.transit(thread, {"do": "mark", "status": status, "actor": actor})
+
+    async def abandon(self, thread: str, *, by: Principal, reason: str) -> bool:
+        """End it for good."""
+        await self._commits.settled(thread)
+        detail = {"reason": reason, "verified_by": by.verified_by}
+        row = await self._db.one(_SQL["abandon"], {"thread": thread, "actor": by.id, "detail": Jsonb(detail)})
+        return bool(row and row["done"])
+
+    async def conclude(self, thread: str, *, actor: str, detail: Mapping[str, Json]) -> None:
+        """Say what came of it."""
+        await self._commits.barrier(thread)
+        await self._db.one(_SQL["conclude"], {"thread": thread, "actor": actor, "detail": Jsonb(dict(detail))})
 
     async def spend(self, thread: str, more: Spent, /) -> Spent:
         """Add to what the thread has used up, with its next commit where this process knows the rest."""
@@ -95,6 +113,12 @@ class PostgresThreads:
         if found is None:
             raise UnknownThread(thread)
         return found
+
+
+async def is_ended(connection: Connection, thread: str) -> bool:
+    """Take the thread's row, as whoever changes another of its rows has to; whether it was abandoned."""
+    row = await fetch_one(connection, _SQL["hold"], {"thread": thread})
+    return row is not None and row["status"] == "abandoned"
 
 
 def thread_record(row: Row) -> ThreadRecord:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 
+from stateward.errors import ThreadAbandoned
 from stateward.model.history import History, HistoryQuery, HistoryScope, HistoryValue
+from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts
 from stateward.model.verdict import Reason
 from stateward.ports import Judged, Past
@@ -253,6 +256,37 @@ async def keeps_what_was_only_observed_apart(adapters: Adapters) -> None:
     assert entries[-1].detail["facts"] == {"history": {"x": 1.5}}
 
 
+async def acts_no_more_in_an_abandoned_thread(adapters: Adapters) -> None:
+    """What was begun ends, what takes it back is done, and nothing else is begun or asked."""
+    begun, unused = (permit_of(row) for row in await recorded(adapters, judged(), judged(call="c2", position=1)))
+    await adapters.journal.reserve(begun, actor=BOT)
+    await adapters.threads.abandon("t1", by=Principal("ann"), reason="over")
+    late = judged(asks(), call="c3", turn="turn-2")
+    for attempt in (
+        adapters.journal.reserve(unused, actor=BOT),
+        adapters.journal.restart(begun, attempt=1, actor=BOT),
+        adapters.journal.record(facts(), [late], actor="policy:bank"),
+        adapters.journal.judge(facts(), past(), lambda _: late, actor="policy:bank"),
+    ):
+        assert await _is_refused(attempt)
+    assert (await adapters.journal.reserve(begun, actor=BOT)).outcome == "busy"
+    assert (await adapters.journal.settle(begun, attempt=1, result=1, actor=BOT)).status == "settled"
+    back = replace(judged(call="undo", turn="turn-3"), undoes=begun.action)
+    (row,) = await adapters.journal.record(facts(), [back], actor="policy:bank")
+    assert row.undoes == begun.action
+    assert (await adapters.journal.reserve(permit_of(row), actor=BOT)).outcome == "reserved"
+    listed = [(one.undoes, receipt.status) for one, receipt in await adapters.journal.begun("t1")]
+    assert listed == [(begun.action, "reserved"), (None, "settled")]
+
+
+async def _is_refused(attempt: Awaitable[object]) -> bool:
+    try:
+        await attempt
+    except ThreadAbandoned:
+        return True
+    return False
+
+
 CHECKS: tuple[Check, ...] = (
     records_each_verdict_with_its_entry,
     keeps_the_first_verdict,
@@ -273,4 +307,5 @@ CHECKS: tuple[Check, ...] = (
     judges_one_after_the_other_by_the_history,
     holds_a_permit_against_what_was_done,
     keeps_what_was_only_observed_apart,
+    acts_no_more_in_an_abandoned_thread,
 )

@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import replace
 from decimal import Decimal
 
-from stateward.errors import ThreadMismatch, UnknownThread
+from stateward.errors import ThreadAbandoned, ThreadMismatch, UnknownThread
+from stateward.model.principal import Principal
 from stateward.model.thread import Spent, ThreadFacts
 from stateward.testing.contracts import Adapters, Check
 from stateward.testing.contracts.samples import BOT, facts, kinds
@@ -81,6 +82,25 @@ async def lists_by_tenant_and_subject(adapters: Adapters) -> None:
     assert await adapters.threads.find("t9") is None
 
 
+async def abandons_once_and_for_good(adapters: Adapters) -> None:
+    """No status comes after it, and it is opened no more."""
+    await adapters.threads.open(facts())
+    by = Principal("ann")
+    assert [await adapters.threads.abandon("t1", by=by, reason="over") for _ in range(2)] == [True, False]
+    await adapters.threads.mark("t1", "answered", actor=BOT)
+    found = await adapters.threads.find("t1")
+    assert found is not None
+    assert found.status == "abandoned"
+    for _ in range(2):
+        await adapters.threads.conclude("t1", actor="ann", detail={"undone": []})
+    assert await kinds(adapters) == ["thread.opened", "thread.abandoned", "thread.compensated"]
+    try:
+        await adapters.threads.open(facts())
+    except ThreadAbandoned:
+        return
+    raise AssertionError("it was opened")
+
+
 CHECKS: tuple[Check, ...] = (
     opens_once,
     refuses_another,
@@ -88,4 +108,5 @@ CHECKS: tuple[Check, ...] = (
     marks_a_change_once,
     counts_what_is_used_up,
     lists_by_tenant_and_subject,
+    abandons_once_and_for_good,
 )

@@ -2,13 +2,21 @@
 -- Records a judged action; the same action judged again stays as it was judged at first.
 insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
                               arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons,
-                              status, response, labels, cleared_at)
+                              status, response, labels, undoes, cleared_at)
 values (%(action_id)s, %(thread)s, %(tenant)s, %(turn)s, %(position)s, %(call_id)s, %(edit)s, %(tool)s,
         %(tool_digest)s, %(arguments)s::jsonb, %(arguments_digest)s, %(effect)s, %(identity)s, %(idempotent)s,
         %(policy)s, %(policy_digest)s, %(verdict)s, %(reasons)s::jsonb, %(status)s, %(response)s, %(labels)s::text[],
+        %(undoes)s,
         case when %(cleared)s then clock_timestamp() end)
 on conflict (action_id) do nothing
 returning action_id;
+
+-- name: begun
+-- The writes of a thread that were begun, with what is known of each: those that are open, then what was settled last.
+select a.*, e.status as effect_status, e.attempt, e.result, e.error, e.settled_at
+  from stateward.action a join stateward.effect e using (action_id)
+ where a.thread_id = %(thread)s
+ order by e.settled_at desc nulls first, e.reserved_at desc, a.action_id;
 
 -- name: turn
 -- The actions of a turn that stand, by position.

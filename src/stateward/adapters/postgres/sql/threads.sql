@@ -26,7 +26,15 @@ select *, extract(epoch from clock_timestamp() - created_at)::float8 as seconds 
 
 -- name: hold
 -- Takes a thread's row before any other of its rows is changed.
-select stateward.hold(%(thread)s);
+select stateward.held(%(thread)s) as status;
+
+-- name: abandon
+-- Ends a thread: what waits is withdrawn. False where it was abandoned before.
+select stateward.abandon(%(thread)s, %(actor)s, %(detail)s::jsonb) as done;
+
+-- name: conclude
+-- Says what came of taking back its effects; false where that was said before.
+select stateward.conclude(%(thread)s, %(actor)s, %(detail)s::jsonb) as done;
 
 -- name: append
 -- One ledger entry at the end of the thread's chain.

@@ -31,7 +31,7 @@ from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts
 from stateward.ports import ActionRow, Decided, Judged, Notice, Past, Refused, Rejudge, Seen, ToJudge, Vote
 
-_SQL, _THREADS = statements("desk"), statements("threads")
+_SQL = statements("desk")
 _AT_ONCE = 1000  # questions that one tick deals with
 
 

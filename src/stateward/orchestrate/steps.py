@@ -399,7 +399,8 @@ class Turn:
         if answered and (row.effect == "read" or row.status != "consumed"):
             return Skipped()
         if row.status not in ("permitted", "consumed"):
-            return Receipt(action=row.action.id, status="abandoned", error=_why_not(row), result=_response(row))
+            said = row.response if row.status == "responded" else None
+            return Receipt(action=row.action.id, status="abandoned", error=_why_not(row), result=said)
         why_not = await self._holds_no_more(row) or await self._clear(row)
         if why_not:
             return Receipt(action=row.action.id, status="abandoned", error=why_not)
@@ -669,13 +670,8 @@ def _why_not(row: ActionRow) -> str:
             return f"{row.action.call.tool} did not run ({row.status}): {reasons}"
 
 
-def _response(row: ActionRow) -> Json:
-    return row.response if row.status == "responded" else None
-
-
 def _follows() -> str:
-    info = get_runtime().execution_info
-    return info.checkpoint_id if info else ""
+    return info.checkpoint_id if (info := get_runtime().execution_info) else ""
 
 
 def _refused(judged: Judged, refusal: Reason | None) -> Judged:

@@ -60,17 +60,17 @@ def agent(bank: Bank, *script: Any) -> Any:
     return made, bank.config(graph="bot")
 
 
-WAYS = pytest.mark.parametrize("way", [workflow, agent], ids=["workflow", "agent"])
+WAYS = pytest.mark.parametrize("built", [workflow, agent], ids=["workflow", "agent"])
 
 
-def started(bank: Bank, way: Any, *script: Any) -> Started:
-    graph, config = way(bank, *script)
+def started(bank: Bank, built: Any, *script: Any) -> Started:
+    graph, config = built(bank, *script)
     return Started(bank=bank, graph=graph, config=config, out=start(graph, config))
 
 
 @WAYS
-def test_the_question_stays_and_the_message_is_read_after_its_answer(bank: Bank, way: Any) -> None:
-    run = started(bank, way, BIG)
+def test_the_question_stays_and_the_message_is_read_after_its_answer(bank: Bank, built: Any) -> None:
+    run = started(bank, built, BIG)
     first = run.asked
     for _ in range(2):
         out = run.graph.invoke(MORE, run.config)
@@ -84,8 +84,8 @@ def test_the_question_stays_and_the_message_is_read_after_its_answer(bank: Bank,
 
 
 @WAYS
-def test_a_message_after_the_decision_does_not_lose_it(bank: Bank, way: Any) -> None:
-    run = started(bank, way, BIG)
+def test_a_message_after_the_decision_does_not_lose_it(bank: Bank, built: Any) -> None:
+    run = started(bank, built, BIG)
     run.decide("approve")
     for _ in range(2):
         run.graph.invoke(MORE, run.config)
@@ -94,8 +94,8 @@ def test_a_message_after_the_decision_does_not_lose_it(bank: Bank, way: Any) -> 
 
 
 @WAYS
-def test_a_rejection_is_told_before_the_message(bank: Bank, way: Any) -> None:
-    run = started(bank, way, BIG)
+def test_a_rejection_is_told_before_the_message(bank: Bank, built: Any) -> None:
+    run = started(bank, built, BIG)
     run.graph.invoke(MORE, run.config)
     run.decide("reject", reason="no")
     assert texts(run.resume()) == ["rejected: no"]
@@ -103,8 +103,8 @@ def test_a_rejection_is_told_before_the_message(bank: Bank, way: Any) -> None:
 
 
 @WAYS
-def test_the_interrupt_that_is_raised_anew_can_be_answered_once(bank: Bank, way: Any) -> None:
-    run = started(bank, way, BIG, [call("pay", amount=900)])
+def test_the_interrupt_that_is_raised_anew_can_be_answered_once(bank: Bank, built: Any) -> None:
+    run = started(bank, built, BIG, [call("pay", amount=900)])
     run.graph.invoke(MORE, run.config)
     for _ in range(2):
         run.graph.invoke(Command(resume=APPROVE), as_server(run.config, "boss"))
@@ -114,8 +114,8 @@ def test_the_interrupt_that_is_raised_anew_can_be_answered_once(bank: Bank, way:
 
 
 @WAYS
-async def test_it_is_the_same_awaited(bank: Bank, way: Any) -> None:
-    graph, config = way(bank, BIG)
+async def test_it_is_the_same_awaited(bank: Bank, built: Any) -> None:
+    graph, config = built(bank, BIG)
     await graph.ainvoke({"messages": [("user", "go")]}, config)
     await graph.ainvoke(MORE, config)
     (asked,) = bank.runtime.approvals()

@@ -51,7 +51,7 @@ def test_files_are_small() -> None:
 def test_the_core_is_small() -> None:
     package = ROOT / "src" / "stateward"
     files = [path for name in CORE for path in (package / name).rglob("*.py")] + [package / "ports.py"]
-    assert sum(code_lines(path.read_text(encoding="utf-8")) for path in files) <= 7500
+    assert sum(code_lines(path.read_text(encoding="utf-8")) for path in files) <= 9000
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

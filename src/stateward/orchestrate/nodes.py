@@ -30,13 +30,14 @@ from stateward.model.values import Json, digest, plain_object
 from stateward.model.verdict import Reason
 from stateward.orchestrate.answers import fields_of
 from stateward.orchestrate.escalation import escalate
+from stateward.orchestrate.identity import server_principal
 from stateward.orchestrate.invoking import Given
 from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.models import readable
 from stateward.orchestrate.parts import Done, Parts
 from stateward.orchestrate.said import divided, result_of
 from stateward.orchestrate.services import Services, Ward, current_services, current_thread
-from stateward.orchestrate.steps import Turn, calls_of, server_principal
+from stateward.orchestrate.steps import Turn, calls_of
 from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.unanswered import in_order, unanswered
 from stateward.orchestrate.usage import refuse_unpriced, used

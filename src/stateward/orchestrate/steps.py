@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
-from langgraph.config import get_config
 from langgraph.errors import GraphInterrupt
 from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
@@ -24,11 +23,12 @@ from stateward.model.provenance import UNTRUSTED
 from stateward.model.thread import Spent, ThreadFacts
 from stateward.model.values import Json, plain_object
 from stateward.model.verdict import Deny, Permit, Reason
+from stateward.orchestrate.identity import server_principal
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
 from stateward.orchestrate.invoking import Given
 from stateward.orchestrate.reading import Doubt, Reading
 from stateward.orchestrate.said import Returned, Said, content_text, replayed
-from stateward.orchestrate.services import Services, Ward, configurable
+from stateward.orchestrate.services import Services, Ward
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Known, Rounds
 from stateward.ports import ActionRow, Decided, EditCase, Judged, Past, Refused, Rejudge, Seen, ToJudge, Vote
@@ -554,23 +554,6 @@ def running_task() -> str:
     """Id of LangGraph's task that runs: the same after an interrupt and after a crash."""
     info = get_runtime().execution_info
     return info.task_id if info else ""
-
-
-def server_principal(tenant: str) -> Principal | None:
-    """The person whom LangGraph's server has verified, or None. A client cannot set these keys itself."""
-    user: Any = configurable(get_config()).get("langgraph_auth_user")
-    identity = getattr(user, "identity", None)
-    # Whoever sends Studio's header to a local server is a user too, but nobody has verified who.
-    if not isinstance(identity, str) or not identity or getattr(user, "is_authenticated", False) is not True:
-        return None
-    roles = [str(one) for one in getattr(user, "permissions", None) or ()]
-    # What our own handler has read from a token; another one's user is a person of whatever tenant the thread has.
-    ours: dict[str, Any] = {
-        "tenant": tenant,
-        "verified_by": "langgraph server",
-        **(getattr(user, "stateward", None) or {}),
-    }
-    return Principal(identity, roles=roles, **ours)
 
 
 def settlers(ward: Ward, tool: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableLambda
 from langgraph_sdk.auth.types import StudioUser
 
 from stateward import Principal
-from stateward.orchestrate.steps import server_principal
+from stateward.orchestrate.identity import server_principal
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class PostgresDesk:
 
     async def get(self, approval: str) -> Approval | None:
         """One approval, or None."""
-        found = await self._one("question", {"approval": approval}, "found")
+        found = await self._one(_SQL["question"], {"approval": approval}, "found")
         return None if found is None else approval_noun(found)
 
     async def list(
@@ -73,7 +73,7 @@ class PostgresDesk:
         """Take one decision, or refuse it."""
         if vote.decision.kind == "edit":
             return await self._edit(vote, rejudge)
-        said = _said(await self._one("decide", {"decision": Jsonb(_vote_row(vote))}, "said"), vote.approval)
+        said = _said(await self._one(_SQL["decide"], {"decision": Jsonb(_vote_row(vote))}, "said"), vote.approval)
         assert not isinstance(said, ToJudge)
         return said
 
@@ -85,7 +85,7 @@ class PostgresDesk:
     async def look(self, thread: str, turn: str, *, task: str = "", round_: int = 0) -> Seen:
         """A turn as it stands."""
         await self._commits.told(thread)
-        seen = await self._one("look", {"thread": thread, "turn": turn, "task": task, "round": round_}, "seen")
+        seen = await self._one(_SQL["look"], {"thread": thread, "turn": turn, "task": task, "round": round_}, "seen")
         return Seen(
             questions=[approval_noun(one) for one in seen["questions"]],
             actions=[action_row(one) for one in seen["actions"]],
@@ -98,7 +98,7 @@ class PostgresDesk:
         """Use up an interrupt's answer."""
         await self._commits.barrier(thread)
         values = {"thread": thread, "task": task, "round": round_}
-        said = await self._one("answer", values | {"decisions": Jsonb([_vote_row(one) for one in votes])}, "said")
+        said = await self._one(_SQL["answer"], values | {"decisions": Jsonb([_vote_row(one) for one in votes])}, "said")
         return None if said is None else [_said(one, vote.approval) for one, vote in zip(said, votes, strict=True)]
 
     async def delegate(
@@ -115,12 +115,12 @@ class PostgresDesk:
             "until": until.isoformat(),
             **_author(by),
         }
-        return _granted(await self._one("delegate", {"grant": Jsonb(grant)}, "said"))
+        return _granted(await self._one(_SQL["delegate"], {"grant": Jsonb(grant)}, "said"))
 
     async def revoke(self, delegation: str, *, by: Principal) -> Delegation | str:
         """End a delegation."""
         revocation = {"id": delegation, "tenant": by.tenant, **_author(by)}
-        return _granted(await self._one("revoke_delegation", {"revocation": Jsonb(revocation)}, "said"))
+        return _granted(await self._one(_SQL["revoke_delegation"], {"revocation": Jsonb(revocation)}, "said"))
 
     async def delegations(self, *, tenant: str | None = None, person: str | None = None) -> list[Delegation]:
         """Those that hold now or later."""
@@ -151,8 +151,8 @@ class PostgresDesk:
         values = {"tenant": tenant, "thread": thread, "turn": turn, "status": status}
         return [approval_noun(row["found"]) for row in await self._db.all(_SQL["questions"], values)]
 
-    async def _one(self, name: str, values: dict[str, Any], column: str) -> Any:
-        row = await self._db.one(_SQL[name], values)
+    async def _one(self, statement: bytes, values: dict[str, Any], column: str) -> Any:
+        row = await self._db.one(statement, values)
         return None if row is None else row[column]
 
 

@@ -168,7 +168,7 @@ async def has_an_edit_judged_before_it_is_taken(adapters: Adapters) -> None:
     assert (row.action.edit, row.action.call.arguments, row.status) == (1, {"amount": 400}, "asked")
     (waiting,) = await adapters.desk.list(thread="t1")
     assert (waiting.editor, waiting.id != one.id, waiting.digest != one.digest) == ("boss", True, True)
-    assert (await kinds(adapters))[-4:] == ["approval.signed", "approval.edited", "action.asked", "approval.asked"]
+    assert (await kinds(adapters))[-4:] == ["approval.signed", "action.asked", "approval.asked", "approval.edited"]
 
 
 async def refuses_an_edit_that_does_not_fit(adapters: Adapters) -> None:

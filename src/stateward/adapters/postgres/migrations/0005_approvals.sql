@@ -281,6 +281,7 @@ end $$;
 create function stateward.decide(p jsonb) returns json language plpgsql as $$
 declare
     a        stateward.approval;
+    n        stateward.approval;
     w        record;
     v_kind   text := p ->> 'decision';
     v_status text;
@@ -328,10 +329,6 @@ begin
             end if;
         end if;
     end if;
-    if v_status <> 'pending' then
-        perform stateward.close_approval(a, v_status, p ->> 'principal',
-            case v_kind when 'edit' then 'edited' else p ->> 'reason' end, v_detail);
-    end if;
     if v_kind = 'edit' then
         foreach v_says in array (stateward.judge(a.thread_id, p -> 'judged')).entries loop
             perform stateward.append(a.thread_id, v_says ->> 'kind', v_says ->> 'actor', v_says ->> 'action',
@@ -339,9 +336,13 @@ begin
         end loop;
         if p -> 'question' is not null then
             perform stateward.ask(p -> 'question');
-            select * into a from stateward.approval where approval_id = p -> 'question' ->> 'approval_id';
-            perform stateward.note_approval(a, 'approval.asked', p ->> 'principal', p -> 'asked');
+            select * into n from stateward.approval where approval_id = p -> 'question' ->> 'approval_id';
+            perform stateward.note_approval(n, 'approval.asked', p ->> 'principal', p -> 'asked');
         end if;
+    end if;
+    if v_status <> 'pending' then
+        perform stateward.close_approval(a, v_status, p ->> 'principal',
+            case v_kind when 'edit' then 'edited' else p ->> 'reason' end, v_detail);
     end if;
     return json_build_object('outcome', 'decided', 'question', stateward.question(p ->> 'approval'));
 end $$;

@@ -221,8 +221,9 @@ def _is_recorded(approval: Approval, who: Principal, said: parameters.Said) -> b
 
 
 def _status(approval: Approval, who: Principal, names: frozenset[str], said: parameters.Said) -> int:
-    """403: this person may not. 409: it is not open to them any more, or was not what they saw. 422: not like this."""
+    """403: this person may not. 409: not this question, not any more, or not what they saw. 422: not like this."""
     if who.kind != "person" or not any(may_sign(one, names, names, approval) for one in approval.requirements):
         return 403
     signed = any(one.principal == who.id for one in approval.signatures)
-    return 409 if signed or approval.status != "pending" or said.digest != approval.digest else 422
+    same = said.digest == approval.digest and said.decision in approval.allowed
+    return 422 if approval.status == "pending" and same and not signed else 409

@@ -92,7 +92,9 @@ def on_error(request: Request, error: Exception) -> JSONResponse:
 def not_valid(error: ValidationError, *, body: bool = False) -> RequestError:
     """What pydantic found, as an error that says where and what; what was sent is not repeated."""
     found = error.errors(include_url=False, include_input=False)
-    return does_not_hold([(_place([str(part) for part in one["loc"]], body), one["msg"]) for one in found])
+    return does_not_hold(
+        [(_place([str(part) for part in one["loc"]], body), one["msg"].removeprefix("Value error, ")) for one in found]
+    )
 
 
 def does_not_hold(wrong: Sequence[tuple[str, str]]) -> RequestError:

@@ -307,7 +307,8 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
             if calls and call_id not in {one["id"] for one in message.tool_calls}:
                 raise ConfigurationError(_CHANGED)  # the call that the model made would stay without an answer
             return _refused(asked, _CHANGED)
-        said = await _answer(turn, call_id)
+        async with turn.acting(call_id):
+            said = await _answer(turn, call_id)
         return said if said is not None else _refused(asked, "nobody has judged this call")
 
 

@@ -256,6 +256,10 @@ class Turn:
         """Held by whoever judges the turn, where several of its calls run at once."""
         return self._known.judging
 
+    def acting(self, call: str) -> asyncio.Lock:
+        """Held by whoever performs the call: a second one of the same id is then answered as the first."""
+        return self._known.acting.setdefault(call, asyncio.Lock())
+
     @property
     def is_new(self) -> bool:
         """Whether a planner of this run made the turn, and nobody has judged it."""

@@ -22,6 +22,7 @@ class Known:
         rows: Its actions, as they were judged here or seen at the desk while nobody is asked.
         judging: One of several calls that run at once judges all of them.
         decided: Whether the call that asks people for all of them has come to an end.
+        acting: By call, held while it is performed: a model may give two calls of a turn one id.
         cleared: Actions that were held against the history a moment ago, and when, by the loop's clock.
     """
 
@@ -29,6 +30,7 @@ class Known:
     rows: list[ActionRow] | None = None
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)
     decided: asyncio.Event = field(default_factory=asyncio.Event)
+    acting: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
     cleared: dict[str, float] = field(default_factory=dict[str, float])
 
 

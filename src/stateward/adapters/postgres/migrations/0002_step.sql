@@ -277,10 +277,10 @@ begin
         else
             select * into known from stateward.checkpoint_thread where thread_id = p_thread for no key update skip locked;
         end if;
-        exit when found or v_try = 2;
+        exit when known.thread_id is not null or v_try = 2;
         insert into stateward.checkpoint_thread (thread_id) values (p_thread) on conflict do nothing;
     end loop;
-    if not found then
+    if known.thread_id is null then -- not FOUND: a loop that ends sets it
         return;
     end if;
     if p_wait then

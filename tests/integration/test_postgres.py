@@ -57,6 +57,22 @@ def test_every_statement_fits_the_schema(shared: str, file: str, name: str) -> N
             connection.execute(f"prepare checked as {text}")
 
 
+def test_a_thread_whose_rows_another_holds_is_busy(shared: str) -> None:
+    """Promise P11 rests on it: a commit that does not wait for a thread leaves it out."""
+
+    def admitted(thread: str) -> str:
+        with psycopg.connect(shared, autocommit=True) as other:
+            ask = "select (stateward.admit(%s, gen_random_uuid(), false)).status"
+            return (other.execute(ask, [thread]).fetchone() or ("",))[0]
+
+    assert admitted("held") == "open"
+    with psycopg.connect(shared) as holder:
+        holder.execute("select from stateward.checkpoint_thread where thread_id = 'held' for no key update")
+        assert admitted("held") == "busy"
+        assert admitted("another") == "open"
+    assert admitted("held") == "open"
+
+
 def test_every_statement_has_a_sentence(shared: str) -> None:
     for path in SQL.glob("*.sql"):
         for part in path.read_text().split("-- name: ")[1:]:

@@ -38,7 +38,7 @@ class PostgresCheckpoints:
         lane = self._commits.lane(thread)
         await self._commits.settled(thread)
         lane.heal()
-        puts = lane.puts
+        moves = lane.moves
         row = await self._one(_SQL["load"], {"thread": thread, "ns": ns, "id": id_})
         if row is None:
             return None
@@ -46,7 +46,7 @@ class PostgresCheckpoints:
             thread
         ) as sealer:  # after its row: a thread's key is there before its first row is
             found = _checkpoint(sealer, thread, ns, row)
-        lane.loaded((ns, found.key.id), head=id_ is None and lane.puts == puts)
+        lane.loaded((ns, found.key.id), head=id_ is None, moves=moves)
         return found
 
     def stands(self, thread: str, ns: str) -> str | None:

@@ -80,7 +80,7 @@ class Lane:
     Attributes:
         pending: What was handed over and is not on its way.
         flying: What is on its way.
-        puts: How many checkpoints it has taken.
+        moves: How often it was moved: by a checkpoint that it took, or by one that landed.
         spent: What the thread has used up, where this process knows; `seconds` as of `spent_at` on the loop's clock.
         sealer: What its values are sealed with, from the first of them on.
     """
@@ -96,7 +96,7 @@ class Lane:
         self.spent_at = 0.0
         self.sealer: Any = None
         self._refused = ""
-        self.puts = 0
+        self.moves = 0
         self._heads: dict[str, str] = {}
         self._seen: OrderedDict[str, str] = OrderedDict()  # namespaces by checkpoint
         self._holds: dict[Place, asyncio.Future[None]] = {}
@@ -122,7 +122,7 @@ class Lane:
             raise ThreadBusy(self.thread)
         if row.parent is not None:
             self._release((row.key.ns, row.parent))
-        self.puts += 1
+        self.moves += 1
         self.pending.put(row)
         self._heads[row.key.ns] = row.key.id
         self._notice((row.key.ns, row.key.id))
@@ -164,12 +164,19 @@ class Lane:
             raise ThreadBusy(self.thread)
         self.pending.follows.add((ns, checkpoint))
 
-    def loaded(self, place: Place, *, head: bool) -> None:
-        """A checkpoint was read from the database; the head, unless the run has put another one meanwhile."""
-        if head:
-            if not place[0] and self._heads.get("") != place[1]:
+    def loaded(self, place: Place, *, head: bool, moves: int) -> None:
+        """A checkpoint was read from the database.
+
+        Args:
+            place: Which one.
+            head: Whether the head was asked for.
+            moves: How often the lane had been moved when it was asked; what is older than a move is no news.
+        """
+        ns, checkpoint = place
+        if head and moves == self.moves and not self._moves(ns):
+            if not ns and self._heads.get(ns) != checkpoint:
                 self.spent = None  # another process may have moved the thread on, and used up more of its budgets
-            self._heads[place[0]] = place[1]
+            self._heads[ns] = checkpoint
         self._notice(place)
 
     def knows(self, checkpoint: str) -> bool:
@@ -177,10 +184,7 @@ class Lane:
         return checkpoint in self._seen
 
     def head(self, ns: str) -> str | None:
-        """Where the namespace stands or will stand, as far as is known here; what was read may be older than that."""
-        for batch in (self.pending, self.flying):
-            if batch is not None and ns in batch.moves:
-                return batch.moves[ns].now
+        """Where the namespace stands or will stand, as far as is known here."""
         return self._heads.get(ns)
 
     def watch(self) -> asyncio.Future[None]:
@@ -202,6 +206,7 @@ class Lane:
         """What was on its way is in the database."""
         assert self.flying is not None
         batch, self.flying = self.flying, None
+        self.moves += bool(batch.moves)
         for place in batch.checkpoints:
             self._release(place)
         _finish(batch.done)
@@ -235,6 +240,9 @@ class Lane:
         """Raise what went wrong with what was handed over before, until the thread is read again."""
         if self.error is not None:
             raise self.error
+
+    def _moves(self, ns: str) -> bool:
+        return any(batch is not None and ns in batch.moves for batch in (self.pending, self.flying))
 
     def _notice(self, place: Place) -> None:
         ns, checkpoint = place

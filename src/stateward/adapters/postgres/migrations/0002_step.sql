@@ -158,6 +158,9 @@ begin
     return t;
 end $$;
 
+-- What a call was judged under.
+alter table stateward.action add column labels text[] not null default '{}';
+
 -- Records a verdict that asks nobody; one that is there already stays (promise P6). Where the permit is used up in the
 -- same commit, `reserve` says by whom.
 create function stateward.judge(p_thread text, p jsonb) returns stateward.transition language plpgsql as $$
@@ -168,10 +171,10 @@ declare
 begin
     insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
                                   arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons,
-                                  status, response)
+                                  status, response, labels)
     values (a.action_id, p_thread, a.tenant, a.turn, a.position, a.call_id, a.edit, a.tool, a.tool_digest, a.arguments,
             a.arguments_digest, a.effect, a.identity, a.idempotent, a.policy, a.policy_digest, a.verdict, a.reasons,
-            case when v_reserve is null then a.status else 'consumed' end, a.response)
+            case when v_reserve is null then a.status else 'consumed' end, a.response, coalesce(a.labels, '{}'))
     on conflict (action_id) do nothing;
     if not found then
         if v_reserve is null then
@@ -232,7 +235,7 @@ begin
 end $$;
 
 -- One of the runtime's own transitions within a commit. Whoever calls it holds the thread's row, and hands it over as it
--- will be after the transitions before.
+-- will be after the transitions before. What labels, answers and budgets do comes with their tables.
 create function stateward.transit(p_thread stateward.thread, p jsonb) returns stateward.transition language plpgsql as $$
 declare
     t stateward.transition;
@@ -258,8 +261,13 @@ begin
                 t.entries := array[stateward.says('thread.' || t.status, p ->> 'actor', null, null, '{}')];
             end if;
         when 'count' then
-            t.steps := p_thread.steps + (p ->> 'steps')::int;
-            t.answer := to_jsonb(t.steps);
+            return stateward.spend(p_thread, p);
+        when 'leave' then
+            return stateward.leave(p);
+        when 'label' then
+            return stateward.add_labels(p_thread.thread_id, p);
+        when 'see' then
+            return stateward.see(p_thread.thread_id, p);
     end case;
     return t;
 end $$;

@@ -22,8 +22,7 @@ create table stateward.sighting (
 create index sighting_newest on stateward.sighting (thread_id, ordinal);
 alter table stateward.sighting alter column body set storage external;
 
--- What a call was judged under, and what an item brings to whoever recalls it.
-alter table stateward.action add column labels text[] not null default '{}';
+-- What an item brings to whoever recalls it.
 alter table stateward.memory add column labels text[] not null default '{}';
 
 -- Adds labels to a thread; those that are new are told in its chain.
@@ -45,41 +44,7 @@ begin
     return t;
 end $$;
 
--- As before, with the labels that the call was judged under.
-create or replace function stateward.judge(p_thread text, p jsonb) returns stateward.transition language plpgsql as $$
-declare
-    v_reserve jsonb := p -> 'reserve';
-    a stateward.action := jsonb_populate_record(null::stateward.action, p -> 'row');
-    t stateward.transition;
-begin
-    insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
-                                  arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons,
-                                  status, response, labels)
-    values (a.action_id, p_thread, a.tenant, a.turn, a.position, a.call_id, a.edit, a.tool, a.tool_digest, a.arguments,
-            a.arguments_digest, a.effect, a.identity, a.idempotent, a.policy, a.policy_digest, a.verdict, a.reasons,
-            case when v_reserve is null then a.status else 'consumed' end, a.response, coalesce(a.labels, '{}'))
-    on conflict (action_id) do nothing;
-    if not found then
-        if v_reserve is null then
-            t.answer := 'false';
-            return t;
-        end if;
-        return stateward.reserve(v_reserve);
-    end if;
-    t.answer := 'true';
-    t.entries := array[stateward.says(p ->> 'kind', p ->> 'actor', a.action_id, a.tool, p -> 'detail')];
-    if v_reserve is not null then
-        insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker, arguments)
-        values (a.action_id, p_thread, a.tenant, a.tool, 'sw-' || a.action_id, 'reserved',
-                (v_reserve ->> 'worker')::bigint, a.arguments);
-        t.answer := '{"outcome": "new", "attempt": 1}';
-        t.entries := t.entries || stateward.says('effect.reserved', v_reserve ->> 'actor', a.action_id, a.tool,
-                                                 jsonb_build_object('attempt', 1, 'digest', a.arguments_digest));
-    end if;
-    return t;
-end $$;
-
--- Keeps a text that the thread has seen; one of the same source is replaced. `transit` names both from 0007 on.
+-- Keeps a text that the thread has seen; one of the same source is replaced.
 create function stateward.see(p_thread text, p jsonb) returns stateward.transition language plpgsql as $$
 declare
     t stateward.transition;

@@ -49,43 +49,5 @@ begin
     return t;
 end $$;
 
--- One of the runtime's own transitions within a commit. Whoever calls it holds the thread's row, and hands it over as it
--- will be after the transitions before.
-create or replace function stateward.transit(p_thread stateward.thread, p jsonb) returns stateward.transition language plpgsql as $$
-declare
-    t stateward.transition;
-begin
-    case p ->> 'do'
-        when 'judge' then
-            return stateward.judge(p_thread.thread_id, p);
-        when 'reserve' then
-            return stateward.reserve(p);
-        when 'settle' then
-            return stateward.settle(p);
-        when 'restart' then
-            return stateward.restart(p);
-        when 'read' then
-            update stateward.action set status = 'consumed'
-             where action_id = p ->> 'action' and effect = 'read' and status in ('permitted', 'consumed');
-            t.answer := 'true';
-            t.entries := array[stateward.says(p ->> 'kind', p ->> 'actor', p ->> 'action', p ->> 'tool', '{}')];
-        when 'mark' then
-            t.answer := to_jsonb(p_thread.status <> p ->> 'status');
-            if p_thread.status <> p ->> 'status' then
-                t.status := p ->> 'status';
-                t.entries := array[stateward.says('thread.' || t.status, p ->> 'actor', null, null, '{}')];
-            end if;
-        when 'count' then
-            return stateward.spend(p_thread, p);
-        when 'leave' then
-            return stateward.leave(p);
-        when 'label' then
-            return stateward.add_labels(p_thread.thread_id, p);
-        when 'see' then
-            return stateward.see(p_thread.thread_id, p);
-    end case;
-    return t;
-end $$;
-
 revoke all on function stateward.spend(stateward.thread, jsonb) from public;
 revoke all on function stateward.leave(jsonb) from public;

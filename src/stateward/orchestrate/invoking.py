@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from functools import partial, wraps
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import ToolMessage
@@ -158,6 +159,14 @@ def _held(one: BaseTool) -> BaseTool:
 
 
 def _noting(function: AnyFunction) -> AnyFunction:
+    noting = _noting_calls(function)
+    with contextlib.suppress(Exception):  # what does not resolve stays as it is, as LangChain has it
+        # Once here: LangChain resolves the annotations of what it calls anew at each call.
+        noting.__annotations__ = get_type_hints(function, include_extras=True)
+    return noting
+
+
+def _noting_calls(function: AnyFunction) -> AnyFunction:
     if inspect.iscoroutinefunction(function):
 
         @wraps(function)

@@ -60,7 +60,7 @@ class Asked(ScriptedModel):
         return super()._generate(*given, **more)
 
 
-class Way:
+class Speaker:
     """A way in: starts a run whose model says these things, on a thread of its own, and goes on with it."""
 
     def __init__(self, bank: Bank, name: str) -> None:
@@ -88,8 +88,8 @@ class Way:
 
 
 @pytest.fixture(params=["workflow", "create_agent"])
-def way(bank: Bank, request: pytest.FixtureRequest) -> Way:
-    return Way(bank, request.param)
+def speaker(bank: Bank, request: pytest.FixtureRequest) -> Speaker:
+    return Speaker(bank, request.param)
 
 
 def last(out: dict[str, Any]) -> str:
@@ -100,18 +100,18 @@ def status(run: Started) -> str:
     return run.bank.runtime.find_thread(run.thread).status
 
 
-def test_what_nobody_has_to_approve_leaves_and_is_in_the_ledger(way: Way) -> None:
-    run = way.run("hello")
+def test_what_nobody_has_to_approve_leaves_and_is_in_the_ledger(speaker: Speaker) -> None:
+    run = speaker.run("hello")
     assert (last(run.out), status(run)) == ("hello", "answered")
     assert [kind for kind in run.kinds if kind.startswith("answer")] == ["answer.allowed", "answer.left"]
     assert run.bank.runtime.verify_audit().intact
 
 
-def test_what_asks_does_not_leave_before_it_is_approved(way: Way) -> None:
-    run = way.run(ASKED)
+def test_what_asks_does_not_leave_before_it_is_approved(speaker: Speaker) -> None:
+    run = speaker.run(ASKED)
     assert (run.asked.kind, run.asked.tool, run.asked.arguments) == ("answer", "text", {"text": ASKED})
     assert status(run) == "waiting"
-    if way.name == "create_agent":  # a workflow's planner has said it already; it waits in the state
+    if speaker.name == "create_agent":  # a workflow's planner has said it already; it waits in the state
         assert last(run.graph.get_state(run.config).values) == "go"
     with pytest.raises(DecisionRefused):
         run.decide("approve", by=Principal(ANN))
@@ -120,27 +120,27 @@ def test_what_asks_does_not_leave_before_it_is_approved(way: Way) -> None:
     run.decide("approve")
     assert (last(run.resume()), status(run)) == (ASKED, "answered")
     assert [kind for kind in run.kinds if kind.startswith("answer")] == ["answer.asked", "answer.left"]
-    assert next(way.times) == 1
+    assert next(speaker.times) == 1
 
 
-def test_another_worker_goes_on_without_asking_the_model_again(way: Way, settings: Settings) -> None:
-    run = way.run(ASKED)
+def test_another_worker_goes_on_without_asking_the_model_again(speaker: Speaker, settings: Settings) -> None:
+    run = speaker.run(ASKED)
     run.decide("approve")
     with Runtime.open(settings=settings) as other:
-        out = other.resume(way.graph("something else", runtime=other), run.thread)
-    assert (last(out), status(run), next(way.times)) == (ASKED, "answered", 1)
+        out = other.resume(speaker.graph("something else", runtime=other), run.thread)
+    assert (last(out), status(run), next(speaker.times)) == (ASKED, "answered", 1)
 
 
-def test_a_rejection_goes_back_to_the_planner_with_its_reason(way: Way) -> None:
-    run = way.run(ASKED, "we are sorry")
+def test_a_rejection_goes_back_to_the_planner_with_its_reason(speaker: Speaker) -> None:
+    run = speaker.run(ASKED, "we are sorry")
     run.decide("reject", reason="promise nothing")
     assert (last(run.resume()), status(run)) == ("we are sorry", "answered")
     left = run.bank.rows("select arguments from stateward.action where effect = 'answer' and status = 'consumed'")
     assert [row["arguments"] for row in left] == [{"text": "we are sorry"}]
 
 
-def test_an_edit_is_judged_again_and_leaves_as_edited(way: Way) -> None:
-    run = way.run(ASKED)
+def test_an_edit_is_judged_again_and_leaves_as_edited(speaker: Speaker) -> None:
+    run = speaker.run(ASKED)
     with pytest.raises(DecisionRefused, match="has no field tool"):
         run.decide("edit", arguments={"text": "x", "tool": "pay"})
     run.decide("edit", arguments={"text": "you get a refund of 3"})
@@ -152,43 +152,43 @@ def test_an_edit_is_judged_again_and_leaves_as_edited(way: Way) -> None:
     assert last(run.resume()) == "you get a refund of 3"
 
 
-def test_an_edit_into_what_is_denied_does_not_leave(way: Way) -> None:
-    run = way.run(ASKED, "nothing")
+def test_an_edit_into_what_is_denied_does_not_leave(speaker: Speaker) -> None:
+    run = speaker.run(ASKED, "nothing")
     run.decide("edit", arguments={"text": "the secret is 5"})
     assert last(run.resume()) == "nothing"
 
 
-def test_a_rejection_stays_under_a_kinder_policy(way: Way) -> None:
-    run = way.run(ASKED, "no")
+def test_a_rejection_stays_under_a_kinder_policy(speaker: Speaker) -> None:
+    run = speaker.run(ASKED, "no")
     run.decide("reject", reason="no")
     kinder = rules(TEXT.replace('"refund"', '"never"'))
-    assert last(run.resume(way.graph(ASKED, "no", policy=kinder))) == "no"
+    assert last(run.resume(speaker.graph(ASKED, "no", policy=kinder))) == "no"
 
 
-def test_an_approval_does_not_hold_under_another_policy(way: Way) -> None:
-    run = way.run(ASKED, "no")
+def test_an_approval_does_not_hold_under_another_policy(speaker: Speaker) -> None:
+    run = speaker.run(ASKED, "no")
     run.decide("approve")
     stricter = rules(TEXT.replace("secrets stay here", "secrets stay with us"))
-    assert last(run.resume(way.graph(ASKED, "no", policy=stricter))) == "no"
+    assert last(run.resume(speaker.graph(ASKED, "no", policy=stricter))) == "no"
 
 
-def test_what_never_holds_ends_at_a_person_and_is_withheld(way: Way) -> None:
-    run = way.run(*["a secret"] * 9)
+def test_what_never_holds_ends_at_a_person_and_is_withheld(speaker: Speaker) -> None:
+    run = speaker.run(*["a secret"] * 9)
     assert run.asked.kind == "escalation"
     assert "secrets stay here" in run.asked.description
-    assert next(way.times) == 3
+    assert next(speaker.times) == 3
     run.decide("reject", by=CHIEF, reason="enough")
     assert (last(run.resume()), status(run)) == ("The answer was withheld.", "escalated")
 
 
-def test_a_person_says_how_to_go_on(way: Way) -> None:
-    run = way.run(*["a secret"] * 3, "all is well")
+def test_a_person_says_how_to_go_on(speaker: Speaker) -> None:
+    run = speaker.run(*["a secret"] * 3, "all is well")
     run.decide("respond", by=CHIEF, reason="say nothing of it")
     assert (last(run.resume()), status(run)) == ("all is well", "answered")
 
 
-def test_a_model_of_the_answer_is_checked_and_named_in_conditions(way: Way) -> None:
-    run = way.run("no json", '{"total": 5000, "note": "x"}', policy=rules(PACK), answer=ClosePack)
+def test_a_model_of_the_answer_is_checked_and_named_in_conditions(speaker: Speaker) -> None:
+    run = speaker.run("no json", '{"total": 5000, "note": "x"}', policy=rules(PACK), answer=ClosePack)
     assert run.asked.arguments == {"total": 5000.0, "note": "x"}
     with pytest.raises(DecisionRefused, match="does not fit close_pack: total"):
         run.decide("edit", arguments={"total": "much"})
@@ -196,8 +196,8 @@ def test_a_model_of_the_answer_is_checked_and_named_in_conditions(way: Way) -> N
     assert last(run.resume()) == '{"total": 900.0, "note": ""}'
 
 
-def test_a_model_of_the_answer_is_checked_without_any_rule(way: Way) -> None:
-    run = way.run("no json", '{"total": 5}', policy=POLICY + ESCALATE, answer=ClosePack)
+def test_a_model_of_the_answer_is_checked_without_any_rule(speaker: Speaker) -> None:
+    run = speaker.run("no json", '{"total": 5}', policy=POLICY + ESCALATE, answer=ClosePack)
     assert last(run.out) == '{"total": 5}'
     assert not [kind for kind in run.kinds if kind.startswith("answer")]
 
@@ -214,16 +214,16 @@ def test_a_model_of_the_answer_is_checked_without_any_rule(way: Way) -> None:
         (PACK.replace("close_pack", "pay"), "an answer and a tool are both called 'pay'"),
     ],
 )
-def test_a_mistake_in_a_rule_is_found_when_it_is_loaded(way: Way, answers: str, why: str) -> None:
+def test_a_mistake_in_a_rule_is_found_when_it_is_loaded(speaker: Speaker, answers: str, why: str) -> None:
     with pytest.raises(PolicyError) as refused:
-        way.graph(policy=rules(answers), answer=ClosePack)
+        speaker.graph(policy=rules(answers), answer=ClosePack)
     assert why in str(refused.value)
 
 
-def test_a_tool_call_cannot_be_named_like_the_answer(way: Way) -> None:
-    run = way.run("fine")
+def test_a_tool_call_cannot_be_named_like_the_answer(speaker: Speaker) -> None:
+    run = speaker.run("fine")
     assert status(run) == "answered"
-    judged = way.bank.runtime.services.wards["bot"].gate.judge(
+    judged = speaker.bank.runtime.services.wards["bot"].gate.judge(
         tool="text", arguments={"text": "x"}, principal=Principal("bot", kind="agent"), requester=ANN, purpose="bank",
         subject="s", thread="t",
     )  # fmt: skip
@@ -231,8 +231,8 @@ def test_a_tool_call_cannot_be_named_like_the_answer(way: Way) -> None:
 
 
 def test_no_client_leads_round_the_gate(bank: Bank) -> None:
-    way = Way(bank, "workflow")
-    run = way.run(ASKED)
+    speaker = Speaker(bank, "workflow")
+    run = speaker.run(ASKED)
     for update in ({"outcome": "answered"}, {"messages": [AIMessage("a refund for all", id="forged")]}):
         run.graph.invoke(Command(goto="answer", update=update), run.config)
         assert status(run) == "waiting"
@@ -243,8 +243,8 @@ def test_no_client_leads_round_the_gate(bank: Bank) -> None:
 
 
 def test_an_approved_answer_cannot_be_changed_before_it_leaves(bank: Bank) -> None:
-    way = Way(bank, "workflow")
-    run = way.run(ASKED)
+    speaker = Speaker(bank, "workflow")
+    run = speaker.run(ASKED)
     run.decide("approve")
     waits = run.graph.get_state(run.config).values["messages"][-1]
     forged = {"messages": [AIMessage("a refund of 5000", id=waits.id)], "outcome": "answered"}
@@ -254,8 +254,8 @@ def test_an_approved_answer_cannot_be_changed_before_it_leaves(bank: Bank) -> No
 
 
 def test_an_answers_permit_performs_nothing(bank: Bank) -> None:
-    way = Way(bank, "workflow")
-    run = way.run("fine")
+    speaker = Speaker(bank, "workflow")
+    run = speaker.run("fine")
     waits = run.graph.get_state(run.config).values["messages"][-1]
     forged = AIMessage("", id=waits.id, tool_calls=[{"name": "pay", "args": {"amount": 500}, "id": "x"}])
     run.graph.invoke(Command(goto="act", update={"messages": [forged]}), run.config)
@@ -267,7 +267,7 @@ def test_the_teams_own_functions_check_what_an_edit_made(bank: Bank) -> None:
         return "no numbers, please" if "7" in answer else None
 
     policy = rules(TEXT.replace("not: [requester, editor], ", ""))
-    run = Way(bank, "create_agent").run(ASKED, "nothing", policy=policy, validate=[no_numbers])
+    run = Speaker(bank, "create_agent").run(ASKED, "nothing", policy=policy, validate=[no_numbers])
     run.decide("edit", arguments={"text": "7 apples"})
     assert last(run.resume()) == "nothing"
 

@@ -277,6 +277,25 @@ async def test_its_own_tables_cannot_be_put_in_place_of_ours(async_runtime: Asyn
     assert row == {"status": "settled"}
 
 
+DISGUISED = """
+create table pg_temp.seen (who name);
+grant insert on pg_temp.seen to public;
+create function pg_temp.look(value pg_catalog.text) returns boolean language plpgsql as $$
+begin
+    insert into pg_temp.seen values (current_user);
+    return true;
+end $$;
+create domain pg_temp.text as pg_catalog.text check (pg_temp.look(value));
+"""
+
+
+async def test_a_type_of_its_own_does_not_run_as_the_owner(async_runtime: AsyncRuntime) -> None:
+    async with lent(async_runtime) as (connection, _):
+        await connection.execute(DISGUISED)
+        await connection.execute("select stateward.settle_here('{}')")
+        assert await (await connection.execute("select who from pg_temp.seen")).fetchall() == []
+
+
 async def roles(runtime: AsyncRuntime) -> list[str]:
     """The logins of calls that there are, of this test's actions."""
     query = f"select rolname from pg_roles where rolname ~ '^stateward_call_({ACTION}|{OTHER})' order by 1"

@@ -107,6 +107,10 @@ begin
     return true;
 end $$;
 
+-- It runs as the owner, called by a login that is lent to a tool. Where `pg_temp` is not named, the login's own types come
+-- before ours, and a check of a type of its own, named `text`, would run as the owner.
+alter function stateward.settle_here(jsonb) set search_path = pg_catalog, stateward, pg_temp;
+
 -- What one of the runtime's own transitions comes to: the answer that its caller has to know, the entries that tell of it,
 -- and what it makes of the thread's row. `flush` writes entries and row, once for all of a thread's transitions.
 create type stateward.transition as (answer jsonb, entries jsonb[], status text, steps bigint);

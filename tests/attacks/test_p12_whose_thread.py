@@ -37,6 +37,17 @@ def test_it_is_not_opened_for_another(bank: Bank, field: str, other: dict[str, A
     assert bank.rows("select * from stateward.thread") == before
 
 
+def test_whoever_is_refused_does_not_choose_its_version(bank: Bank) -> None:
+    """A thread that was opened before its graph was loaded takes the version of its first run: of its own first run."""
+    bank.config("early")
+    bank.graph()  # from here on the version is known
+    before = bank.rows("select * from stateward.thread")
+    with pytest.raises(ThreadMismatch, match="was started with tenant"):
+        bank.config("early", principal=Principal("bot", kind="agent", tenant="other"))
+    assert bank.rows("select * from stateward.thread") == before
+    assert [entry.kind for entry in bank.runtime.timeline("early")] == ["thread.opened"]
+
+
 def test_it_is_opened_again_for_the_same(bank: Bank) -> None:
     run = bank.run([call("pay", amount=5)])
     assert bank.config(run.thread)["configurable"]["thread_id"] == run.thread

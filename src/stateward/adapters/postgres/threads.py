@@ -40,10 +40,10 @@ class PostgresThreads:
                 detail: dict[str, Json] = {"graph_version": facts.graph_version}
                 await append(connection, facts.thread, "thread.pinned", actor=facts.principal, detail=detail)
             row = await fetch_one(connection, _SQL["find_thread"], {"thread": facts.thread})
-        if row is None:
-            raise UnknownThread(facts.thread)
-        record = thread_record(row)
-        _refuse_other(record.facts, facts)
+            if row is None:
+                raise UnknownThread(facts.thread)
+            record = thread_record(row)
+            _refuse_other(record.facts, facts)  # in the transaction: whoever is refused has pinned nothing
         if record.status == "abandoned":
             raise ThreadAbandoned(facts.thread)
         self._learn(self._commits.lane(facts.thread), record.spent)

@@ -9,6 +9,7 @@ import pytest
 
 from bank import BOSS, CHIEF, POLICY, Bank, Started, start
 from stateward import DecisionRefused, Principal, call
+from stateward.errors import ThreadError
 
 BIG = [call("pay", amount=500)]
 ANN, DORA, EVE = Principal("ann"), Principal("dora"), Principal("eve")
@@ -54,6 +55,15 @@ def test_it_ends_when_it_says_and_when_it_is_revoked(bank: Bank) -> None:
     for one in (given, later, now):
         bank.runtime.revoke_delegation(one.id, by=BOSS)
     refused(run, DORA, "may not decide this")
+
+
+def test_nobody_takes_the_desks_own_chain(bank: Bank) -> None:
+    """Whoever opened it first would be its requester, of any tenant, and read who hands their right to whom."""
+    with pytest.raises(ThreadError, match="the desk's own"):
+        bank.config("desk:default", principal=Principal("bot", kind="agent", tenant="other"))
+    delegates(bank, BOSS, DORA)
+    (row,) = bank.rows("select tenant, requester from stateward.thread where thread_id = 'desk:default'")
+    assert row == {"tenant": "default", "requester": "desk"}
 
 
 def test_there_are_no_chains(bank: Bank) -> None:

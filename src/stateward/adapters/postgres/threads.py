@@ -15,12 +15,13 @@ from stateward.adapters.postgres.database import Connection, Database, Row, fetc
 from stateward.adapters.postgres.lanes import Lane
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.statements import statements
-from stateward.errors import ThreadAbandoned, ThreadMismatch, UnknownThread
+from stateward.errors import ThreadAbandoned, ThreadError, ThreadMismatch, UnknownThread
 from stateward.model.principal import Principal
 from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
 from stateward.model.values import Json
 
 _SQL = statements("threads")
+_DESK = "desk:"  # and the tenant: the chain of what happens at its desk, which `stateward.note_desk` opens
 _FIXED = ("tenant", "principal", "requester", "purpose", "subject", "graph", "graph_version")
 
 
@@ -32,6 +33,8 @@ class PostgresThreads:
 
     async def open(self, facts: ThreadFacts) -> ThreadRecord:
         """Open the thread, or find it as it was opened; what differs is refused."""
+        if facts.thread.startswith(_DESK):
+            raise ThreadError(f"thread {facts.thread!r} is not opened: names that begin with {_DESK!r} are the desk's own")
         await self._commits.barrier(facts.thread)
         async with self._db.transaction() as connection:
             if await fetch_one(connection, _SQL["open_thread"], _values(facts)):

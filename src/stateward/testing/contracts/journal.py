@@ -206,6 +206,16 @@ async def knows_no_sum_of_what_is_no_number(adapters: Adapters) -> None:
     assert query not in await adapters.journal.history(facts(), past())
 
 
+async def sums_only_what_a_number_can_hold(adapters: Adapters) -> None:
+    """The sum of a number too large for any is told by nobody: no other call of the tool fails because of it."""
+    await adapters.threads.open(facts())
+    query = past().queries[1]
+    for at, amount in enumerate([1e308, 1e308, 10**400, "9" * 140_000, "1." + "1" * 20_000]):
+        await recorded(adapters, judged(call=f"c{at}", position=at, arguments={"amount": amount}))
+        found = await adapters.journal.history(facts(), past())
+        assert found.get(query) == (1e308 if at == 0 else None)
+
+
 async def judges_one_after_the_other_by_the_history(adapters: Adapters) -> None:
     """Whoever judges at the same moment sees those before: nobody spends the last of a limit twice."""
     threads = [facts(f"t{at}") for at in range(8)]
@@ -304,6 +314,7 @@ CHECKS: tuple[Check, ...] = (
     counts_what_was_let_through,
     counts_for_a_scope,
     knows_no_sum_of_what_is_no_number,
+    sums_only_what_a_number_can_hold,
     judges_one_after_the_other_by_the_history,
     holds_a_permit_against_what_was_done,
     keeps_what_was_only_observed_apart,

@@ -8,7 +8,8 @@ create index action_by_tool on stateward.action (tenant, tool, created_at);
 
 -- Calls of a tool since a moment, of one scope: how many, the sum of an argument, and how long ago the last one was.
 -- What is done counts from when it was reserved or cleared; what waits for people, or for its turn, from when it was
--- judged, and only where that is asked for. The sum is null where a value is no number that can be added up.
+-- judged, and only where that is asked for. The sum is null where a value is no number that can be added up, or is too
+-- large: a cast that fails would fail whoever judges this tool.
 create function stateward.usage(
     p_tenant text, p_tool text, p_scope text, p_value text, p_argument text, p_since timestamptz, p_now timestamptz,
     p_waiting boolean, p_excluding text[]
@@ -32,18 +33,20 @@ create function stateward.usage(
            and a.action_id <> all (p_excluding)
     ), counted as (
         select f.at, f.arguments ->> p_argument as said,
-               f.arguments ->> p_argument ~ '^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$' as good
+               f.arguments ->> p_argument ~ '^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$'
+               and length(f.arguments ->> p_argument) <= 400 as good
           from found f
          where p_scope = 'tenant' or (p_scope = 'thread' and f.thread_id = p_value)
             or (p_scope = 'subject' and exists (select from stateward.thread t
                                                  where t.thread_id = f.thread_id and t.subject = p_value))
             or (p_scope = 'principal' and exists (select from stateward.thread t
                                                    where t.thread_id = f.thread_id and t.principal = p_value))
+    ), summed as (
+        select count(*) as calls, coalesce(bool_and(c.good or c.said is null), true) as good,
+               coalesce(sum(case when c.good then c.said::numeric end), 0) as total, p_now - max(c.at) as age
+          from counted c
     )
-    select count(*), case when coalesce(bool_and(c.good or c.said is null), true)
-                          then coalesce(sum(case when c.good then c.said::numeric end), 0)::float8 end,
-           p_now - max(c.at)
-      from counted c
+    select s.calls, case when s.good and abs(s.total) < 1.7e308 then s.total::float8 end, s.age from summed s
 $$;
 
 -- Whoever judges by the history of a scope, or adds to it, waits here for those before them; until the end of the

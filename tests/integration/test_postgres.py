@@ -61,7 +61,7 @@ def test_a_thread_whose_rows_another_holds_is_busy(shared: str) -> None:
     """Promise P11 rests on it: a commit that does not wait for a thread leaves it out."""
 
     def admitted(thread: str) -> str:
-        with psycopg.connect(shared, autocommit=True) as other:
+        with psycopg.connect(shared, autocommit=True, options="-c statement_timeout=20s") as other:
             ask = "select (stateward.admit(%s, gen_random_uuid(), false)).status"
             return (other.execute(ask, [thread]).fetchone() or ("",))[0]
 
@@ -71,6 +71,10 @@ def test_a_thread_whose_rows_another_holds_is_busy(shared: str) -> None:
         assert admitted("held") == "busy"
         assert admitted("another") == "open"
     assert admitted("held") == "open"
+    with psycopg.connect(shared) as holder:
+        holder.execute("insert into stateward.checkpoint_thread (thread_id) values ('begun')")
+        assert admitted("begun") == "busy"
+    assert admitted("begun") == "open"
 
 
 def test_every_statement_has_a_sentence(shared: str) -> None:

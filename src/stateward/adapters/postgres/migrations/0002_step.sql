@@ -276,6 +276,15 @@ begin
     return t;
 end $$;
 
+-- Makes a thread's row, or says that somebody else is making it: whoever may not wait for them leaves the thread out.
+create function stateward.enrol(p_thread text) returns boolean language plpgsql set lock_timeout = '50ms' as $$
+begin
+    insert into stateward.checkpoint_thread (thread_id) values (p_thread) on conflict do nothing;
+    return true;
+exception when lock_not_available then
+    return false;
+end $$;
+
 -- Whether a thread's rows may be written now: `open`, or why not. It keeps the thread's rows until the commit.
 create function stateward.admit(p_thread text, p_batch uuid, p_wait boolean, out status text, out thread stateward.thread)
 language plpgsql as $$
@@ -290,7 +299,11 @@ begin
             select * into known from stateward.checkpoint_thread where thread_id = p_thread for no key update skip locked;
         end if;
         exit when known.thread_id is not null or v_try = 2;
-        insert into stateward.checkpoint_thread (thread_id) values (p_thread) on conflict do nothing;
+        if p_wait then
+            insert into stateward.checkpoint_thread (thread_id) values (p_thread) on conflict do nothing;
+        elsif not stateward.enrol(p_thread) then
+            return;
+        end if;
     end loop;
     if known.thread_id is null then -- not FOUND: a loop that ends sets it
         return;
@@ -431,5 +444,6 @@ revoke all on function stateward.judge(text, jsonb) from public;
 revoke all on function stateward.restart(jsonb) from public;
 revoke all on function stateward.settle(jsonb) from public;
 revoke all on function stateward.transit(stateward.thread, jsonb) from public;
+revoke all on function stateward.enrol(text) from public;
 revoke all on function stateward.admit(text, uuid, boolean) from public;
 revoke all on function stateward.flush(jsonb, bytea[]) from public;

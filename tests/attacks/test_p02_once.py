@@ -219,6 +219,37 @@ def test_a_settled_write_never_runs_again_however_often_it_is_resumed(bank: Bank
     assert posted(bank) == [(1, 6.0)]
 
 
+BROKEN = "a\0b\ud800c\\u0000"  # a NUL, half a character, and text that only looks like a NUL
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_result_with_text_that_postgres_refuses_is_kept(
+    bank: Bank, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its receipt would be lost, and with it what is known of the call: it would be made again, at each resume."""
+
+    def does(tool: str, amount: float, effect: Effect) -> dict[str, Any]:
+        bank.ran.append((tool, amount, effect.key))
+        return {"posted" if tool == "post" else "done": BROKEN}
+
+    monkeypatch.setattr(bank, "took_effect", does)
+    run = bank.run([call(name, amount=5)])
+    assert len(bank.ran) == 1
+    assert run.effects()[0]["status"] == "settled"
+    if name != "post":  # which settles with a text of its own
+        assert run.effects()[0]["result"] == {"done": "a\ufffdb\ufffdc\\u0000"}
+
+
+@pytest.mark.parametrize("name", ["pay", "post"])
+def test_an_error_with_such_text_is_kept(bank: Bank, name: str) -> None:
+    def fail() -> None:
+        raise TimeoutError(BROKEN)
+
+    run = cut_off(bank, name, fail)
+    assert "a\ufffdb\ufffdc" in run.effects()[0]["error"]
+    assert [one.kind for one in run.waiting] == (["outcome"] if name == "pay" else [])
+
+
 def test_two_calls_with_one_id_are_one_call(bank: Bank) -> None:
     from stateward.testing import proposes
 

@@ -16,6 +16,7 @@ from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Connection, Database, Row
 from stateward.adapters.postgres.lanes import Batch, Lane
 from stateward.adapters.postgres.statements import statements
+from stateward.adapters.postgres.texts import kept_json
 from stateward.adapters.sealing import Sealer
 from stateward.errors import (
     DatabaseError,
@@ -325,7 +326,7 @@ class _Document:
 
     def text(self) -> str:
         """The document."""
-        return _ENCODE({"wait": self._wait, **self._lists})
+        return kept_json(_ENCODE({"wait": self._wait, **self._lists}))
 
     def add(self, place: int, lane: Lane, batch: Batch) -> None:
         """What is on its way of one thread."""

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.database import Connection, Database
 from stateward.adapters.postgres.statements import statements
+from stateward.adapters.postgres.texts import dumps
 from stateward.errors import ConfigurationError, CredentialError, DatabaseError
 from stateward.model.effect import Credential, Transaction
 from stateward.model.policy import Identity
@@ -98,7 +99,7 @@ class _Transaction:
         """Settle on this connection; leaving it commits both."""
         if self._result is None:
             raise ConfigurationError("a write left its transaction without tx.settle(result): it was rolled back")
-        await self.connection.execute(_SQL["settle_here"], {"result": Jsonb(self._result[0])})
+        await self.connection.execute(_SQL["settle_here"], {"result": Jsonb(self._result[0], dumps)})
 
 
 def _verifier(connection: Connection, user: str, password: str) -> str:

@@ -13,9 +13,11 @@ from typing import Any
 
 from psycopg import AsyncConnection, Error, InterfaceError, OperationalError, sql
 from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import set_json_dumps
 from psycopg_pool import AsyncConnectionPool
 
 from stateward.adapters.postgres.statements import migrations, statements
+from stateward.adapters.postgres.texts import dumps
 from stateward.errors import DatabaseError
 
 Connection = AsyncConnection[DictRow]
@@ -195,6 +197,7 @@ class Database:
             raise _unusable(error) from error
 
     async def _configure(self, connection: Connection) -> None:
+        set_json_dumps(dumps, connection)
         # What one transaction prepares, the next one finds on another server's session, or not at all.
         if self._pooled:
             connection.prepare_threshold = None

@@ -18,6 +18,7 @@ from stateward.adapters.postgres.history import read_history
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.questions import approval_of, insert_question, note_question
 from stateward.adapters.postgres.statements import statements
+from stateward.adapters.postgres.texts import kept
 from stateward.adapters.postgres.threads import is_ended
 from stateward.approve.ask import outcome_question
 from stateward.errors import ThreadAbandoned
@@ -230,7 +231,7 @@ def _move_values(
         "attempt": attempt,
         "status": status,
         "actor": actor,
-        "error": error,
+        "error": kept(error),
     }
     return values | {"result": Jsonb(result)}
 

@@ -77,6 +77,44 @@ def test_a_thread_whose_rows_another_holds_is_busy(shared: str) -> None:
     assert admitted("begun") == "open"
 
 
+WAITING = """
+insert into stateward.thread (thread_id, tenant, principal, roles, requester, purpose, subject, graph, graph_version)
+values ('waits', 'default', 'bot', '{}', 'ann', 'bank', 's', 'bank', '1');
+insert into stateward.approval (approval_id, tenant, thread_id, turn, kind, tool, arguments, description, requirements,
+    allowed, digest, requester, subject, expires_at, remind_at)
+select 'A-' || n, 'default', 'waits', 't', 'outcome', 'pay', '{}', '', '[]', '{}', '', 'ann', 's', now() + interval '1 d',
+       now() + interval '1 h' from generate_series(1, 3000) as n;
+insert into stateward.memory (tenant, subject, namespace, key, kind, purpose, value, source, expires_at)
+select 'default', 's', '{n}', n::text, 'note', 'bank', '{}', 'waits', now() + interval '1 d'
+  from generate_series(1, 3000) as n;
+analyze stateward.approval, stateward.memory;
+"""
+READ = """
+select coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::int as read from pg_stat_xact_user_tables
+ where schemaname = 'stateward' and relname in ('approval', 'memory')
+"""
+
+
+@pytest.mark.parametrize(("file", "name"), [("desk", "tick"), ("memory", "sweep")])
+def test_the_clock_reads_what_is_due_and_not_what_waits(databases: Databases, file: str, name: str) -> None:
+    """They are called again and again, and find nothing most of the time."""
+    with databases.fresh() as url, psycopg.connect(url) as connection:
+        connection.execute(WAITING)
+        connection.commit()
+        connection.execute(statements(file)[name], {"limit": 1000})
+        assert connection.execute(READ).fetchone() == (0,)
+
+
+def test_what_is_remembered_anew_is_not_swept(databases: Databases) -> None:
+    with databases.fresh() as url, psycopg.connect(url) as writer, psycopg.connect(url, autocommit=True) as sweeper:
+        sweeper.execute(WAITING + "update stateward.memory set expires_at = now() where key = '7'")
+        writer.execute("update stateward.memory set expires_at = now() + interval '1 d' where key = '7'")
+        sweeper.execute("set statement_timeout = '10s'")
+        assert sweeper.execute(statements("memory")["sweep"]).rowcount == 0
+        writer.commit()
+        assert sweeper.execute("select count(*) from stateward.memory").fetchone() == (3000,)
+
+
 def test_every_statement_has_a_sentence(shared: str) -> None:
     for path in SQL.glob("*.sql"):
         for part in path.read_text().split("-- name: ")[1:]:

@@ -219,10 +219,11 @@ create function stateward.tick(p_thread text, p_limit int) returns table (approv
 #variable_conflict use_column
 declare
     v_due record;
+    v_now timestamptz := clock_timestamp(); -- what changes while a statement runs is looked up in no index
     a     stateward.approval;
 begin
     for v_due in select x.approval_id, x.thread_id from stateward.approval x
-                  where x.status = 'pending' and (x.expires_at <= clock_timestamp() or x.remind_at <= clock_timestamp())
+                  where x.status = 'pending' and (x.expires_at <= v_now or x.remind_at <= v_now)
                     and (p_thread is null or x.thread_id = p_thread)
                   order by x.thread_id, x.approval_id limit p_limit loop
         if p_thread is null then

@@ -42,6 +42,8 @@ select distinct namespace from stateward.memory
  order by namespace;
 
 -- name: sweep
--- Deletes what has expired, in batches.
+-- Deletes what has expired, in batches; an item that is being written anew has not.
 delete from stateward.memory
- where ctid in (select ctid from stateward.memory where expires_at <= clock_timestamp() limit 1000);
+ where expires_at <= statement_timestamp()
+   and ctid = any (array(select ctid from stateward.memory where expires_at <= statement_timestamp()
+                          order by expires_at limit 1000 for update skip locked));

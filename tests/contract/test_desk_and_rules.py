@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -22,7 +22,7 @@ from stateward.approve.rules import outcome, weigh
 from stateward.model.approval import Approval, Decision, DecisionKind, Delegation
 from stateward.model.verdict import Ask, Reason, Requirement
 from stateward.ports import Decided, Refused, Vote
-from stateward.testing.contracts.samples import facts, judged
+from stateward.testing.contracts.samples import asks, facts, judged
 
 PEOPLE = ("ann", "boss", "chief", "dora", "customer:17")
 ROLES = ("lead", "night")
@@ -159,3 +159,53 @@ def test_what_is_not_said_is_not_sent(name: str) -> None:
     row = _vote_row(Vote(approval="A", decision=Decision(kind="approve"), by=Principal("boss")))
     assert name not in row
     assert Jsonb(row)
+
+
+VOTE: dict[str, Any] = {
+    "approval": "A-LESS",
+    "principal": "boss",
+    "roles": [],
+    "kind": "person",
+    "tenant": "default",
+    "verified_by": "test",
+    "decision": "reject",
+    "reason": "why",
+}
+GRANT: dict[str, Any] = {
+    "id": "D-LESS",
+    "tenant": "default",
+    "delegator": "boss",
+    "delegate": "dora",
+    "by": "boss",
+    "kind": "person",
+    "roles": ["lead"],
+    "held": ["lead"],
+    "until": "2999-01-01",
+    "verified_by": "test",
+}
+
+
+@pytest.mark.parametrize("name", ["kind", "tenant", "decision", "reason"])
+async def test_what_a_decision_does_not_say_does_not_hold(
+    async_runtime: AsyncRuntime, database_url: str, name: str
+) -> None:
+    """In SQL a comparison with nothing is neither true nor false, and must let nobody through."""
+    question = action_question(judged(asks()), facts())
+    await async_runtime.services.threads.open(facts())
+    await async_runtime.services.desk.ask(replace(question, id="A-LESS", action="", kind="outcome"), actor="bot")
+    assert _said(database_url, "decide", VOTE, without=name)["outcome"] == "refused"
+    assert _said(database_url, "decide", VOTE)["outcome"] == "decided"
+
+
+@pytest.mark.parametrize("name", ["kind", "held", "roles"])
+def test_what_a_delegation_does_not_say_does_not_hold(database_url: str, name: str) -> None:
+    assert "why" in _said(database_url, "delegate", GRANT, without=name)
+    assert "delegation" in _said(database_url, "delegate", GRANT)
+
+
+def _said(url: str, function: Literal["decide", "delegate"], what: dict[str, Any], *, without: str = "") -> Any:
+    call = b"select stateward.decide(%s)" if function == "decide" else b"select stateward.delegate(%s)"
+    with psycopg.connect(url) as connection:
+        row = connection.execute(call, [Jsonb({key: value for key, value in what.items() if key != without})]).fetchone()
+        assert row is not None
+        return row[0]

@@ -80,18 +80,18 @@ declare
     s       stateward.signature;
     d       stateward.delegation;
 begin
-    why := case
-        when p ->> 'kind' <> 'person' then format('%s is a %s; only a person decides', v_id, p ->> 'kind')
-        when p ->> 'tenant' <> a.tenant then 'the approval belongs to another tenant'
+    why := case -- what is not said is not as it has to be: hence `is distinct from`, as null is no reason to go on
+        when p ->> 'kind' is distinct from 'person' then format('%s is a %s; only a person decides', v_id, p ->> 'kind')
+        when p ->> 'tenant' is distinct from a.tenant then 'the approval belongs to another tenant'
         when a.status <> 'pending' then format('it is %s already', a.status)
         when clock_timestamp() >= a.expires_at then
             format('it expired at %s UTC', to_char(a.expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'))
         when p ->> 'digest' is not null and p ->> 'digest' <> a.digest then
             'it asks for something else than what you were shown; look at it again'
-        when not v_kind = any (a.allowed) then
+        when v_kind is null or not v_kind = any (a.allowed) then
             format('%s cannot be answered here; allowed: %s', v_kind, array_to_string(a.allowed, ', '))
         when v_kind = 'edit' and p -> 'arguments' is null then 'an edit needs the complete new arguments'
-        when v_kind in ('reject', 'respond') and p ->> 'reason' !~ '\S' then
+        when v_kind in ('reject', 'respond') and coalesce(p ->> 'reason', '') !~ '\S' then
             format('%s needs a text: why, or what the answer is', v_kind)
         when v_kind = 'approve' and a.confirmation is not null and p ->> 'confirmation' is distinct from a.confirmation then
             format('to approve it, %s has to be typed as the confirmation', to_json(a.confirmation))
@@ -412,10 +412,10 @@ declare
     d       stateward.delegation;
 begin
     v_why := case
-        when p ->> 'kind' <> 'person' then format('%s is a %s; only a person delegates', p ->> 'by', p ->> 'kind')
-        when p ->> 'by' <> p ->> 'delegator' then
+        when p ->> 'kind' is distinct from 'person' then format('%s is a %s; only a person delegates', p ->> 'by', p ->> 'kind')
+        when p ->> 'by' is distinct from p ->> 'delegator' then
             format('%s may hand over their own right only, not that of %s', p ->> 'by', p ->> 'delegator')
-        when not (p -> 'held') @> (p -> 'roles') then format('%s does not have all of these roles', p ->> 'by')
+        when not coalesce((p -> 'held') @> (p -> 'roles'), false) then format('%s does not have all of these roles', p ->> 'by')
         when p ->> 'delegate' = p ->> 'delegator' then 'it needs somebody else to delegate to'
         when v_until <= greatest(v_since, clock_timestamp()) then 'it would end before it begins'
     end;
@@ -439,8 +439,8 @@ declare
 begin
     select * into d from stateward.delegation where delegation_id = p ->> 'id' for update;
     v_why := case
-        when d.delegation_id is null or d.tenant <> p ->> 'tenant' then format('there is no delegation %s', p ->> 'id')
-        when p ->> 'kind' <> 'person' or p ->> 'by' not in (d.delegator, d.delegate) then
+        when d.delegation_id is null or d.tenant is distinct from p ->> 'tenant' then format('there is no delegation %s', p ->> 'id')
+        when p ->> 'kind' is distinct from 'person' or coalesce(p ->> 'by', '') not in (d.delegator, d.delegate) then
             format('%s is neither of the two people', p ->> 'by')
         when d.revoked_at is not null then 'it was revoked already'
     end;

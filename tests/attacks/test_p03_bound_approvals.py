@@ -478,3 +478,14 @@ def test_plain_two_workers_that_answer_one_interrupt_act_twice_falls(database_ur
         answer = Command(resume=plain.APPROVE)
         both(lambda: agent.invoke(answer, config), lambda: other.invoke(answer, config))
         assert [*first.bank.ran, *second.bank.ran] == [("pay", 500), ("pay", 500)]
+
+
+def test_a_question_whose_short_id_is_taken_is_an_error_and_not_silence(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stateward.approve.ask.short_id", lambda letter, *_: f"{letter}-THESAME2")
+    first = bank.run([call("pay", amount=500)])
+    with pytest.raises(Exception, match="the id A-THESAME2 is that of another question"):
+        bank.run([call("pay", amount=700)])
+    assert first.asked.arguments["amount"] == 500
+    assert [row["thread_id"] for row in bank.rows("select thread_id from stateward.action")] == [first.thread]

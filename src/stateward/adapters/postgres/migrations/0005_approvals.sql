@@ -261,8 +261,11 @@ create function stateward.question(p_approval text) returns json language sql vo
       from stateward.approval a where a.approval_id = p_approval;
 $$;
 
--- A question, once; `p` is its row, in which the arguments are text, so that they keep their order.
+-- A question, once; `p` is its row, in which the arguments are text, so that they keep their order. Ids are short, for
+-- people: where another question has it already, that is an error, as this one would never be asked.
 create function stateward.ask(p jsonb) returns boolean language plpgsql as $$
+declare
+    v_asked boolean;
 begin
     insert into stateward.approval (approval_id, tenant, thread_id, action_id, turn, kind, tool, arguments, description,
                                     requirements, allowed, digest, requester, subject, editor, stage, confirmation,
@@ -274,7 +277,16 @@ begin
             clock_timestamp() + (p ->> 'within')::float8 * interval '1 second',
             clock_timestamp() + (p ->> 'remind')::float8 * interval '1 second')
     on conflict (approval_id) do nothing;
-    return found;
+    v_asked := found;
+    if not v_asked and not exists (
+        select from stateward.approval x
+         where x.approval_id = p ->> 'approval_id' and x.thread_id = p ->> 'thread_id' and x.kind = p ->> 'kind'
+           and x.action_id is not distinct from p ->> 'action_id'
+    ) then
+        raise exception 'the id % is that of another question: start this work on a thread of another name',
+            p ->> 'approval_id' using errcode = 'SW007';
+    end if;
+    return v_asked;
 end $$;
 
 -- Takes one decision with all that follows from it, or refuses it and says why; both are in the ledger. An edit needs a

@@ -26,6 +26,7 @@ from stateward.errors import ConfigurationError, DatabaseError
 from stateward.model.effect import Credential
 from stateward.model.policy import Identity
 from stateward.model.verdict import Permit
+from stateward.testing.contracts.samples import facts, judged, past
 from stateward.testing.databases import Databases
 
 SQL = Path(statements_module.__file__).parent / "sql"
@@ -202,6 +203,17 @@ async def test_an_address_where_nobody_answers_is_said_so(tmp_path: Path) -> Non
     with pytest.raises(DatabaseError, match="Check DATABASE_URL"):
         async with AsyncRuntime.connect(settings=settings):
             pass
+
+
+@pytest.mark.parametrize("style", ["datestyle = 'SQL, DMY'", "intervalstyle = 'iso_8601'"])
+async def test_times_are_read_however_the_server_writes_them(settings: Settings, style: str) -> None:
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(f"alter database {connection.info.dbname} set {style}".encode())
+    async with AsyncRuntime.connect(settings=settings) as runtime:
+        await runtime.services.threads.open(facts())
+        await runtime.services.journal.record(facts(), [judged()], actor="bot")
+        assert (await runtime.services.journal.history(facts(), past()))[past().queries[0]] == 1
+        assert (await runtime.find_thread("t1")).created_at.tzinfo is not None
 
 
 # A login that was lent for one call.

@@ -39,9 +39,14 @@ select stateward.sweep_roles() as swept;
 -- Settles an effect on the connection of its own call.
 select stateward.settle_here(%(result)s::jsonb);
 
+-- name: styles
+-- How the server writes times on this connection.
+select set_config('datestyle', 'ISO, MDY', false), set_config('intervalstyle', 'postgres', false);
+
 -- name: met
 -- Which process serves this session, of which server and database.
-select pg_backend_pid() as pid, current_database() as database, pg_postmaster_start_time() as since;
+select pg_backend_pid() as pid, current_database() as database,
+       extract(epoch from pg_postmaster_start_time()) as since;
 
 -- name: about
 -- What we are connected to.

@@ -206,6 +206,8 @@ def test_what_a_delegation_does_not_say_does_not_hold(database_url: str, name: s
 def _said(url: str, function: Literal["decide", "delegate"], what: dict[str, Any], *, without: str = "") -> Any:
     call = b"select stateward.decide(%s)" if function == "decide" else b"select stateward.delegate(%s)"
     with psycopg.connect(url) as connection:
-        row = connection.execute(call, [Jsonb({key: value for key, value in what.items() if key != without})]).fetchone()
+        row = connection.execute(
+            call, [Jsonb({key: value for key, value in what.items() if key != without})]
+        ).fetchone()
         assert row is not None
         return row[0]

@@ -83,8 +83,8 @@ insert into stateward.thread (thread_id, tenant, principal, roles, requester, pu
 values ('waits', 'default', 'bot', '{}', 'ann', 'bank', 's', 'bank', '1');
 insert into stateward.approval (approval_id, tenant, thread_id, turn, kind, tool, arguments, description, requirements,
     allowed, digest, requester, subject, expires_at, remind_at)
-select 'A-' || n, 'default', 'waits', 't', 'outcome', 'pay', '{}', '', '[]', '{}', '', 'ann', 's', now() + interval '1 d',
-       now() + interval '1 h' from generate_series(1, 3000) as n;
+select 'A-' || n, 'default', 'waits', 't', 'outcome', 'pay', '{}', '', '[]', '{}', '', 'ann', 's',
+       now() + interval '1 d', now() + interval '1 h' from generate_series(1, 3000) as n;
 insert into stateward.memory (tenant, subject, namespace, key, kind, purpose, value, source, expires_at)
 select 'default', 's', '{n}', n::text, 'note', 'bank', '{}', 'waits', now() + interval '1 d'
   from generate_series(1, 3000) as n;

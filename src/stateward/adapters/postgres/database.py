@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 
 _LOCK_CLASS = 0x5357  # "SW": the class of our workers' signs of life among advisory locks
 _BEAT = 0.25  # seconds within which a sign of life that was cut off is shown again
-_STYLES = (("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres"))  # what times are read in, whatever the server writes
+_STYLES = {"DateStyle": "ISO, MDY", "IntervalStyle": "postgres"}  # those in which psycopg reads times
 _SQL = statements("database")
 _JOURNAL = statements("journal")
 
@@ -199,7 +199,7 @@ class Database:
 
     async def _configure(self, connection: Connection) -> None:
         set_json_dumps(dumps, connection)
-        if any(connection.info.parameter_status(name) != style for name, style in _STYLES):
+        if any(connection.info.parameter_status(name) != style for name, style in _STYLES.items()):
             await connection.execute(_SQL["styles"])  # PgBouncer keeps these for each of its clients
         # What one transaction prepares, the next one finds on another server's session, or not at all.
         if self._pooled:

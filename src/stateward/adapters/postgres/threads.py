@@ -34,7 +34,9 @@ class PostgresThreads:
     async def open(self, facts: ThreadFacts) -> ThreadRecord:
         """Open the thread, or find it as it was opened; what differs is refused."""
         if facts.thread.startswith(_DESK):
-            raise ThreadError(f"thread {facts.thread!r} is not opened: names that begin with {_DESK!r} are the desk's own")
+            raise ThreadError(
+                f"thread {facts.thread!r} is not opened: names that begin with {_DESK!r} are the desk's own"
+            )
         await self._commits.barrier(facts.thread)
         async with self._db.transaction() as connection:
             if await fetch_one(connection, _SQL["open_thread"], _values(facts)):

@@ -255,6 +255,9 @@ def test_a_run_that_is_under_way_acts_no_more_but_its_receipt_arrives(order: Ord
     assert order.shop.happened() == ["charge 5.0", "refund ch-5"]
     assert order.runtime.approvals(thread=THREAD) == []
     assert order.runtime.find_thread(THREAD).status == "abandoned"
+    with psycopg.connect(order.shop.url) as connection:
+        permits = "select tool from stateward.action where status in ('asked', 'permitted')"
+        assert connection.execute(permits).fetchall() == []
 
 
 def test_a_client_that_names_its_turn_like_an_undo_stands_for_none(order: Order) -> None:

@@ -74,7 +74,8 @@ begin
     if p_thread.status = 'abandoned' then
         if stateward.is_late(p) then
             if p ->> 'do' = 'judge' then
-                t := stateward.judge(p_thread.thread_id, p - 'reserve');
+                -- As void as the permits that were withdrawn: limits do not count what can never happen.
+                t := stateward.judge(p_thread.thread_id, jsonb_set(p - 'reserve', '{row,status}', '"abandoned"'));
             end if;
             t.answer := '{"outcome": "late"}';
             return t;

@@ -7,6 +7,7 @@ import pytest
 pytest.register_assert_rewrite("stateward.testing")
 
 from bank import BOOKS, Bank  # noqa: E402
+from branch import branch, branches  # noqa: E402, F401
 from stateward import Runtime  # noqa: E402
 from stateward.testing.fixtures import (  # noqa: E402, F401
     async_runtime,

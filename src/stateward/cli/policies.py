@@ -86,12 +86,15 @@ def check(file: Path, *, workflow: str, as_json: bool) -> int:
     gate = gate_of(document, ward.tools, source, answer=ward.answer)
     others = asyncio.run(_others(document))
     if as_json:
-        shapes.emit({"policy": document.label, "tools": sorted(gate.tools), "others": list(others)})
+        named = {"policy": document.label, "tools": sorted(gate.tools), "others": list(others)}
+        shapes.emit(named | {"mcp": {name: gate.named_by(name)[1] for name in _of_servers(gate, ward.tools)}})
         return DONE
     print(f"{file}: {document.label} holds for {workflow}: {', '.join(sorted(gate.tools))}")
     for key in (key for key in document.tools if "*" in key):
-        matched = [name for name in sorted(gate.tools) if gate.rule(name) is document.tools[key]]
+        matched = [name for name in sorted(gate.tools) if gate.named_by(name)[0] == f"tools.{key}"]
         print(f"  {key} names {', '.join(matched)}")
+    for line in _served(gate, ward.tools):
+        print(f"  {line}")
     if others:
         say(f"another policy has judged as {document.label} ({_short(others)}): give a change a new version")
     return DONE
@@ -158,6 +161,20 @@ def bench_of(loaded: Loaded, document: PolicyDocument | None = None, gate: Gate 
         principal=flow.principal,
         purpose=flow.purpose,
     )
+
+
+def _of_servers(gate: Gate, tools: Mapping[str, ToolSpec]) -> list[str]:
+    return [name for name in sorted(gate.tools) if name in tools and tools[name].served is not None]
+
+
+def _served(gate: Gate, tools: Mapping[str, ToolSpec]) -> Iterable[str]:
+    """A line for each tool of an MCP server, with what it is and by whose word."""
+    for name in _of_servers(gate, tools):
+        place, because = gate.named_by(name)
+        yield f"{name}, by {place}: {because}"
+    unnamed = [name for name, spec in sorted(tools.items()) if spec.served is not None and name not in gate.tools]
+    if unnamed:
+        yield f"denied, as the policy names neither them nor their server: {', '.join(unnamed)}"
 
 
 async def _others(document: PolicyDocument) -> Sequence[str]:

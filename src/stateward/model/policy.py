@@ -32,6 +32,8 @@ from stateward.model.durations import Duration
 from stateward.model.durations import duration_text as duration_text
 from stateward.model.durations import parse_duration as parse_duration
 from stateward.model.grants import OAuthGrant, StsGrant, Variable
+from stateward.model.provenance import UNTRUSTED
+from stateward.model.served import Hints, overlapping
 
 IdentityKind = Literal["agent", "person", "service", "credential"]
 EffectKind = Literal["read", "write"]
@@ -229,6 +231,45 @@ class ToolRule(_Part):
         return self
 
 
+class ServerRule(_Part):
+    """What the tools of an MCP server are that `tools:` does not name, who may use them and under which conditions.
+
+    Attributes:
+        trusted: Whether the server's annotations are believed. Otherwise each of its tools is a destructive write that
+            may not be repeated and reaches beyond the team's systems, whatever the server says.
+        identity: The credential that is minted for each call, and sent with it as `Authorization: Bearer ...`.
+        allowed: `for:` in the file: the agents, or roles, that may call them.
+        returns: The labels that their results carry; those of a server that is not trusted carry `untrusted` as well.
+        deny: Refusals, in order. A rule may read only those arguments that all of these tools have.
+        limit: What has to hold, in order.
+        ask: Questions to people; all that apply are collected into one request.
+    """
+
+    trusted: StrictBool = False
+    identity: Name | None = None
+    allowed: Names = Field(alias="for")
+    returns: tuple[Name, ...] = ()
+    deny: tuple[DenyRule, ...] = ()
+    limit: tuple[LimitRule, ...] = ()
+    ask: tuple[AskRule, ...] = ()
+
+    def of(self, hints: Hints) -> ToolRule:
+        """The rule of a tool that has these annotations, with MCP's defaults for those that it lacks."""
+        said = hints if self.trusted else Hints()
+        return ToolRule.model_construct(
+            effect="read" if said.read_only else "write",
+            destructive=said.destructive is not False and not said.read_only,
+            idempotent=bool(said.idempotent) and not said.read_only,
+            open_world=said.open_world is not False,
+            identity=self.identity,
+            allowed=self.allowed,
+            returns=self.returns if self.trusted else tuple(dict.fromkeys((*self.returns, UNTRUSTED))),
+            deny=self.deny,
+            limit=self.limit,
+            ask=self.ask,
+        )
+
+
 class AnswerRule(_Part):
     """What has to hold before an answer leaves.
 
@@ -336,6 +377,8 @@ class PolicyDocument(_Part):
         version: 1 or higher; a change of the rules is a new version.
         identities: Everybody whom the rules name.
         tools: By name, or by a pattern such as `read_*`. A tool that is not here is denied.
+        mcp: By the name of an MCP server: what those of its tools are that `tools` does not name. The tools of a server
+            that is not here are denied.
         answers: By name. An answer that is not here leaves when it is valid.
         memory: What may be kept; nothing by default.
         budget: What stops a run.
@@ -352,6 +395,8 @@ class PolicyDocument(_Part):
     version: Annotated[StrictInt, Field(ge=1)]
     identities: Mapping[Name, Identity] = Field(default_factory=dict)
     tools: Mapping[ToolName, ToolRule] = Field(default_factory=dict)
+    # Left out of the digest where it is not given, as with `mode`.
+    mcp: Mapping[Name, ServerRule] = Field(default_factory=dict, exclude_if=lambda servers: not servers)
     answers: Mapping[Name, AnswerRule] = Field(default_factory=dict)
     memory: MemoryPolicy = MemoryPolicy()
     budget: Budget = Budget()
@@ -369,8 +414,9 @@ class PolicyDocument(_Part):
     def labels(self) -> frozenset[str]:
         """Every label that a thread under this policy can come by."""
         tools = (label for tool in self.tools.values() for label in tool.returns)
+        servers = (label for server in self.mcp.values() for label in server.of(Hints()).returns)
         kinds = (label for kind in self.memory.kinds.values() for label in kind.labels)
-        return frozenset((*tools, *kinds))
+        return frozenset((*tools, *servers, *kinds))
 
     def price(self, model: str) -> Price | None:
         """What this model costs, or None where the policy does not say."""
@@ -405,6 +451,9 @@ def _reference_problems(document: PolicyDocument) -> Iterator[_Problem]:
     everybody = _addressable(document, {"agent", "person", "service"})
     for name, tool in document.tools.items():
         yield from _tool_problems(document, ("tools", name), tool, people, everybody)
+    for name, server in document.mcp.items():
+        yield from _tool_problems(document, ("mcp", name), server, people, everybody)
+    yield from _server_problems(document)
     for name, answer in document.answers.items():
         if name in document.tools:
             yield ("answers", name, "[key]"), f"an answer and a tool are both called {name!r}; choose another name"
@@ -415,7 +464,8 @@ def _reference_problems(document: PolicyDocument) -> Iterator[_Problem]:
             ("budget", "usd"),
             "a budget in usd needs to know what models cost, such as prices: {gpt-5.1: {input: 1.25, output: 10}}",
         )
-    yield from _shared_credentials(document)
+    rules = [(("tools", name), name, tool) for name, tool in document.tools.items()]
+    yield from shared_credentials(document.identities, rules)
     if document.escalate is not None:
         yield from _unknown(("escalate", "to"), document.escalate.to, people, "a person, or a person's role,")
     if document.abandon is not None:
@@ -424,7 +474,7 @@ def _reference_problems(document: PolicyDocument) -> Iterator[_Problem]:
 
 
 def _tool_problems(
-    document: PolicyDocument, path: Path, tool: ToolRule, people: set[str], everybody: set[str]
+    document: PolicyDocument, path: Path, tool: ToolRule | ServerRule, people: set[str], everybody: set[str]
 ) -> Iterator[_Problem]:
     credentials = {name for name, identity in document.identities.items() if identity.kind == "credential"}
     if tool.identity is not None and tool.identity not in credentials:
@@ -435,14 +485,40 @@ def _tool_problems(
         yield from _ask_problems(document, (*path, "ask", index), rule, people, everybody)
 
 
-def _shared_credentials(document: PolicyDocument) -> Iterator[_Problem]:
-    """A credential that reads must not be one that writes, unless it says so."""
+def _server_problems(document: PolicyDocument) -> Iterator[_Problem]:
+    two = overlapping(document.mcp)
+    if two is not None:
+        yield (
+            ("mcp", two[1], "[key]"),
+            f"a tool of {two[0]!r} could have the name of one of {two[1]!r}: both begin with '{two[0]}_'; rename one",
+        )
+    for name, server in document.mcp.items():
+        identity = document.identities.get(server.identity or "")
+        if identity is not None and (identity.role is not None or identity.sts is not None):
+            yield (
+                ("mcp", name, "identity"),
+                f"{server.identity!r} is no bearer token: an MCP server takes one from `env:`, `oauth:` or `provider:`",
+            )
+
+
+def shared_credentials(
+    identities: Mapping[str, Identity], rules: Iterable[tuple[Path, str, ToolRule]]
+) -> Iterator[tuple[Path, str]]:
+    """A credential that reads must not be one that writes, unless it says so.
+
+    Args:
+        identities: The policy's.
+        rules: Each with its place and the name of its tool.
+
+    Returns:
+        The place and a sentence for each that does.
+    """
     first: dict[object, tuple[str, ToolRule]] = {}
-    for name, tool in document.tools.items():
-        identity = document.identities.get(tool.identity or "")
+    for place, name, tool in rules:
+        identity = identities.get(tool.identity or "")
         if identity is None or identity.kind != "credential":
             continue
-        path = ("tools", name, "identity")
+        path = (*place, "identity")
         if identity.serves and tool.effect not in identity.serves:
             yield path, f"{tool.identity!r} serves {' and '.join(identity.serves)} only, and {name} is a {tool.effect}"
         other, known = first.setdefault(identity.source, (name, tool))

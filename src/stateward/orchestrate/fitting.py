@@ -3,42 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from dataclasses import replace
 
 from langchain_core.tools import ToolException
 
 from stateward.act.calling import NothingDone
 from stateward.errors import ConfigurationError
 from stateward.model.policy import PolicyDocument, ToolRule
+from stateward.model.served import overlapping
+from stateward.orchestrate.invoking import Invoker
 from stateward.orchestrate.tools import ToolSpec
+from stateward.verify.servers import is_trusted, rule_of
 
 
 def refuse_misfits(document: PolicyDocument, tools: Mapping[str, ToolSpec]) -> None:
     """Check the tools that the policy names; any other never runs.
 
     Raises:
-        ConfigurationError: a tool would be called again where that is not safe, or could not be undone.
+        ConfigurationError: a tool would be called again where that is not safe, or could not be undone, or could have
+            the name of another MCP server's tool.
     """
+    two = overlapping(spec.served.server for spec in tools.values() if spec.served is not None)
+    if two is not None:
+        raise ConfigurationError(
+            f"a tool of the MCP server {two[0]!r} could have the name of one of {two[1]!r}: both begin with "
+            f"'{two[0]}_'; rename one of the servers"
+        )
     for name, spec in tools.items():
-        rule = _rule(document, name)
-        if rule is not None:
-            _refuse_unsafe_retry(spec, rule)
-            _refuse_unfit_undo(spec, document)
+        ruled = rule_of(document, name, spec.served)
+        if ruled is not None:
+            _refuse_unsafe_retry(spec, ruled.rule)
+            _refuse_unfit_undo(spec, document, tools)
 
 
-def _rule(document: PolicyDocument, name: str) -> ToolRule | None:
-    """What the policy says of a tool: by its name, else by the pattern that matches it."""
-    matching = (rule for key, rule in document.tools.items() if "*" in key and fnmatchcase(name, key))
-    return document.tools.get(name) or next(matching, None)
+def believed(document: PolicyDocument, spec: ToolSpec) -> ToolSpec:
+    """The tool, whose own word that nothing happened counts only where the policy trusts whoever says it."""
+    if spec.served is None or is_trusted(document, spec.served):
+        return spec
+    return replace(spec, invoker=Invoker(spec.tool, tells=False))
 
 
-def _refuse_unfit_undo(spec: ToolSpec, document: PolicyDocument) -> None:
+def _refuse_unfit_undo(spec: ToolSpec, document: PolicyDocument, tools: Mapping[str, ToolSpec]) -> None:
     if spec.undo is None:
         return
     name = spec.undo.tool.name
-    rule = _rule(document, name)
-    if rule is None or rule.effect != "write":
-        says = "does not name it" if rule is None else "says that it is a read"
+    ruled = rule_of(document, name, tools[name].served if name in tools else None)
+    if ruled is None or ruled.rule.effect != "write":
+        says = "does not name it" if ruled is None else "says that it is a read"
         raise ConfigurationError(
             f"tool {spec.name!r} is to be undone by {name!r}, but the policy {says}: name it under `tools:` with "
             "`effect: write`"

@@ -229,6 +229,12 @@ async def _beside(function: AnyFunction, *given: Any) -> object:
         executor.shutdown(wait=False)
 
 
+def running_effect() -> Effect | None:
+    """The effect of the call that a tool is running for; None where the wards have not called it."""
+    attempt = _ATTEMPT.get(None)
+    return None if attempt is None else attempt.effect
+
+
 def effect_parameters(one: BaseTool) -> list[str]:
     """The parameters that the runtime fills in with the effect."""
     function = cast("AnyFunction | None", getattr(one, "coroutine", None) or getattr(one, "func", None))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
-from typing import Annotated, Any, cast, get_type_hints, overload
+from typing import Annotated, Any, Protocol, cast, get_type_hints, overload
 
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, ToolException
 from pydantic import BaseModel, ValidationError
@@ -16,14 +16,20 @@ from stateward.act.calling import NothingDone
 from stateward.act.perform import Probe, Traits
 from stateward.act.secrets import clean, scrub
 from stateward.errors import ConfigurationError
+from stateward.json_schema import JsonSchema
 from stateward.model.action import Call
 from stateward.model.durations import parse_duration
 from stateward.model.effect import Credential, Effect, Retry
+from stateward.model.served import Served
 from stateward.model.values import Json, JsonObject, digest, plain, plain_object
 from stateward.orchestrate.invoking import Given, Invoker, effect_parameters
 from stateward.orchestrate.said import Returned
 
-_TRAITS, _UNDO = "stateward", "stateward_undo"
+_TRAITS, _UNDO, _SERVED = "stateward", "stateward_undo", "stateward_mcp"
+_NOT_ADOPTED = (
+    "tool {!r} is an MCP server's, and nothing says which server's: load it with stateward.mcp.tools(...), or give it "
+    "to stateward.mcp.adopt(tools, server=...)"
+)
 AnyFunction = Callable[..., Any]
 
 
@@ -102,8 +108,30 @@ class Undo:
         if self.arguments is not None:
             return Call(id="undo", tool=self.tool.name, arguments=plain_object(self.arguments(arguments, result)))
         known = {**arguments, **(result if isinstance(result, dict) else {})}
-        names = _schema_model(self.tool).model_fields
+        names = _arguments(self.tool).names
         return Call(id="undo", tool=self.tool.name, arguments={name: known[name] for name in names if name in known})
+
+
+class Arguments(Protocol):
+    """What a tool's schema makes of the arguments of a call."""
+
+    @property
+    def schema(self) -> JsonObject:
+        """The JSON Schema."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The arguments that it names."""
+        ...
+
+    def normalize(self, arguments: JsonObject) -> dict[str, Json]:
+        """The arguments as the schema reads them.
+
+        Raises:
+            ValueError: they do not fit; the message says where.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,18 +141,22 @@ class ToolSpec:
     Attributes:
         tool: The LangChain tool.
         schema: JSON schema of the arguments that a model may give.
-        digest: Digest of that schema; an approval is bound to it.
+        digest: Digest of that schema, and of what an MCP server says of its tool; an approval is bound to it.
         traits: What the tool says of itself.
         invoker: Calls it.
+        arguments: Reads its arguments.
         undo: How its effect is taken back, if it can be.
+        served: Of an MCP server's tool, whose it is.
     """
 
     tool: BaseTool
-    schema: dict[str, Any]
+    schema: JsonObject
     digest: str
     traits: Traits
     invoker: Invoker
+    arguments: Arguments
     undo: Undo | None = None
+    served: Served | None = None
 
     @property
     def name(self) -> str:
@@ -137,14 +169,7 @@ class ToolSpec:
         Raises:
             ValueError: they do not fit; the message says where.
         """
-        model = _schema_model(self.tool)
-        unknown = sorted(set(arguments) - set(model.model_fields))
-        if unknown:
-            raise ValueError(f"{self.name} has no argument {', '.join(unknown)}")
-        try:
-            return plain_object(model.model_validate(dict(arguments)).model_dump(mode="json", exclude_unset=True))
-        except ValidationError as error:
-            raise ValueError("; ".join(_problem(one) for one in error.errors())) from error
+        return self.arguments.normalize(arguments)
 
     def problem(self, arguments: JsonObject) -> str | None:
         """What is wrong with the arguments, or None."""
@@ -192,11 +217,31 @@ def specs(tools: Sequence[BaseTool]) -> dict[str, ToolSpec]:
 
 def spec_of(one: BaseTool) -> ToolSpec:
     """A tool as the wards see it."""
-    schema, undo = _schema_model(one).model_json_schema(), (one.metadata or {}).get(_UNDO)
-    back = undo if isinstance(undo, Undo) else None
+    arguments, undo, served = _arguments(one), (one.metadata or {}).get(_UNDO), served_of(one)
+    if served is None and getattr(getattr(one, "coroutine", None), "__module__", "") == "langchain_mcp_adapters.tools":
+        raise ConfigurationError(_NOT_ADOPTED.format(one.name))
+    said: object = {"schema": arguments.schema, "definition": served.definition} if served else arguments.schema
     return ToolSpec(
-        tool=one, schema=schema, digest=digest(schema), traits=_traits(one), invoker=Invoker(one), undo=back
+        tool=one,
+        schema=arguments.schema,
+        digest=digest(said),
+        traits=_traits(one),
+        invoker=Invoker(one),
+        arguments=arguments,
+        undo=undo if isinstance(undo, Undo) else None,
+        served=served,
     )
+
+
+def served_of(one: BaseTool) -> Served | None:
+    """Which MCP server's tool it is, if it is one."""
+    found = (one.metadata or {}).get(_SERVED)
+    return found if isinstance(found, Served) else None
+
+
+def served_metadata(served: Served, traits: Traits) -> dict[str, object]:
+    """The metadata of a tool that make it an MCP server's."""
+    return {_SERVED: served, _TRAITS: traits}
 
 
 def _build(function: AnyFunction, traits: Traits) -> BaseTool:
@@ -234,7 +279,7 @@ def _quiet(function: AnyFunction) -> AnyFunction:
         try:
             return _without_secrets(function(*args, **kwargs), credential)
         except Exception as error:
-            failed = _scrubbed(error, credential)
+            failed = scrubbed(error, credential)
         raise failed  # not above, where the error that it may stand for would be its context
 
     return called
@@ -247,7 +292,7 @@ def _quiet_async(function: AnyFunction) -> AnyFunction:
         try:
             return _without_secrets(await function(*args, **kwargs), credential)
         except Exception as error:
-            failed = _scrubbed(error, credential)
+            failed = scrubbed(error, credential)
         raise failed  # as above
 
     return called
@@ -257,7 +302,7 @@ def _credential_in(given: Mapping[str, Any]) -> Credential | None:
     return next((one.credential for one in given.values() if isinstance(one, Effect)), None)
 
 
-def _scrubbed(error: Exception, credential: Credential | None) -> Exception:
+def scrubbed(error: Exception, credential: Credential | None) -> Exception:
     """The error without the credential's secrets: in its arguments, its notes, and what it came of.
 
     Where its text does not come from its arguments, another one that says the same in its place.
@@ -299,11 +344,33 @@ def _traits(one: BaseTool) -> Traits:
     return found if isinstance(found, Traits) else Traits()
 
 
-def _schema_model(one: BaseTool) -> type[BaseModel]:
+def _arguments(one: BaseTool) -> Arguments:
     schema = one.tool_call_schema
     if isinstance(schema, dict):
-        raise ConfigurationError(f"tool {one.name!r} has a plain JSON schema; give it a pydantic model")
-    return cast("type[BaseModel]", schema)
+        return JsonSchema(one.name, cast("JsonObject", schema))
+    return _Modelled(one.name, cast("type[BaseModel]", schema))
+
+
+class _Modelled:
+    """Arguments by a pydantic model."""
+
+    def __init__(self, tool: str, model: type[BaseModel]) -> None:
+        self._tool, self._model = tool, model
+        self.schema, self.names = cast("JsonObject", model.model_json_schema()), tuple(model.model_fields)
+
+    def normalize(self, arguments: JsonObject) -> dict[str, Json]:
+        """The arguments as the model reads them.
+
+        Raises:
+            ValueError: they do not fit.
+        """
+        unknown = sorted(set(arguments) - set(self.names))
+        if unknown:
+            raise ValueError(f"{self._tool} has no argument {', '.join(unknown)}")
+        try:
+            return plain_object(self._model.model_validate(dict(arguments)).model_dump(mode="json", exclude_unset=True))
+        except ValidationError as error:
+            raise ValueError("; ".join(_problem(one) for one in error.errors())) from error
 
 
 def _problem(error: Any) -> str:

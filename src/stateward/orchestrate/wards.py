@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,18 +11,20 @@ from langchain_core.tools import BaseTool
 
 from stateward.errors import ConfigurationError, PolicyError, ThreadError
 from stateward.model.action import Call
-from stateward.model.policy import PolicyDocument
+from stateward.model.policy import PolicyDocument, ServerRule, ToolRule
 from stateward.model.principal import Principal
 from stateward.model.thread import Spent, ThreadFacts
 from stateward.model.values import digest
 from stateward.orchestrate.answers import AnswerSpec, answer_spec
+from stateward.orchestrate.fitting import believed
 from stateward.orchestrate.invoking import Given
 from stateward.orchestrate.services import Ward, current_services, current_thread
 from stateward.orchestrate.steps import Turn, calls_of
-from stateward.orchestrate.tools import ToolSpec, spec_of, specs
+from stateward.orchestrate.tools import ToolSpec, served_of, spec_of, specs
 from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.upstream import graph_namespace
 from stateward.orchestrate.workflow import gate_of, policy_of
+from stateward.verify.servers import means, rule_of
 
 Register = Callable[[Ward], None]
 
@@ -86,7 +87,7 @@ class Wards:
         """
         if not self._takes:
             return
-        unnamed = [one for one in tools if not any(fnmatchcase(one.name, key) for key in self.document.tools)]
+        unnamed = [one for one in tools if rule_of(self.document, one.name, served_of(one)) is None]
         if unnamed:
             raise PolicyError(_lines_for(unnamed, self._principal), file=self._source.file if self._source else "")
         self._given |= {one.name for one in tools}
@@ -168,21 +169,22 @@ class Wards:
 
     def _spec(self, one: BaseTool) -> ToolSpec:
         if id(one) not in self._own:
-            self._own[id(one)] = (one, spec_of(one))  # kept with its tool, so that the id stays that tool's
+            self._own[id(one)] = (
+                one,
+                believed(self.document, spec_of(one)),
+            )  # kept with its tool, so that the id stays that tool's
         return self._own[id(one)][1]
 
     def _know(self, tools: Mapping[str, ToolSpec]) -> None:
-        self._tools = dict(tools)
+        self._tools = {name: believed(self.document, spec) for name, spec in tools.items()}
         try:
             ward = self._made(self.document)
         except PolicyError as misfit:
-            named = {
-                key: rule for key, rule in self.document.tools.items() if any(fnmatchcase(name, key) for name in tools)
-            }
-            if not self._takes or len(named) == len(self.document.tools):
+            named, servers = _there(self.document, tools)
+            if not self._takes or (len(named), len(servers)) == (len(self.document.tools), len(self.document.mcp)):
                 raise
             # An agent within this one comes first, so the rest of the tools may still come; what is there has to fit.
-            self._made(self.document.model_copy(update={"tools": named}))
+            self._made(self.document.model_copy(update={"tools": named, "mcp": servers}))
             self._misfit = misfit
             return
         self._ward, self._misfit = ward, None
@@ -201,6 +203,18 @@ class Wards:
             answer=self.answer,
             only_messages=True,
         )
+
+
+def _there(
+    document: PolicyDocument, tools: Mapping[str, ToolSpec]
+) -> tuple[dict[str, ToolRule], dict[str, ServerRule]]:
+    """What the policy says of these tools and of their MCP servers."""
+    keys = {key for key in document.tools for name, spec in tools.items() if means(key, name, spec.served)}
+    servers = {spec.served.server for spec in tools.values() if spec.served}
+    return (
+        {key: rule for key, rule in document.tools.items() if key in keys},
+        {name: rule for name, rule in document.mcp.items() if name in servers},
+    )
 
 
 def open_calls(messages: Sequence[AnyMessage]) -> tuple[AIMessage | None, list[Call]]:

@@ -19,7 +19,7 @@ from stateward.errors import ConfigurationError
 from stateward.model.policy import PolicyDocument
 from stateward.model.values import digest
 from stateward.orchestrate.answers import AnswerSpec, answer_spec
-from stateward.orchestrate.fitting import refuse_misfits
+from stateward.orchestrate.fitting import believed, refuse_misfits
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.nodes import Nodes
@@ -173,7 +173,7 @@ class Workflow:
     def ward(self) -> Ward:
         """The policy, compiled against the tools."""
         given = [*self._tools, *self._own_tools]
-        tools = specs(given)
+        tools = {name: believed(self.document, spec) for name, spec in specs(given).items()}
         return Ward(
             name=self.name,
             # What takes effects back is no part of it: a tool may get an undo while its threads wait.
@@ -203,7 +203,7 @@ def gate_of(
         ConfigurationError: what a tool says of itself is not safe under the policy.
     """
     refuse_misfits(document, tools)
-    schemas = {name: ToolSchema(name=name, json_schema=spec.schema) for name, spec in tools.items()}
+    schemas = {name: ToolSchema(name=name, json_schema=spec.schema, served=spec.served) for name, spec in tools.items()}
     validate = {name: spec.problem for name, spec in tools.items()}
     answers = {answer.name: ToolSchema(name=answer.name, json_schema=answer.schema)}
     return Gate(document, schemas, validate=validate, answers=answers, source=source)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
 from stateward.model.policy import nearest
+from stateward.model.served import Served
 from stateward.model.values import Json, JsonObject
 
 Kind = Literal["number", "integer", "decimal", "boolean", "string", "array", "object", "any"]
@@ -40,10 +41,12 @@ class ToolSchema:
         json_schema: The JSON Schema of its arguments, `$defs` included: what
             `tool.tool_call_schema.model_json_schema()` or an MCP server's `inputSchema` gives. LangChain's
             bare `tool.args`, properties only, is read as well.
+        served: Of an MCP server's tool, whose it is.
     """
 
     name: str
     json_schema: JsonObject
+    served: Served | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -168,4 +168,4 @@ class Replay:
 
 
 # A rule of a tool or an answer, or the step that no rule of its own belongs to.
-_RULE = re.compile(r"tools(\.|$)|answers\.(?!.*\.validate$)")
+_RULE = re.compile(r"tools(\.|$)|mcp\.|answers\.(?!.*\.validate$)")

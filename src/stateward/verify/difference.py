@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel
 
 from stateward.model.durations import duration_text
-from stateward.model.policy import AnswerRule, AskRule, DenyRule, LimitRule, PolicyDocument, ToolRule
+from stateward.model.policy import AnswerRule, AskRule, DenyRule, LimitRule, PolicyDocument, ServerRule, ToolRule
 
 Effect = Literal["loosens", "tightens", "unknown", "neither"]
 Kind = Literal["added", "removed", "changed"]
@@ -46,6 +46,7 @@ def difference(old: PolicyDocument, new: PolicyDocument) -> list[Change]:
     """All changes, tools first, in the order of the new policy."""
     return [
         *_tools(old.tools, new.tools),
+        *_mapping("mcp", old.mcp, new.mcp, added="loosens", deeper=_server),
         *_mapping("answers", old.answers, new.answers, added="tightens", deeper=_answer),
         *_mapping("identities", old.identities, new.identities),
         *_mapping("memory.kinds", old.memory.kinds, new.memory.kinds, added="loosens", deeper=_kind),
@@ -81,6 +82,12 @@ def _appears(name: str, others: Iterable[str], alone: Effect) -> Effect:
 
 def _tool(place: str, old: ToolRule, new: ToolRule) -> Iterator[Change]:
     yield from _fields(place, old, new, _TOOL, without={"deny", "limit", "ask"})
+    for step in ("deny", "limit", "ask"):
+        yield from _rules(f"{place}.{step}", getattr(old, step), getattr(new, step))
+
+
+def _server(place: str, old: ServerRule, new: ServerRule) -> Iterator[Change]:
+    yield from _fields(place, old, new, _SERVER, without={"deny", "limit", "ask"})
     for step in ("deny", "limit", "ask"):
         yield from _rules(f"{place}.{step}", getattr(old, step), getattr(new, step))
 
@@ -279,6 +286,7 @@ _TOOL: dict[str, Callable[[Any, Any], Effect]] = {
     "idempotent": _higher_loosens,
     "allowed": _more_loosens,
 }
+_SERVER: dict[str, Callable[[Any, Any], Effect]] = {"trusted": _higher_loosens, "allowed": _more_loosens}
 _RULE: dict[str, Callable[[Any, Any], Effect]] = {
     "when": _when,
     "keep": _keep,
@@ -291,7 +299,7 @@ _RULE: dict[str, Callable[[Any, Any], Effect]] = {
 }
 _BUDGET: dict[str, Callable[[Any, Any], Effect]] = dict.fromkeys(("steps", "tokens", "usd", "wall"), _limit)
 _DOCUMENT: dict[str, Callable[[Any, Any], Effect]] = dict.fromkeys(("policy", "version", "checkpoints"), _neither)
-_LOOKED_AT = {"tools", "answers", "identities", "memory", "budget", "prices"}
+_LOOKED_AT = {"tools", "mcp", "answers", "identities", "memory", "budget", "prices"}
 
 
 def _text(value: object) -> str:

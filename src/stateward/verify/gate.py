@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from stateward.model.history import History, HistoryQuery, history_json
@@ -25,6 +24,7 @@ from stateward.model.policy import (
     ToolRule,
     duration_text,
     nearest,
+    shared_credentials,
 )
 from stateward.model.principal import Principal
 from stateward.model.provenance import Origin
@@ -34,6 +34,7 @@ from stateward.verify.arguments import Shape, ToolSchema, problem, shape_of, uns
 from stateward.verify.conditions import Condition, Conditions, Evaluation, Facts, Flaw, Variable
 from stateward.verify.load import PolicySource, Problem, fail, policy_digest
 from stateward.verify.origin import Sightings
+from stateward.verify.servers import Ruled, contradictions, means, rule_of
 from stateward.verify.together import Together
 
 Step = Literal["named", "identity", "arguments", "deny", "limit", "ask"]
@@ -131,15 +132,15 @@ class Gate:
         self._label = document.label
         self._digest = policy_digest(document)
         compiler = _Compiler(schemas, validate or {}, source, document)
-        named = compiler.named(document.tools)
-        self._tools = {name: tool for name, key, rule in named if (tool := compiler.tool(name, key, rule))}
+        self._tools = {name: tool for name, ruled in compiler.named() if (tool := compiler.tool(name, ruled))}
         given, rules = answers or {}, document.answers.items()
         self._answers = {name: made for name, rule in rules if (made := compiler.answer(name, rule, given))}
         fail(compiler.problems, file=source.file if source else "<policy>")
         read = {
             name.split(".")[0] for each in (*self._tools.values(), *self._answers.values()) for name in each.recorded
         }
-        self._labelled, self._reads_origin = bool(document.labels) or "labels" in read, "origin" in read
+        returned = document.labels or any(self.returns(name) for name in self._tools)
+        self._labelled, self._reads_origin = bool(returned) or "labels" in read, "origin" in read
 
     @property
     def digest(self) -> str:
@@ -148,8 +149,13 @@ class Gate:
 
     @property
     def tools(self) -> tuple[str, ...]:
-        """The tools that the policy names, those that its patterns match included."""
+        """The tools that the policy names, those of its patterns and of its MCP servers included."""
         return tuple(self._tools)
+
+    def named_by(self, tool: str) -> tuple[str, str]:
+        """Where the policy names a tool, such as `tools.read_*` or `mcp.bank`, and how; empty where it does not."""
+        compiled = self._tools.get(tool)
+        return (compiled.place, compiled.because) if compiled else ("", "")
 
     def rule(self, tool: str) -> ToolRule | None:
         """What the policy says of a tool, by its name or by the pattern that matches it."""
@@ -339,12 +345,14 @@ class _Tool:
 
     Attributes:
         place: Where it stands in the policy.
+        because: Why it is this rule.
         said: What each rule says when its condition is false, and when it is true; made once.
         silence: What the rules say when none of them speaks.
         recorded: What the rules read that is neither of the call nor of the thread's row.
     """
 
     place: str
+    because: str
     rule: ToolRule | AnswerRule
     rules: tuple[_Compiled, ...]
     together: Together
@@ -360,7 +368,7 @@ def _before(compiled: _Tool | None, facts: Facts) -> Iterator[RuleResult]:
     if compiled is None:
         yield RuleResult(step="named", rule="tools", outcome="deny", because="the policy does not name this tool")
         return
-    yield RuleResult(step="named", rule=compiled.place, outcome="pass", because="the policy names it")
+    yield RuleResult(step="named", rule=compiled.place, outcome="pass", because=compiled.because)
     if isinstance(compiled.rule, ToolRule):
         yield _identity(compiled.place, compiled.rule, facts.principal)
     yield _arguments(compiled.place, compiled.validate, facts.arguments)
@@ -432,14 +440,34 @@ class _Compiler:
     ) -> None:
         self.problems: list[Problem] = []
         self._schemas, self._validate, self._source = schemas, validate, source
-        self._labels, self._escalation = document.labels, document.escalate
+        self._document, self._escalation = document, document.escalate
+        # A tool of a server that is not trusted brings `untrusted`, whatever names it.
+        served = [rule_of(document, name, schema.served) for name, schema in schemas.items() if schema.served]
+        self._labels = document.labels.union(*(ruled.rule.returns for ruled in served if ruled))
 
-    def named(self, tools: Mapping[str, ToolRule]) -> Iterator[tuple[str, str, ToolRule]]:
-        """Each tool with its key in the policy: its own name, else the one pattern that matches it."""
-        yield from ((key, key, rule) for key, rule in tools.items() if "*" not in key)
+    def named(self) -> Iterator[tuple[str, Ruled]]:
+        """Each tool with its rule: by its own name, by the one pattern that matches it, or by its server."""
+        self._refuse_doubtful_patterns(self._document.tools)
+        for name in (key for key in self._document.tools if "*" not in key and key not in self._schemas):
+            self._problem(("tools", name), f"there is no tool {name!r}{nearest(name, self._schemas)}", key=True)
+        servers = {schema.served.server for schema in self._schemas.values() if schema.served}
+        for name in (name for name in self._document.mcp if name not in servers):
+            self._problem(
+                ("mcp", name), f"no tools of an MCP server {name!r} are loaded{nearest(name, servers)}", key=True
+            )
+        ruled = {name: rule_of(self._document, name, schema.served) for name, schema in self._schemas.items()}
+        found = {name: one for name, one in ruled.items() if one is not None}
+        by_server = [(one.place, name, one.rule) for name, one in found.items() if one.place[0] == "mcp"]
+        if by_server:
+            by_name = [(one.place, name, one.rule) for name, one in found.items() if one.place[0] == "tools"]
+            for place, message in shared_credentials(self._document.identities, [*by_name, *by_server]):
+                self._problem(place, message)
+        yield from found.items()
+
+    def _refuse_doubtful_patterns(self, tools: Mapping[str, ToolRule]) -> None:
         matching: dict[str, str] = {}
         for key in (key for key in tools if "*" in key):
-            matched = [name for name in self._schemas if fnmatchcase(name, key)]
+            matched = [name for name, schema in self._schemas.items() if means(key, name, schema.served)]
             if not matched:
                 self._problem(("tools", key), f"no tool matches {key!r}{_closest(key, self._schemas)}", key=True)
             for name in matched:
@@ -448,16 +476,18 @@ class _Compiler:
                     self._problem(("tools", key), two, key=True)
                 elif name not in tools:
                     matching[name] = key
-        yield from ((name, key, tools[key]) for name, key in matching.items())
 
-    def tool(self, name: str, key: str, rule: ToolRule) -> _Tool | None:
-        schema = self._schemas.get(name)
-        if schema is None:
-            self._problem(("tools", name), f"there is no tool {name!r}{nearest(name, self._schemas)}", key=True)
-            return None
+    def tool(self, name: str, ruled: Ruled) -> _Tool:
+        schema, place, rule = self._schemas[name], ruled.place, ruled.rule
+        if schema.served is not None and place[0] == "tools":
+            for key, message in contradictions(rule, schema.served):
+                self._problem((*place, key), f"{name!r}: {message}")
+        if rule.identity is not None and schema.served is not None and not schema.served.takes_credential:
+            why = "its connection has no headers, or authenticates by itself, so no credential can be given with a call"
+            self._problem((*place, "identity"), f"{name!r}: {why}")
         shape = shape_of(schema.json_schema)
-        rules = tuple(self._rules(name, key, rule, Conditions(name, shape, self._labels)))
-        return _made(f"tools.{key}", rule, rules, self._validate.get(name) or _schema_validator(shape))
+        rules = tuple(self._rules(name, place, rule, Conditions(name, shape, self._labels)))
+        return _made(place, rule, rules, self._validate.get(name) or _schema_validator(shape), because=ruled.because)
 
     def answer(self, name: str, rule: AnswerRule, schemas: Mapping[str, ToolSchema]) -> _Tool | None:
         schema = schemas.get(name)
@@ -467,14 +497,17 @@ class _Compiler:
             self._problem(("answers", name), clash if schema else f"there is no answer {name!r}{known}", key=True)
             return None
         shape = shape_of(schema.json_schema)
-        rules = tuple(self._rules(name, name, rule, Conditions(name, shape, self._labels, root="answer")))
+        place = ("answers", name)
+        rules = tuple(self._rules(name, place, rule, Conditions(name, shape, self._labels, root="answer")))
         if any(each.condition.queries for each in rules):
             self._problem(("answers", name), "history is about tools; a rule for an answer cannot ask for it")
-        return _made(f"answers.{name}", rule, rules, _schema_validator(shape))
+        return _made(place, rule, rules, _schema_validator(shape))
 
-    def _rules(self, tool: str, key: str, rule: ToolRule | AnswerRule, conditions: Conditions) -> Iterator[_Compiled]:
-        for step, speaks, each, path, text in _parts(key, rule):
-            condition = self._condition(conditions, path, text, tool=tool, key=key)
+    def _rules(
+        self, tool: str, place: Path, rule: ToolRule | AnswerRule, conditions: Conditions
+    ) -> Iterator[_Compiled]:
+        for step, speaks, each, path, text in _parts(place, rule):
+            condition = self._condition(conditions, path, text, tool=tool)
             if condition is not None:
                 name = _dotted(path[:-1])
                 asked = _requirement(tool, name, each, self._escalation) if isinstance(each, AskRule) else None
@@ -488,10 +521,11 @@ class _Compiler:
                     observed=each.mode == "observe",
                 )
 
-    def _condition(self, conditions: Conditions, path: Path, text: str, *, tool: str, key: str) -> Condition | None:
+    def _condition(self, conditions: Conditions, path: Path, text: str, *, tool: str) -> Condition | None:
         compiled = conditions.compile(text)
         if isinstance(compiled, Flaw):
-            where = "" if tool == key else f"for {tool!r}, which {key!r} matches: "
+            where = f"for {tool!r}, which {str(path[1])!r} matches: "
+            where = "" if tool == path[1] else f"for {tool!r} of this server: " if path[0] == "mcp" else where
             self._problem(path, f"{where}{compiled.message}", line=compiled.line, column=compiled.column)
             return None
         return compiled
@@ -511,12 +545,20 @@ def _schema_validator(shape: Shape) -> Validator:
 _RECORDED = frozenset({"labels", "origin"})
 
 
-def _made(place: str, rule: ToolRule | AnswerRule, rules: tuple[_Compiled, ...], validate: Validator) -> _Tool:
+def _made(
+    place: Path,
+    rule: ToolRule | AnswerRule,
+    rules: tuple[_Compiled, ...],
+    validate: Validator,
+    *,
+    because: str = "the policy names it",
+) -> _Tool:
     said = tuple((each.result(Evaluation(value=False)), each.result(Evaluation(value=True))) for each in rules)
     conditions = [each.condition for each in rules]
     variables = {name: each for one in conditions for name, each in one.variables.items()}
     return _Tool(
-        place=place,
+        place=_dotted(place),
+        because=because,
         rule=rule,
         rules=rules,
         together=Together(conditions, [each.speaks for each in rules]),
@@ -529,16 +571,15 @@ def _made(place: str, rule: ToolRule | AnswerRule, rules: tuple[_Compiled, ...],
 
 
 def _parts(
-    key: str, rule: ToolRule | AnswerRule
+    place: Path, rule: ToolRule | AnswerRule
 ) -> Iterator[tuple[Step, bool, DenyRule | LimitRule | AskRule, Path, str]]:
     """The rules of a tool in the order in which they are looked at: step, the value that speaks, place, condition."""
-    part = "tools" if isinstance(rule, ToolRule) else "answers"
     for index, deny in enumerate(rule.deny):
-        yield "deny", True, deny, (part, key, "deny", index, "when"), deny.when
+        yield "deny", True, deny, (*place, "deny", index, "when"), deny.when
     for index, limit in enumerate(rule.limit if isinstance(rule, ToolRule) else ()):
-        yield "limit", False, limit, (part, key, "limit", index, "keep"), limit.keep
+        yield "limit", False, limit, (*place, "limit", index, "keep"), limit.keep
     for index, ask in enumerate(rule.ask):
-        yield "ask", True, ask, (part, key, "ask", index, "when"), ask.when
+        yield "ask", True, ask, (*place, "ask", index, "when"), ask.when
 
 
 def _requirement(tool: str, name: str, rule: AskRule, escalation: Escalation | None) -> Requirement:

@@ -56,7 +56,7 @@ def declared() -> list[Requirement]:
         Requirement(line)
         for line in [
             *PROJECT["project"]["dependencies"],
-            *(line for extra in ("openai", "aws", "api") for line in extras[extra]),
+            *(line for extra in ("openai", "aws", "api", "mcp") for line in extras[extra]),
         ]
     ]
     return [one for one in found if one.marker is None or one.marker.evaluate()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.tools import ToolException
@@ -22,12 +22,16 @@ def answer_of(result: types.CallToolResult) -> Json:
     """
     blocks = [_block(one) for one in result.content]
     if result.isError:
-        raise ToolException(_texts(blocks) or "the server says that it failed, and not why")
+        raise ToolException(_clean(_texts(blocks)) or "the server says that it failed, and not why")
     return simplified(blocks, result.structuredContent)
 
 
 def simplified(blocks: Sequence[Block], structured: dict[str, Any] | None) -> Json:
-    """Content and structured content, each thing said once."""
+    """Content and structured content, each thing said once, in text that Postgres can keep."""
+    return _sayable(_simplified(blocks, structured))
+
+
+def _simplified(blocks: Sequence[Block], structured: dict[str, Any] | None) -> Json:
     is_text = all(one["type"] == "text" for one in blocks)
     content: Json = _texts(blocks) if is_text else list(blocks)
     if structured is None:
@@ -35,6 +39,20 @@ def simplified(blocks: Sequence[Block], structured: dict[str, Any] | None) -> Js
     if is_text and _is_same([str(one["text"]) for one in blocks], structured):
         return structured["result"] if set(structured) == {"result"} else structured
     return {"content": content, "structured": structured}
+
+
+def _sayable(value: Json) -> Json:
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, Mapping):
+        parts = cast("Mapping[str, Json]", value)
+        return {_clean(name): _sayable(each) for name, each in parts.items()}
+    return [_sayable(each) for each in cast("list[Json]", value)] if isinstance(value, list) else value
+
+
+def _clean(text: str) -> str:
+    """Without NULs and halves of characters, which no text of Postgres holds."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _is_same(texts: list[str], structured: dict[str, Any]) -> bool:

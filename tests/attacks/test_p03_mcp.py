@@ -16,6 +16,7 @@ from langgraph.types import Command
 from bank import Bank, texts
 from branch import AMOUNT, POLICY, READ_ONLY, Branch, behind, loaded, offer
 from stateward import call
+from stateward.errors import ThreadError
 from stateward.testing import ScriptedModel, proposes
 from ways import every_way
 
@@ -61,6 +62,34 @@ def test_a_tool_that_its_server_has_withdrawn_is_not_called(bank: Bank, branch: 
     started.resume()
     assert branch.names == []
     assert "does not offer the tool any more" in texts(started.out)[0]
+
+
+@every_way
+def test_a_tool_that_is_withdrawn_when_its_server_is_loaded_anew_is_refused(bank: Bank, branch: Branch) -> None:
+    started = behind(bank, *loaded(branch)).run(PAY, policy=ASKS)
+    started.decide("approve")
+    branch.offers(offer("look"))
+    started.resume(behind(bank, *loaded(branch)).graph(policy=ASKS))
+    assert branch.names == []
+    assert "the policy or the tool has changed" in texts(started.out)[0]
+
+
+def test_what_became_of_a_call_of_a_withdrawn_tool_is_not_guessed(bank: Bank, branch: Branch) -> None:
+    branch.does(pay="fail")
+    started = behind(bank, *loaded(branch)).run(PAY, policy=POLICY)
+    branch.offers(offer("look"))
+    started.decide("retry")
+    with pytest.raises(ThreadError, match="'bank_pay', which is not there any more"):
+        started.resume(behind(bank, *loaded(branch)).graph(policy=POLICY))
+    assert branch.names == ["pay"]
+
+
+def test_a_thread_that_waits_goes_on_when_its_server_offers_more(bank: Bank, branch: Branch) -> None:
+    started = behind(bank, *loaded(branch)).run(PAY, policy=ASKS)
+    started.decide("approve")
+    branch.offers(offer("pay"), offer("look", READ_ONLY), offer("more"))
+    started.resume(behind(bank, *loaded(branch)).graph(policy=ASKS))
+    assert branch.names == ["pay"]
 
 
 def test_an_approval_holds_for_the_same_tool_that_was_loaded_anew(bank: Bank, branch: Branch) -> None:

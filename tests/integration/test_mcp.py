@@ -12,6 +12,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool
+from langchain_mcp_adapters.client import MultiServerMCPClient
 from typer.testing import CliRunner
 
 from agents import asked, drawn, says, thread
@@ -153,6 +154,15 @@ def test_they_load_where_a_loop_runs(branch: Branch) -> None:
 def test_what_cannot_be_loaded_is_said(connections: Any, more: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         mcp.tools_sync(connections, **more)
+
+
+def test_tools_that_the_adapters_have_loaded_are_adopted(bank: Bank, fast: dict[str, Any]) -> None:
+    tools = asyncio.run(MultiServerMCPClient({"bank": fast}, tool_name_prefix=True).get_tools())
+    calls = [call("bank_held", query={"account": "DE02"}), call("bank_names"), call("bank_number", x="4")]
+    started = behind(bank, *mcp.adopt(tools, server="bank")).run(calls, policy=TRUSTED)
+    assert texts(started.out) == ['{"account": "DE02", "balance": 10.0}', '["a", "b"]', "4"]
+    with pytest.raises(ConfigurationError, match=r"stateward\.mcp\.adopt"):
+        behind(bank, *tools).run(calls, policy=TRUSTED)
 
 
 def test_what_is_no_mcp_tool_is_not_adopted() -> None:

@@ -47,7 +47,7 @@ def _sayable(value: Json) -> Json:
     if isinstance(value, Mapping):
         parts = cast("Mapping[str, Json]", value)
         return {_clean(name): _sayable(each) for name, each in parts.items()}
-    return [_sayable(each) for each in cast("list[Json]", value)] if isinstance(value, list) else value
+    return [_sayable(each) for each in value] if isinstance(value, list) else value
 
 
 def _clean(text: str) -> str:

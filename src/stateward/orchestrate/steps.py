@@ -29,7 +29,7 @@ from stateward.orchestrate.invoking import Given
 from stateward.orchestrate.reading import Doubt, Reading
 from stateward.orchestrate.said import Returned, Said, content_text, replayed
 from stateward.orchestrate.services import Services, Ward
-from stateward.orchestrate.tools import ToolSpec
+from stateward.orchestrate.tools import ToolSpec, there
 from stateward.orchestrate.turns import Known, Rounds
 from stateward.ports import ActionRow, Decided, EditCase, Judged, Past, Refused, Rejudge, Seen, ToJudge, Vote
 from stateward.verify.arguments import unspeakable
@@ -451,7 +451,7 @@ class Turn:
 
     def _spec(self, tool: str) -> ToolSpec:
         """The calling agent's own tool: another of its name may have other files, or other agents, behind it."""
-        return (self.own or self.ward.tools).get(tool) or self.ward.tools[tool]
+        return (self.own or {}).get(tool) or there(self.ward.tools, tool)
 
     async def _holds_no_more(self, row: ActionRow) -> str:
         """Why a permit that was not used yet does not hold under today's policy, tools and budgets, if so (P3, P14)."""
@@ -578,7 +578,7 @@ def _rejudge(services: Services) -> Rejudge:
         if row.effect == "answer":
             return _edited_answer(turn, row, dict(arguments), editor)
         call = replace(row.action.call, arguments=dict(arguments))
-        problem = ward.tools[call.tool].problem(call.arguments)
+        problem = there(ward.tools, call.tool).problem(call.arguments)
         if problem is not None:
             return f"the edited arguments do not fit {call.tool}: {problem}"
         judged = await turn.edited(case, call, row.action)

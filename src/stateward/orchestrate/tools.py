@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from stateward.act.calling import NothingDone
 from stateward.act.perform import Probe, Traits
 from stateward.act.secrets import clean, scrub
-from stateward.errors import ConfigurationError
+from stateward.errors import ConfigurationError, ThreadError
 from stateward.json_schema import JsonSchema
 from stateward.model.action import Call
 from stateward.model.durations import parse_duration
@@ -231,6 +231,28 @@ def spec_of(one: BaseTool) -> ToolSpec:
         undo=undo if isinstance(undo, Undo) else None,
         served=served,
     )
+
+
+def there(tools: Mapping[str, ToolSpec], name: str) -> ToolSpec:
+    """A tool that something waits for.
+
+    Raises:
+        ThreadError: it is not there any more, as an MCP server may withdraw one.
+    """
+    if name not in tools:
+        raise ThreadError(
+            f"the thread waits for what becomes of a call of {name!r}, which is not there any more: bring the tool "
+            "back, or abandon the thread"
+        )
+    return tools[name]
+
+
+def set_of(tools: Iterable[BaseTool]) -> list[str]:
+    """What a thread's version says of the tools: their names, and of an MCP server's only which server it is.
+
+    So a thread that waits goes on when the server offers more, or less; each call is still held against what it offers.
+    """
+    return sorted({f"mcp:{served.server}" if (served := served_of(one)) else one.name for one in tools})
 
 
 def served_of(one: BaseTool) -> Served | None:

@@ -20,7 +20,7 @@ from stateward.orchestrate.fitting import believed
 from stateward.orchestrate.invoking import Given
 from stateward.orchestrate.services import Ward, current_services, current_thread
 from stateward.orchestrate.steps import Turn, calls_of
-from stateward.orchestrate.tools import ToolSpec, served_of, spec_of, specs
+from stateward.orchestrate.tools import ToolSpec, served_of, set_of, spec_of, specs
 from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.upstream import graph_namespace
 from stateward.orchestrate.workflow import gate_of, policy_of
@@ -193,7 +193,7 @@ class Wards:
     def _made(self, document: PolicyDocument) -> Ward:
         return Ward(
             name=self._principal,
-            version=digest([self._principal, sorted(self._given)])[:12],
+            version=digest([self._principal, set_of(self._tools[name].tool for name in self._given)])[:12],
             document=document,
             gate=gate_of(document, self._tools, self._source, answer=self.answer),
             tools=self._tools,

@@ -26,7 +26,7 @@ from stateward.orchestrate.nodes import Nodes
 from stateward.orchestrate.parts import CheckFunction, Parts, RememberFunction, StepFunction
 from stateward.orchestrate.services import Ward, current_services
 from stateward.orchestrate.state import classes_of
-from stateward.orchestrate.tools import ToolSpec, specs
+from stateward.orchestrate.tools import ToolSpec, set_of, specs
 from stateward.verify.arguments import ToolSchema
 from stateward.verify.gate import Gate
 from stateward.verify.load import PolicySource, read_policy
@@ -177,7 +177,7 @@ class Workflow:
         return Ward(
             name=self.name,
             # What takes effects back is no part of it: a tool may get an undo while its threads wait.
-            version=digest([self.name, _SHAPE, sorted(one.name for one in given)])[:12],
+            version=digest([self.name, _SHAPE, set_of(given)])[:12],
             document=self.document,
             gate=gate_of(self.document, tools, self._source, answer=self._spec),
             answer=self._spec,

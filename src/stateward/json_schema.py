@@ -18,7 +18,7 @@ from typing import Any, cast
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from stateward.errors import ConfigurationError, MissingExtra
-from stateward.model.values import Json, JsonObject, plain_object
+from stateward.model.values import Json, JsonObject, canonical, plain_object
 from stateward.verify.arguments import Shape, problem, shape_of
 
 _DEEPEST, _LARGEST = 40, 20_000  # of a schema, with its references followed
@@ -56,7 +56,7 @@ class JsonSchema:
     def __init__(self, tool: str, schema: JsonObject) -> None:
         self._tool = tool
         self.schema = {key: value for key, value in schema.items() if key != "$id"}
-        wrong = next(_Walk(self.schema).problems(), None)
+        wrong = next(_Walk(self.schema).problems(), None) or _unsayable(self.schema)
         if wrong:
             raise self._unreadable(wrong)
         dialect = str(schema.get("$schema", next(iter(_DIALECTS)))).removesuffix("#")
@@ -171,6 +171,14 @@ class _Walk:
         for step in reference.split("/")[1:]:
             found = dict(_items(found)).get(step)
         return found
+
+
+def _unsayable(schema: JsonObject) -> str | None:
+    try:
+        canonical(schema).encode()
+    except (TypeError, ValueError):  # NaN, half of a character, or an object of Python's
+        return "it is not JSON"
+    return None
 
 
 def _parts(schema: JsonObject) -> Iterator[tuple[str, object]]:

@@ -132,6 +132,9 @@ def nested(depth: int) -> dict[str, Any]:
         ({"properties": {"a": {"$id": "urn:x"}}}, "would change what references mean"),
         ({"properties": {"a": {"type": "nothing"}}}, "no JSON Schema at /properties/a/type"),
         ({"properties": ["a"]}, "no JSON Schema"),
+        ({"properties": {"a": {"default": float("nan")}}}, "not JSON"),
+        ({"properties": {"a": {"default": "\ud800"}}}, "not JSON"),
+        ({"properties": {"a": {"default": object()}}}, "not JSON"),
     ],
 )
 def test_a_schema_that_cannot_be_checked_safely_is_refused(schema: dict[str, Any], said: str) -> None:

@@ -60,7 +60,12 @@ class Server:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ConfigurationError(f"the MCP server {self.name!r} offers two tools called {twice!r}")
-        return [self._tool(one) for one in offered]
+        try:
+            return [self._tool(one) for one in offered]
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"a tool of the MCP server {self.name!r} cannot be used: {error.message}"
+            ) from None
 
     def _tool(self, offered: types.Tool) -> BaseTool:
         served = Served(
@@ -173,7 +178,10 @@ async def _listed(session: ClientSession) -> list[types.Tool]:
 
 def _definition(offered: types.Tool) -> str:
     said = offered.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return digest([said.get(name) for name in ("name", "description", "inputSchema", "annotations")])
+    try:
+        return digest([said.get(name) for name in ("name", "description", "inputSchema", "annotations")])
+    except ValueError as error:
+        raise ConfigurationError(f"what it says of a tool is no JSON that can be kept: {error}") from None
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -170,3 +172,16 @@ def test_no_pattern_hangs(pattern: str) -> None:
         assert schema.normalize({"a": text}) == {"a": text}
     except ValueError as error:
         assert "`pattern`" in str(error)  # noqa: PT017  either is well, as long as it ends
+
+
+@pytest.mark.parametrize(
+    ("missing", "does"),
+    [
+        ("langchain_mcp_adapters", "from stateward import mcp"),
+        ("jsonschema", "from stateward.json_schema import JsonSchema; JsonSchema('pay', {'type': 'object'})"),
+    ],
+)
+def test_a_missing_extra_says_which_line_installs_it(missing: str, does: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; {does}"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "is not installed: pip install 'stateward[mcp]'" in ran.stderr

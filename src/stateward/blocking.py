@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
@@ -44,6 +45,7 @@ class Runtime:
 
     connect = AsyncRuntime.connect
     config = staticmethod(AsyncRuntime.config)
+    memory_tools = staticmethod(AsyncRuntime.memory_tools)
 
     def __init__(
         self, inner: AsyncRuntime, exits: AbstractAsyncContextManager[AsyncRuntime], thread: _LoopThread
@@ -61,6 +63,7 @@ class Runtime:
         types: Sequence[type] = (),
         credentials: Mapping[str, CredentialProvider] | None = None,
         notifier: Notifier | None = None,
+        embeddings: Embeddings | None = None,
         keep_running: bool = False,
     ) -> Runtime:
         """Open a runtime. The arguments and errors are those of `AsyncRuntime.connect`."""
@@ -72,6 +75,7 @@ class Runtime:
             types=types,
             credentials=credentials,
             notifier=notifier,
+            embeddings=embeddings,
             keep_running=keep_running,
         )
         try:
@@ -212,6 +216,10 @@ class Runtime:
     def tick(self) -> list[Notice]:
         """See `AsyncRuntime.tick`."""
         return self._wait(self.inner.tick())
+
+    def sweep(self) -> int:
+        """See `AsyncRuntime.sweep`."""
+        return self._wait(self.inner.sweep())
 
     def abandon(self, thread: str, /, *, by: Principal, reason: str) -> Abandonment:
         """See `AsyncRuntime.abandon`."""

@@ -19,7 +19,8 @@ StatewardError                      SW000
 │   ├── UnknownApproval             SW410  there is no such approval
 │   └── DecisionRefused             SW420  this person may not decide this, or not like this
 ├── MemoryRefused                   SW500  memory without subject, purpose, kind, or with data that must not be kept
-│   └── RedactionFailed             SW510  personal data could not be looked for, so nothing was written
+│   ├── RedactionFailed             SW510  personal data could not be looked for, so nothing was written
+│   └── MemoryConflict              SW520  somebody else has changed the item meanwhile
 ├── ActionRefused                   SW600  the gate refused an action of a plain Python step
 ├── ToolInputError                  SW700  a workflow was given bad input
 ├── SealError                       SW800  what is sealed cannot be sealed or opened
@@ -201,6 +202,12 @@ class RedactionFailed(MemoryRefused):
     """Personal data could not be looked for (error or time-out), so nothing was written."""
 
     code = "SW510"
+
+
+class MemoryConflict(MemoryRefused):
+    """The item has not the version that the change was made for: read it again, and change what it says now."""
+
+    code = "SW520"
 
 
 class ActionRefused(StatewardError):

@@ -15,7 +15,7 @@ from stateward.model.effect import Credential, Receipt, Transaction
 from stateward.model.history import History, HistoryQuery
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
-from stateward.model.memory import Coverage, Finding, MemoryItem, Scope
+from stateward.model.memory import Change, Coverage, Finding, MemoryItem, Scope, Search
 from stateward.model.policy import Identity, PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.provenance import Sighting, ThreadPast
@@ -625,41 +625,36 @@ class Policies(Protocol):
 
 
 class Memory(Protocol):
-    """Items with subject, purpose, kind and expiry."""
+    """Items with subject, purpose, kind and expiry. What is not of the scope is not found; reading changes nothing."""
 
-    async def put(
-        self,
-        scope: Scope,
-        *,
-        namespace: tuple[str, ...],
-        key: str,
-        kind: str,
-        value: Mapping[str, Json],
-        keep: timedelta,
-        labels: Collection[str] = (),
-    ) -> int:
-        """Write an item with its ledger entry; returns its version. It carries these labels and its thread's."""
+    async def change(self, scope: Scope, changes: Sequence[Change]) -> list[int | None]:
+        """Write and delete items with their ledger entries, all of them or none. They carry their thread's labels too.
+
+        What an item said before is kept until that would have expired.
+
+        Returns:
+            The version of each, in order; None where there was nothing to delete.
+
+        Raises:
+            MemoryConflict: one has not the version that was expected.
+            MemoryRefused: one cannot be kept.
+        """
         ...
 
     async def get(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> MemoryItem | None:
-        """One item of this scope that has not expired, or None; reading changes nothing."""
+        """One item that has not expired, or None."""
         ...
 
-    async def delete(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> bool:
-        """Remove an item; whether there was one."""
+    async def versions(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> list[MemoryItem]:
+        """What an item has said before, newest first, as far as that has not expired."""
         ...
 
-    async def search(
-        self,
-        scope: Scope,
-        *,
-        prefix: tuple[str, ...],
-        query: str | None = None,
-        filter_: Mapping[str, object] | None = None,
-        limit: int = 10,
-        offset: int = 0,
-    ) -> list[MemoryItem]:
-        """Items below a namespace, best match first where words are given, else newest first."""
+    async def search(self, scope: Scope, search: Search) -> list[MemoryItem]:
+        """Items that have not expired, best match first where words are given, else newest first.
+
+        Raises:
+            ValueError: the filter has an operator or a value that is not known.
+        """
         ...
 
     async def namespaces(self, scope: Scope) -> list[tuple[str, ...]]:
@@ -667,7 +662,19 @@ class Memory(Protocol):
         ...
 
     async def sweep(self) -> int:
-        """Delete what has expired; returns how many items."""
+        """Delete what has expired and is not on legal hold; returns how many items and former versions."""
+        ...
+
+
+class Embedder(Protocol):
+    """Says where texts lie among all texts: any of LangChain's `Embeddings`."""
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """For texts that are kept."""
+        ...
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """For what is looked for."""
         ...
 
 

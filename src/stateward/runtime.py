@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import Command
@@ -44,6 +45,7 @@ from stateward.model.thread import ThreadFacts, ThreadRecord
 from stateward.model.values import JsonObject, plain_object
 from stateward.orchestrate.abandoning import abandon
 from stateward.orchestrate.interrupts import LOOK_AGAIN, is_ours
+from stateward.orchestrate.memory_tools import memory_tools
 from stateward.orchestrate.node import ward_node
 from stateward.orchestrate.saver import StatewardSaver
 from stateward.orchestrate.services import Services, Ward
@@ -51,10 +53,12 @@ from stateward.orchestrate.steps import take_decision
 from stateward.orchestrate.store import StatewardStore
 from stateward.orchestrate.wards import Wards
 from stateward.orchestrate.workflow import Graph
-from stateward.ports import CredentialProvider, Desk, Notice, Notifier, Refused, Vote
+from stateward.ports import CredentialProvider, Notice, Notifier, Refused, Vote
+from stateward.remember.retention import sweep_on
 from stateward.settings import Settings
 
 _TICK = 60.0  # seconds
+_SWEEP_AFTER, _SWEEP = 60.0, 3600.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,7 @@ class AsyncRuntime:
         types: Sequence[type] = (),
         credentials: Mapping[str, CredentialProvider] | None = None,
         notifier: Notifier | None = None,
+        embeddings: Embeddings | None = None,
         keep_running: bool = False,
     ) -> AsyncGenerator[AsyncRuntime]:
         """Open a runtime for the length of the block.
@@ -103,10 +108,13 @@ class AsyncRuntime:
             credentials: Providers of credentials of your own, by the name that a policy's `provider:` has for them.
             notifier: Tells people what happened to a question by the clock: that they are reminded of it, that it was
                 escalated, that it lapsed. Each is told by one process, once; what it cannot tell is logged.
+            embeddings: Any of LangChain's, so that memory is found by meaning as well as by words; the database needs
+                pgvector then. They are given texts whose personal data was treated.
             keep_running: Leave the embedded Postgres running at the end.
 
         Raises:
-            DatabaseError: the server cannot be reached, or its schema is of another version.
+            DatabaseError: the server cannot be reached, its schema is of another version, or it has no pgvector and
+                there are embeddings.
             EmbeddedServerError: the embedded Postgres cannot run here.
             KeyringError: the master key is not the one that this database's values were sealed under.
         """
@@ -115,8 +123,10 @@ class AsyncRuntime:
             chosen = replace(chosen, database_url=url)
         async with AsyncExitStack() as stack:
             uri = chosen.database_url or await _embedded(stack, chosen, keep_running=keep_running)
-            made = await cls._wire(stack, uri, chosen, migrations, types, credentials)
-            await stack.enter_async_context(_ticking(made.services.desk, notifier))
+            made = await cls._wire(stack, uri, chosen, migrations, types, credentials, embeddings)
+            await stack.enter_async_context(_beside("tick", tick_on(made.services.desk, notifier, every=_TICK)))
+            sweeping = sweep_on(made.services.memory, after=_SWEEP_AFTER, every=_SWEEP)
+            await stack.enter_async_context(_beside("sweep", sweeping))
             yield replace(made, notifier=notifier)
 
     async def thread(
@@ -229,6 +239,25 @@ class AsyncRuntime:
         """
         wards = Wards(policy=policy, tools=tools, principal=principal, purpose=purpose, register=self._register)
         return ward_node(wards, messages_key=messages_key)
+
+    async def sweep(self) -> int:
+        """Delete memory that has expired, in batches, but for subjects on legal hold.
+
+        Nothing waits for it: what has expired is not found anyway. A runtime that stays open does it every hour; call
+        it from a scheduler where none does.
+
+        Returns:
+            How many items and former versions of items it has deleted.
+        """
+        return await self.services.memory.sweep()
+
+    @staticmethod
+    def memory_tools() -> list[BaseTool]:
+        """`remember`, `recall` and `forget`, with which a model keeps things by itself; the policy has to name them.
+
+        They need no runtime to be made, and work on the subject and for the purpose of the thread that runs.
+        """
+        return memory_tools()
 
     def _register(self, ward: Ward) -> None:
         self.services.wards[ward.name] = ward
@@ -427,6 +456,7 @@ class AsyncRuntime:
         extra: Sequence[tuple[str, str]],
         types: Sequence[type],
         credentials: Mapping[str, CredentialProvider] | None,
+        embeddings: Embeddings | None,
     ) -> AsyncRuntime:
         # Without a DATABASE_URL it is the embedded server, which has no pooler before it.
         direct = settings.direct_url if settings.database_url else ""
@@ -437,9 +467,10 @@ class AsyncRuntime:
         keys = await _keys(database, settings)
         commits = Commits(database, keys)
         stack.push_async_callback(commits.close)
-        services = _services(database, keys, commits, settings, credentials)
+        services = _services(database, keys, commits, settings, credentials, embeddings)
+        if embeddings is not None:
+            await PostgresMemory(database, commits).recall_by_meaning()
         await PostgresCredentials(database).sweep()
-        await services.memory.sweep()
         return cls(
             checkpointer=StatewardSaver(
                 PostgresCheckpoints(database, keys, commits),
@@ -462,14 +493,14 @@ def _granted(said: Delegation | str) -> Delegation:
 
 
 @asynccontextmanager
-async def _ticking(desk: Desk, notifier: Notifier | None) -> AsyncGenerator[None]:
-    """Do what is due by the clock, now and then, while the runtime is open."""
-    ticking = asyncio.create_task(tick_on(desk, notifier, every=_TICK), name="stateward tick")
+async def _beside(name: str, work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Do something now and then, while the runtime is open."""
+    task = asyncio.create_task(work, name=f"stateward {name}")
     try:
         yield
     finally:
-        ticking.cancel()
-        await asyncio.wait([ticking])
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _keys(database: Database, settings: Settings) -> DataKeys:
@@ -487,6 +518,7 @@ def _services(
     commits: Commits,
     settings: Settings,
     own: Mapping[str, CredentialProvider] | None,
+    embeddings: Embeddings | None,
 ) -> Services:
     return Services(
         schema=database,
@@ -503,6 +535,7 @@ def _services(
         loop=asyncio.get_running_loop(),
         development=settings.development,
         hash_key=settings.hash_key(),
+        embedder=embeddings,
     )
 
 

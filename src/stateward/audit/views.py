@@ -420,4 +420,5 @@ _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "read.failed": lambda entry: f"could not read with {_tool(entry)}",
     "memory.written": lambda entry: f"kept a {entry.detail.get('kind', 'memory')}",
     "memory.deleted": lambda _: "deleted from memory",
+    "memory.barred": lambda entry: f"found no memory: none is kept for the purpose {entry.detail.get('purpose')}",
 }

@@ -236,6 +236,14 @@ def tick(as_json: Json = False) -> None:
 
 
 @app.command()
+def sweep(as_json: Json = False) -> None:
+    """Delete memory that has expired and that no legal hold keeps. For a scheduler."""
+    from stateward.cli import retention
+
+    retention.sweep(as_json=as_json)
+
+
+@app.command()
 def timeline(
     thread: Annotated[str, typer.Argument(metavar="THREAD")],
     everything: Annotated[bool, typer.Option("--all", help="Every entry, one a line.")] = False,

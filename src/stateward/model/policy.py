@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
+from jsonschema import Draft202012Validator, SchemaError
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,6 +25,7 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -284,6 +286,9 @@ class AnswerRule(_Part):
     tries: Annotated[StrictInt, Field(ge=1)] = 3
 
 
+Sensitivity = Literal["public", "internal", "confidential", "restricted"]
+
+
 class MemoryKind(_Part):
     """A kind of memory item.
 
@@ -291,11 +296,44 @@ class MemoryKind(_Part):
         purpose: What it may be kept and used for.
         keep: How long it is kept.
         labels: What every item of it carries, beside the labels of the thread that wrote it.
+        sensitivity: How a leak of it would be judged: `public`, `internal`, `confidential` or `restricted`. It stands
+            with every item and in the audit trail. No default.
+        shape: `schema` in the file: a JSON Schema that the content of every item has to fit, before personal data is
+            treated.
     """
 
     purpose: Names
     keep: Duration
     labels: tuple[Name, ...] = ()
+    # Left out of the digest where it is not given, so that policies from before it have the digest that they had.
+    sensitivity: Sensitivity | None = Field(default=None, exclude_if=lambda sensitivity: sensitivity is None)
+    shape: dict[str, Any] | None = Field(default=None, alias="schema", exclude_if=lambda shape: shape is None)
+
+    @field_validator("shape")
+    @classmethod
+    def _is_a_schema(cls, shape: dict[str, Any] | None) -> dict[str, Any] | None:
+        if shape is not None:
+            try:
+                Draft202012Validator.check_schema(shape)
+            except SchemaError as error:
+                text = f"this is no JSON Schema (2020-12): {error.message}"
+                raise PydanticCustomError("policy", "{text}", {"text": text}) from error
+            if any(not str(one).startswith("#") for one in _references(shape)):
+                text = "a schema refers to its own parts only: `$ref` begins with #"
+                raise PydanticCustomError("policy", "{text}", {"text": text})
+        return shape
+
+
+def _references(schema: object) -> Iterator[object]:
+    """Where a schema refers to: never to a network."""
+    if isinstance(schema, Mapping):
+        for key, value in cast("Mapping[object, object]", schema).items():
+            if key in ("$ref", "$dynamicRef"):
+                yield value
+            yield from _references(value)
+    elif isinstance(schema, list):
+        for value in cast("list[object]", schema):
+            yield from _references(value)
 
 
 class MemoryPolicy(_Part):

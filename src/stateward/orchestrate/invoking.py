@@ -63,6 +63,12 @@ _ATTEMPT: ContextVar[_Attempt] = ContextVar("stateward_attempt")
 _PLACE: ContextVar[str] = ContextVar("stateward_place")
 
 
+def current_action() -> str | None:
+    """Id of the action whose tool is running here, or None."""
+    attempt = _ATTEMPT.get(None)
+    return None if attempt is None else attempt.effect.action
+
+
 class Invoker:
     """Calls one tool; LangChain's own `ToolNode` fills in what is injected.
 

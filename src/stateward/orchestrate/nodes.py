@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
@@ -24,14 +24,14 @@ from stateward.errors import ActionRefused, ConfigurationError, ThreadError
 from stateward.model.action import Call
 from stateward.model.approval import Signature
 from stateward.model.effect import Receipt
-from stateward.model.memory import MemoryItem, Scope
+from stateward.model.memory import MemoryItem, Scope, Search
 from stateward.model.thread import Spent, ThreadFacts
 from stateward.model.values import Json, digest, plain_object
 from stateward.model.verdict import Reason
 from stateward.orchestrate.answers import fields_of
 from stateward.orchestrate.escalation import escalate
 from stateward.orchestrate.identity import server_principal
-from stateward.orchestrate.invoking import Given
+from stateward.orchestrate.invoking import Given, current_action
 from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.models import readable
 from stateward.orchestrate.parts import Done, Parts
@@ -42,7 +42,7 @@ from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.unanswered import in_order, unanswered
 from stateward.orchestrate.usage import refuse_unpriced, used
 from stateward.ports import ActionRow
-from stateward.remember.write import MemoryRules, write
+from stateward.remember.write import Entry, MemoryRules
 
 _ANSWER_TRIES = 3
 Goto = Command[Any]
@@ -56,6 +56,7 @@ class Step:
         thread: Whom the run belongs to.
         services: The runtime's ports.
         place: Where in the conversation it stands: the same after a crash, another one in the next round.
+        action: Id of the action whose result is being remembered, if one is.
     """
 
     services: Services
@@ -64,6 +65,7 @@ class Step:
     node: str
     place: str
     rounds: Rounds = field(default_factory=Rounds)
+    action: str | None = None
     _calls: count[int] = field(default_factory=count)
 
     async def act(self, tool: str, /, **arguments: Any) -> Json:
@@ -92,21 +94,48 @@ class Step:
 
     async def recall(self, kind: str, /, *, query: str | None = None, limit: int = 100) -> list[MemoryItem]:
         """What is remembered of this kind, for this thread's subject and purpose; it brings its labels along."""
-        found = await self.services.memory.search(await self._scope(), prefix=(kind,), query=query, limit=limit)
-        await self.services.recalled(self.thread.thread, found)
-        return found
+        return await self.services.search(await self._scope(), Search(prefix=(kind,), query=query, limit=limit))
 
     async def remember(self, kind: str, key: str, /, **value: Any) -> None:
         """Keep something under the policy; the same key again replaces it with a new version.
 
+        What it said before is kept until that would have expired.
+
         Raises:
             MemoryRefused: the policy does not let it be kept.
         """
+        await self.revise(kind, key, value)
+
+    async def revise(self, kind: str, key: str, value: Mapping[str, Any], /, *, version: int | None = None) -> int:
+        """Keep something in the place of what is known now, and say which version it has.
+
+        Args:
+            kind: A kind that the policy declares.
+            key: Its name among those of this kind.
+            value: All of its new content.
+            version: The version that it is made from, as `recall` has given it; 0 where it found nothing. Default: any.
+
+        Raises:
+            MemoryConflict: somebody else has changed it meanwhile: recall it again.
+            MemoryRefused: the policy does not let it be kept.
+        """
+        entry = Entry(
+            namespace=(kind,),
+            key=key,
+            value=plain_object(value),
+            version=version,
+            action=self.action or current_action(),
+        )
         rules = MemoryRules.of(self.ward.document)
-        memory, redactor = self.services.memory, self.services.redactor
-        item = plain_object(value)
-        scope, hash_key = await self._scope(), self.services.hash_key
-        await write(memory, redactor, rules, scope, namespace=(kind,), key=key, value=item, hash_key=hash_key)
+        (made,) = await self.services.keeper.keep(rules, await self._scope(), [entry])
+        return made or 0
+
+    async def forget(self, kind: str, key: str, /) -> bool:
+        """Delete something with what it said before; whether there was anything."""
+        entry = Entry(namespace=(kind,), key=key, action=self.action or current_action())
+        rules = MemoryRules.of(self.ward.document)
+        (gone,) = await self.services.keeper.keep(rules, await self._scope(), [entry])
+        return gone is not None
 
     async def decision(self, done: Done, /) -> Signature | None:
         """Who decided last about a call, and what; None where nobody was asked or has decided."""
@@ -216,7 +245,7 @@ class Nodes:
             if function is not None and said is not None:
                 found = await self.services.journal.receipt(row.action.id, thread=row.action.thread)
                 receipt = replace(found, result=result_of(found.result)) if found else _unless_read(row, said)
-                await function(state, step, Done(row=row, receipt=receipt))
+                await function(state, replace(step, action=row.action.id), Done(row=row, receipt=receipt))
 
     async def validate(self, state: Any) -> Goto:
         """Check the answer; what fails goes back to the planner, and to people after some tries."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config, get_store
 
 from stateward.errors import ConfigurationError, ThreadError, UnknownThread
-from stateward.model.memory import MemoryItem, Scope
+from stateward.model.memory import MemoryItem, Scope, Search
 from stateward.model.policy import PolicyDocument
 from stateward.model.provenance import UNTRUSTED, Sighting
 from stateward.model.thread import ThreadFacts
@@ -24,6 +24,7 @@ from stateward.orchestrate.turns import Turns
 from stateward.ports import (
     Credentials,
     Desk,
+    Embedder,
     Journal,
     Ledger,
     Memory,
@@ -34,6 +35,7 @@ from stateward.ports import (
     Schema,
     Threads,
 )
+from stateward.remember.write import Keeper
 from stateward.verify.gate import Gate
 from stateward.verify.origin import sighting
 
@@ -79,6 +81,7 @@ class Services:
         loop: The event loop that all of them live on.
         development: Whether an answer without a verified person counts. Never outside a developer's machine.
         hash_key: Key of the keyed hashes in memory.
+        embedder: Says where texts lie among all texts, for a recall by meaning; None where nothing does.
         turns: What this process knows of the turns that go on in it.
     """
 
@@ -96,6 +99,7 @@ class Services:
     loop: asyncio.AbstractEventLoop
     development: bool
     hash_key: bytes
+    embedder: Embedder | None = None
     turns: Turns = field(default_factory=Turns)
     wards: dict[str, Ward] = field(default_factory=dict[str, Ward])
     _facts: dict[str, ThreadFacts] = field(default_factory=dict[str, ThreadFacts])
@@ -185,6 +189,19 @@ class Services:
         if new:
             self.provenance.label(facts.thread, new, turn=turn, actor=facts.principal, action=action, tool=tool)
             reading.labels.update(dict.fromkeys(new, turn))
+
+    @property
+    def keeper(self) -> Keeper:
+        """Writes memory under a policy."""
+        return Keeper(memory=self.memory, redactor=self.redactor, embedder=self.embedder, hash_key=self.hash_key)
+
+    async def search(self, scope: Scope, search: Search) -> list[MemoryItem]:
+        """What fits best, by words and, where embeddings are configured, by meaning; it brings its labels along."""
+        if search.query and self.embedder is not None:
+            search = replace(search, embedding=await self.embedder.aembed_query(search.query))
+        found = await self.memory.search(scope, search)
+        await self.recalled(scope.thread, found)
+        return found
 
     async def recalled(self, thread: str, items: Sequence[MemoryItem]) -> None:
         """What was kept on another thread brings its labels to this one."""

@@ -32,7 +32,7 @@ from month_end import tools
 from month_end.graph import flow
 from stateward import Effect, FlowState, Principal, StatewardError, Workflow, call, tool
 from stateward.errors import DecisionRefused
-from stateward.model.memory import Scope
+from stateward.model.memory import Scope, Search
 from stateward.orchestrate.loops import blocking
 from stateward.testing import ScriptedModel, proposes
 from stateward.verify.load import parse_policy
@@ -43,7 +43,7 @@ SCOPE = {"tenant": "default", "principal": "close-agent", "purpose": flow.purpos
 def remembered(close: Close, kind: str) -> dict[str, Any]:
     """What is remembered of a kind, as a step of the close sees it."""
     memory, loop = close.runtime.services.memory, close.runtime.services.loop
-    items = blocking(loop, memory.search(Scope(**SCOPE, thread="close"), prefix=(kind,), query=None, limit=100))
+    items = blocking(loop, memory.search(Scope(**SCOPE, thread="close"), Search(prefix=(kind,), limit=100)))
     return {item.key: item.value for item in items}
 
 

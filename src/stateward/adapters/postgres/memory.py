@@ -1,128 +1,153 @@
-"""Memory rows. Every statement names tenant, subject and purpose: what does not match is not found."""
+"""Memory rows. Every statement names tenant, subject and purpose, and the database shows no row of another tenant."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from datetime import timedelta
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+from psycopg import Error
+from psycopg import errors as pg
 from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.commits import Commits
-from stateward.adapters.postgres.database import Database, Row, fetch_one
-from stateward.adapters.postgres.ledger import append
+from stateward.adapters.postgres.database import Connection, Database, Row
 from stateward.adapters.postgres.statements import statements
-from stateward.model.memory import MemoryItem, Scope
+from stateward.errors import DatabaseError, MemoryConflict, MemoryRefused
+from stateward.model.memory import Change, MemoryItem, Scope, Search
 from stateward.model.values import Json, digest
-from stateward.remember.filters import matches
+from stateward.remember.filters import filter_path
 
 _SQL = statements("memory")
+_RECALL = statements("vector/recall")
+_SWEPT_AT_ONCE = 1000
+_OTHER_VERSION = "SW006"
 
 
 class PostgresMemory:
-    """The memory table."""
+    """The memory tables."""
 
     def __init__(self, database: Database, commits: Commits) -> None:
         self._db, self._commits = database, commits
 
-    async def put(
-        self,
-        scope: Scope,
-        *,
-        namespace: tuple[str, ...],
-        key: str,
-        kind: str,
-        value: Mapping[str, Json],
-        keep: timedelta,
-        labels: Collection[str] = (),
-    ) -> int:
-        """Write an item and its ledger entry; returns the version."""
-        values = _place(scope, namespace, key) | {
-            "kind": kind,
-            "value": Jsonb(dict(value)),
-            "source": scope.thread,
-            "keep": keep,
-            "labels": list(labels),
+    async def change(self, scope: Scope, changes: Sequence[Change]) -> list[int | None]:
+        """Write and delete items with their ledger entries, all or none; the version of each, in order."""
+        if not changes:
+            return []
+        order = sorted(range(len(changes)), key=lambda at: (changes[at].namespace, changes[at].key))
+        given: dict[str, Json] = {
+            "tenant": scope.tenant,
+            "subject": scope.subject,
+            "purpose": scope.purpose,
+            "thread": scope.thread,
+            "actor": scope.principal,
+            "changes": [_written(changes[at]) for at in order],
         }
         await self._commits.barrier(scope.thread)
-        async with self._db.transaction() as connection:
-            row = await fetch_one(connection, _SQL["put_item"], values)
-            version = int(row["version"]) if row else 0
-            detail: dict[str, Json] = {"kind": kind, "item": digest([*namespace, key]), "version": version}
-            if row and row["labels"]:
-                detail["labels"] = row["labels"]
-            await append(connection, scope.thread, "memory.written", actor=scope.principal, detail=detail)
-        return version
+        try:
+            row = await self._db.one(_SQL["change"], {"changes": Jsonb(given)})
+        except (pg.ProgramLimitExceeded, pg.UntranslatableCharacter) as error:
+            said = error.diag.message_detail or error.diag.message_primary
+            raise MemoryRefused(f"Postgres cannot keep this item as JSON that can be searched: {said}") from error
+        except Error as error:
+            if error.sqlstate == _OTHER_VERSION:
+                raise MemoryConflict(str(error.diag.message_primary)) from error
+            raise
+        versions: Sequence[int | None] = row["versions"] if row else ()
+        return [version for _, version in sorted(zip(order, versions, strict=True))]
 
     async def get(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> MemoryItem | None:
         """One item that has not expired."""
-        row = await self._db.one(_SQL["get_item"], _place(scope, namespace, key))
-        return None if row is None else _item(row)
+        rows = await self._all(_SQL["get_item"], scope, {"namespace": list(namespace), "key": key})
+        return _item(rows[0]) if rows else None
 
-    async def delete(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> bool:
-        """Remove an item; whether there was one."""
-        await self._commits.barrier(scope.thread)
-        async with self._db.transaction() as connection:
-            if not await fetch_one(connection, _SQL["delete_item"], _place(scope, namespace, key)):
-                return False
-            detail: dict[str, Json] = {"item": digest([*namespace, key])}
-            await append(connection, scope.thread, "memory.deleted", actor=scope.principal, detail=detail)
-        return True
+    async def versions(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> list[MemoryItem]:
+        """What an item has said before, newest first."""
+        rows = await self._all(_SQL["versions"], scope, {"namespace": list(namespace), "key": key})
+        return [_item(row) for row in rows]
 
-    async def search(
-        self,
-        scope: Scope,
-        *,
-        prefix: tuple[str, ...],
-        query: str | None = None,
-        filter_: Mapping[str, object] | None = None,
-        limit: int = 10,
-        offset: int = 0,
-    ) -> list[MemoryItem]:
+    async def search(self, scope: Scope, search: Search) -> list[MemoryItem]:
         """Items below a namespace, best first."""
-        rows = await self._db.all(
-            _SQL["search_items"], _place(scope, prefix, "") | {"prefix": list(prefix), "query": query}
-        )
-        found = [_item(row) for row in rows if matches(row["value"], filter_ or {})]
-        return found[offset : offset + limit]
+        values = {
+            "namespace": list(search.prefix),
+            "query": search.query,
+            "filter": filter_path(search.filter or {}),
+            "limit": max(search.limit, 0),
+            "offset": max(search.offset, 0),
+        }
+        if not search.query:
+            return [_item(row) for row in await self._all(_SQL["newest_items"], scope, values)]
+        if search.embedding is None:
+            return [_item(row) for row in await self._all(_SQL["items_by_words"], scope, values)]
+        values |= {"vector": list(search.embedding)}
+        return [_item(row) for row in await self._all(_RECALL["items_by_both"], scope, values)]
 
     async def namespaces(self, scope: Scope) -> list[tuple[str, ...]]:
         """The namespaces that hold something."""
-        return [tuple(row["namespace"]) for row in await self._db.all(_SQL["namespaces"], _place(scope, (), ""))]
+        return [tuple(row["namespace"]) for row in await self._all(_SQL["namespaces"], scope, {})]
 
     async def sweep(self) -> int:
-        """Delete what has expired; returns how many items."""
+        """Delete what has expired and nothing holds, in batches; returns how many items and former versions."""
         swept = 0
-        while True:
+        for row in await self._db.all(_SQL["tenants"]):
+            more = 1
+            while more:
+                found = await self._db.one(_SQL["sweep"], {"tenant": row["tenant"], "batch": _SWEPT_AT_ONCE})
+                more = int(found["swept"]) if found else 0
+                swept += more
+        return swept
+
+    async def recall_by_meaning(self) -> None:
+        """Make a search by meaning possible.
+
+        Raises:
+            DatabaseError: the server has no pgvector, or this login may not create it.
+        """
+        try:
             async with self._db.connection() as connection:
-                count = (await connection.execute(_SQL["sweep"])).rowcount
-            swept += count
-            if count <= 0:
-                return swept
+                await connection.execute(_RECALL["extension"])
+        except Error as error:
+            said = error.diag.message_primary or str(error)
+            raise DatabaseError(
+                f"embeddings are configured, and this database has no pgvector: {said}. Install pgvector "
+                "on the server, or let an administrator run `create extension vector` here; or open the runtime "
+                "without embeddings."
+            ) from error
+
+    async def _all(self, statement: bytes, scope: Scope, values: dict[str, Any]) -> Sequence[Row]:
+        named = {"tenant": scope.tenant, "subject": scope.subject, "purpose": scope.purpose}
+        async with self._of(scope.tenant) as connection:
+            return await (await connection.execute(statement, named | values)).fetchall()
+
+    @asynccontextmanager
+    async def _of(self, tenant: str) -> AsyncGenerator[Connection]:
+        """A transaction in which memory is that of one tenant. The setting ends with it, behind a pooler too."""
+        async with self._db.connection() as connection, connection.pipeline(), connection.transaction():
+            await connection.execute(_SQL["enter"], {"tenant": tenant})
+            yield connection
 
 
-def _place(scope: Scope, namespace: tuple[str, ...], key: str) -> dict[str, Any]:
-    return {
-        "tenant": scope.tenant,
-        "subject": scope.subject,
-        "purpose": scope.purpose,
-        "namespace": list(namespace),
-        "key": key,
+def _written(change: Change) -> dict[str, Json]:
+    written: dict[str, Json] = {
+        "namespace": list(change.namespace),
+        "key": change.key,
+        "item": digest([*change.namespace, change.key]),
+        "action": change.action,
+        "version": change.version,
     }
+    if change.value is not None:
+        written |= {
+            "kind": change.kind,
+            "value": dict(change.value),
+            "keep": change.keep.total_seconds(),
+            "labels": list(change.labels),
+            "sensitivity": change.sensitivity,
+        }
+    if change.embedding is not None:
+        written["embedding"] = [float(one) for one in change.embedding]
+    return written
 
 
 def _item(row: Row) -> MemoryItem:
-    names = (
-        "key",
-        "kind",
-        "subject",
-        "purpose",
-        "value",
-        "source",
-        "version",
-        "created_at",
-        "updated_at",
-        "expires_at",
-    )
-    more = {name: row[name] for name in names}
-    return MemoryItem(namespace=tuple(row["namespace"]), labels=tuple(row["labels"]), **more)
+    more: dict[str, Any] = dict(row) | {name: tuple(row[name]) for name in ("namespace", "labels")}
+    return MemoryItem(**more)

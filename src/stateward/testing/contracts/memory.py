@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
-from stateward.model.memory import Scope
+from stateward.errors import MemoryConflict
+from stateward.model.memory import Change, MemoryItem, Scope, Search
 from stateward.model.values import Json
 from stateward.testing.contracts import Adapters, Check
 from stateward.testing.contracts.samples import facts, kinds, scope
@@ -12,57 +15,104 @@ from stateward.testing.contracts.samples import facts, kinds, scope
 DAY, AT_ONCE = timedelta(days=1), timedelta(0)
 
 
-async def _put(adapters: Adapters, key: str = "k", *, keep: timedelta = DAY, **value: Json) -> int:
+async def _change(adapters: Adapters, *changes: Change, where: Scope | None = None) -> list[int | None]:
     await adapters.threads.open(facts())
-    return await adapters.memory.put(scope(), namespace=("note",), key=key, kind="note", value=value, keep=keep)
+    return await adapters.memory.change(where or scope(), changes)
 
 
-async def _keys(adapters: Adapters, where: Scope | None = None, **more: object) -> list[str]:
-    found = await adapters.memory.search(where or scope(), prefix=("note",), **more)  # pyright: ignore[reportArgumentType]
+def _note(key: str = "k", *, keep: timedelta = DAY, **value: Json) -> Change:
+    return Change(namespace=("note",), key=key, kind="note", value=value, keep=keep)
+
+
+async def _put(adapters: Adapters, key: str = "k", *, keep: timedelta = DAY, **value: Json) -> int | None:
+    return (await _change(adapters, _note(key, keep=keep, **value)))[0]
+
+
+async def _get(adapters: Adapters, where: Scope | None = None, key: str = "k") -> MemoryItem | None:
+    return await adapters.memory.get(where or scope(), namespace=("note",), key=key)
+
+
+async def _keys(adapters: Adapters, where: Scope | None = None, **more: Any) -> list[str]:
+    search = replace(Search(prefix=("note",)), **more)
+    found = await adapters.memory.search(where or scope(), search)
     return [item.key for item in found]
 
 
 async def keeps_and_finds_an_item(adapters: Adapters) -> None:
     """With everything that it was written with."""
-    assert await _put(adapters, text="paid") == 1
-    item = await adapters.memory.get(scope(), namespace=("note",), key="k")
+    sensitive = replace(_note(text="paid"), sensitivity="restricted", action="a" * 32)
+    assert await _change(adapters, sensitive) == [1]
+    item = await _get(adapters)
     assert item is not None
     assert (item.value, item.kind, item.subject, item.purpose) == ({"text": "paid"}, "note", "customer:17", "bank")
     assert (item.source, item.version, item.expires_at - item.created_at >= DAY) == ("t1", 1, True)
+    assert (item.sensitivity, item.action) == ("restricted", "a" * 32)
     assert (await kinds(adapters))[-1] == "memory.written"
 
 
 async def carries_labels(adapters: Adapters) -> None:
     """Those that it is given, and its thread's; a later value has those of whoever wrote it."""
-    await adapters.threads.open(facts())
-    put = adapters.memory.put
-    where = {"namespace": ("note",), "key": "k", "kind": "note", "value": {"n": 1}, "keep": DAY}
-    await put(scope(), labels=["personal"], **where)  # pyright: ignore[reportArgumentType]
+    await _change(adapters, replace(_note(n=1), labels=("personal",)))
     adapters.provenance.label("t1", ["untrusted"], turn="", actor="bot")
-    await put(scope(), **where | {"key": "l"})  # pyright: ignore[reportArgumentType]
-    found = await adapters.memory.search(scope(), prefix=("note",))
+    await _put(adapters, "l", n=1)
+    found = await adapters.memory.search(scope(), Search(prefix=("note",)))
     assert {item.key: item.labels for item in found} == {"k": ("personal",), "l": ("untrusted",)}
     await adapters.threads.open(facts("t2"))
-    await put(scope("t2"), **where | {"key": "l"})  # pyright: ignore[reportArgumentType]
-    item = await adapters.memory.get(scope(), namespace=("note",), key="l")
+    await _change(adapters, _note("l", n=2), where=scope("t2"))
+    item = await _get(adapters, key="l")
     assert item is not None
     assert item.labels == ()
 
 
 async def counts_versions(adapters: Adapters) -> None:
-    """The same key again replaces the value."""
+    """The same key again replaces the value, and what it was is kept as long as it would have been."""
     assert [await _put(adapters, n=at) for at in range(3)] == [1, 2, 3]
     assert await _keys(adapters) == ["k"]
+    before = await adapters.memory.versions(scope(), namespace=("note",), key="k")
+    assert [(item.version, item.value) for item in before] == [(2, {"n": 1}), (1, {"n": 0})]
+    assert await adapters.memory.versions(scope(tenant="other"), namespace=("note",), key="k") == []
+    await _put(adapters, keep=AT_ONCE, n=3)
+    await _put(adapters, n=4)
+    assert [item.version for item in await adapters.memory.versions(scope(), namespace=("note",), key="k")] == [3, 2, 1]
+
+
+async def changes_what_has_the_expected_version_only(adapters: Adapters) -> None:
+    """Zero where nothing may be there; what has expired is not there."""
+    assert await _change(adapters, replace(_note(n=1), version=0)) == [1]
+    assert await _change(adapters, replace(_note(n=2), version=1)) == [2]
+    for stale in (0, 1, 3):
+        for change in (_note(n=9), Change(namespace=("note",), key="k")):
+            try:
+                await _change(adapters, _note("other", n=9), replace(change, version=stale))
+            except MemoryConflict:
+                continue
+            raise AssertionError(f"version {stale} was taken for the current one")
+    assert await _keys(adapters) == ["k"]
+    item = await _get(adapters)
+    assert item is not None
+    assert item.value == {"n": 2}
+    await _put(adapters, "gone", keep=AT_ONCE, n=1)
+    assert await _change(adapters, replace(_note("gone", n=2), version=0)) == [2]
+
+
+async def changes_together_or_not_at_all(adapters: Adapters) -> None:
+    """In whatever order they are given."""
+    await _put(adapters, "old", n=0)
+    gone = Change(namespace=("note",), key="old")
+    assert await _change(adapters, _note("z", n=1), gone, _note("a", n=2)) == [1, 1, 1]
+    assert await _keys(adapters) in (["a", "z"], ["z", "a"])
+    assert await _change(adapters, gone) == [None]
 
 
 async def finds_nothing_of_others(adapters: Adapters) -> None:
     """Another tenant, subject or purpose; not by key, search, list or deletion."""
     await _put(adapters, text="paid")
     for other in (scope(tenant="other"), scope(subject="customer:18"), scope(purpose="marketing")):
-        assert await adapters.memory.get(other, namespace=("note",), key="k") is None
+        assert await _get(adapters, other) is None
         assert await _keys(adapters, other) == []
+        assert await _keys(adapters, other, query="paid") == []
         assert await adapters.memory.namespaces(other) == []
-        assert await adapters.memory.delete(other, namespace=("note",), key="k") is False
+        assert await _change(adapters, Change(namespace=("note",), key="k"), where=other) == [None]
     assert await _keys(adapters) == ["k"]
 
 
@@ -70,7 +120,7 @@ async def never_returns_what_has_expired(adapters: Adapters) -> None:
     """Swept or not."""
     await _put(adapters, "gone", keep=AT_ONCE, text="old")
     await _put(adapters, "here", text="new")
-    assert await adapters.memory.get(scope(), namespace=("note",), key="gone") is None
+    assert await _get(adapters, key="gone") is None
     assert await _keys(adapters) == ["here"]
     assert await _keys(adapters, query="old") == []
     assert await adapters.memory.sweep() == 1
@@ -81,28 +131,38 @@ async def never_returns_what_has_expired(adapters: Adapters) -> None:
 async def does_not_extend_what_is_read(adapters: Adapters) -> None:
     """However it is read."""
     await _put(adapters, text="paid")
-    before = await adapters.memory.get(scope(), namespace=("note",), key="k")
+    before = await _get(adapters)
     await _keys(adapters, query="paid")
-    assert await adapters.memory.get(scope(), namespace=("note",), key="k") == before
+    assert await _get(adapters) == before
 
 
 async def deletes_with_an_entry(adapters: Adapters) -> None:
-    """Once."""
+    """Once, with all that it has said before."""
     await _put(adapters, text="paid")
-    assert [await adapters.memory.delete(scope(), namespace=("note",), key="k") for _ in range(2)] == [True, False]
+    await _put(adapters, text="paid twice")
+    gone = Change(namespace=("note",), key="k")
+    assert [await _change(adapters, gone) for _ in range(2)] == [[2], [None]]
     assert (await kinds(adapters)).count("memory.deleted") == 1
+    assert await adapters.memory.versions(scope(), namespace=("note",), key="k") == []
+    assert await _put(adapters, text="anew") == 1
 
 
 async def searches_by_words_filter_and_place(adapters: Adapters) -> None:
-    """The best match first; a place is a beginning of labels, not of letters."""
+    """The best match first, some of the words being enough; a place is a beginning of labels, not of letters."""
     await _put(adapters, "a", text="rent for october", amount=100)
     await _put(adapters, "b", text="rent rent rent", amount=20)
     await _put(adapters, "c", text="salary", amount=3000)
     assert set(await _keys(adapters, query="rent")) == {"a", "b"}
-    assert await _keys(adapters, filter_={"amount": {"$gt": 20, "$lt": 3000}}) == ["a"]
+    assert (await _keys(adapters, query="which rent was paid for october?"))[0] == "a"
+    assert await _keys(adapters, query="?") == []
+    assert await _keys(adapters, filter={"amount": {"$gt": 20, "$lt": 3000}}) == ["a"]
+    assert await _keys(adapters, query="rent", filter={"amount": 20}) == ["b"]
     assert len(await _keys(adapters, limit=2)) == 2
     assert len(await _keys(adapters, limit=2, offset=2)) == 1
-    assert await adapters.memory.search(scope(), prefix=("not",)) == []
+    assert await _keys(adapters, limit=0) == []
+    assert await _keys(adapters, prefix=("not",)) == []
+    assert await _keys(adapters, prefix=("note", "more")) == []
+    assert len(await _keys(adapters, prefix=())) == 3
     assert await adapters.memory.namespaces(scope()) == [("note",)]
 
 
@@ -110,6 +170,8 @@ CHECKS: tuple[Check, ...] = (
     keeps_and_finds_an_item,
     carries_labels,
     counts_versions,
+    changes_what_has_the_expected_version_only,
+    changes_together_or_not_at_all,
     finds_nothing_of_others,
     never_returns_what_has_expired,
     does_not_extend_what_is_read,

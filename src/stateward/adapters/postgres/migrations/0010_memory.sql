@@ -1,0 +1,235 @@
+-- Memory that obeys: tenants kept apart by the database, versions, legal hold.
+
+-- Whoever reads or writes memory with a login that row-level security does not bind steps down to this role first.
+do $$
+begin
+    if not exists (select from pg_roles where rolname = 'stateward_memory') then
+        create role stateward_memory nologin;
+    end if;
+exception when duplicate_object or unique_violation then
+    null;  -- another database of this server was migrated at the same moment
+end $$;
+
+-- A namespace as one text that the database can look up under row-level security: every label is followed by a mark that
+-- no label holds, so that the beginning of a namespace is the beginning of its text.
+create function stateward.place(p_namespace text[]) returns text language sql immutable as
+$$ select case when cardinality(p_namespace) = 0 then '' else array_to_string(p_namespace, chr(31)) || chr(31) end $$;
+
+-- An operator that is not proven to leak nothing is held against a row only after its tenant was. An index for words would
+-- never be used like that: words are looked for among the items of one subject and purpose, which the key finds.
+drop index stateward.memory_search;
+alter table stateward.memory
+    add column place       text collate "C" not null generated always as (stateward.place(namespace)) stored,
+    add column sensitivity text,
+    add column action      text,
+    add column embedding   real[], -- in the row of its text, so that neither can be without the other
+    drop constraint memory_pkey,
+    add primary key (tenant, subject, purpose, place, key),
+    add constraint memory_is_of_somebody check (tenant <> '' and subject <> '' and purpose <> '' and kind <> '') not valid;
+alter table stateward.memory alter column embedding set storage external;
+create index memory_by_recency on stateward.memory (tenant, subject, purpose, updated_at desc, place, key);
+
+-- What an item said before, until that would have expired.
+create table stateward.memory_version (
+    tenant      text not null,
+    subject     text not null,
+    purpose     text not null,
+    place       text collate "C" not null,
+    key         text not null,
+    version     bigint not null,
+    namespace   text[] not null,
+    kind        text not null,
+    value       jsonb not null,
+    source      text not null,
+    action      text,
+    sensitivity text,
+    labels      text[] not null,
+    created_at  timestamptz not null,
+    updated_at  timestamptz not null,
+    expires_at  timestamptz not null,
+    replaced_at timestamptz not null default clock_timestamp(),
+    primary key (tenant, subject, purpose, place, key, version)
+);
+create index memory_version_expiry on stateward.memory_version (expires_at);
+
+-- Whoever is bound, the owner of the tables too, sees and writes the rows of the tenant that the transaction names, and
+-- no row where it names none.
+alter table stateward.memory enable row level security, force row level security;
+alter table stateward.memory_version enable row level security, force row level security;
+create policy memory_of_tenant on stateward.memory
+    using (tenant = nullif(current_setting('stateward.tenant', true), ''));
+create policy memory_of_tenant on stateward.memory_version
+    using (tenant = nullif(current_setting('stateward.tenant', true), ''));
+grant usage on schema stateward to stateward_memory;
+grant select, insert, update, delete on stateward.memory, stateward.memory_version to stateward_memory;
+
+-- Until when nothing about a subject may be deleted.
+create table stateward.legal_hold (
+    tenant  text not null,
+    subject text not null,
+    reason  text not null,
+    by      text not null,
+    since   timestamptz not null default clock_timestamp(),
+    primary key (tenant, subject)
+);
+
+-- From here to the end of the transaction, memory is that of one tenant.
+create function stateward.as_tenant(p_tenant text) returns void language plpgsql as $$
+begin
+    perform set_config('stateward.tenant', p_tenant, true);
+    if exists (select from pg_roles where rolname = current_user and (rolsuper or rolbypassrls)) then
+        perform set_config('role', 'stateward_memory', true);
+    end if;
+end $$;
+
+-- From here on, no tenant's.
+create function stateward.as_nobody() returns void language plpgsql as $$
+begin
+    perform set_config('role', 'none', true);
+    perform set_config('stateward.tenant', '', true);
+end $$;
+
+-- What an item has said is kept until it would have expired; where its subject is on hold, whenever that is.
+create function stateward.retire(p_item stateward.memory, p_held boolean) returns void language sql as $$
+    insert into stateward.memory_version (tenant, subject, purpose, place, key, version, namespace, kind, value, source,
+                                          action, sensitivity, labels, created_at, updated_at, expires_at)
+    select p_item.tenant, p_item.subject, p_item.purpose, p_item.place, p_item.key, p_item.version, p_item.namespace,
+           p_item.kind, p_item.value, p_item.source, p_item.action, p_item.sensitivity, p_item.labels, p_item.created_at,
+           p_item.updated_at, p_item.expires_at
+     where p_held or p_item.expires_at > clock_timestamp()
+$$;
+
+-- One change of an item within `change_memory`; its version, and null where there was nothing to delete.
+create function stateward.change_item(p jsonb, c jsonb, p_labels text[], p_held boolean) returns bigint
+language plpgsql as $$
+declare
+    v_namespace text[] := array(select jsonb_array_elements_text(c -> 'namespace'));
+    v_place     text := stateward.place(v_namespace);
+    v_now       timestamptz := clock_timestamp();
+    v_until     timestamptz := v_now + make_interval(secs => (c ->> 'keep')::float8);
+    v_labels    text[] := array(select unnest(p_labels) union select jsonb_array_elements_text(c -> 'labels') order by 1);
+    v_embedding real[] := case when c ? 'embedding'
+                               then array(select e::text::real from jsonb_array_elements(c -> 'embedding') as e) end;
+    v_version   bigint;
+    m           stateward.memory;
+    n           stateward.memory;
+begin
+    loop
+        select * into m from stateward.memory x
+         where x.tenant = p ->> 'tenant' and x.subject = p ->> 'subject' and x.purpose = p ->> 'purpose'
+           and x.place = v_place and x.key = c ->> 'key' for update;
+        if c ->> 'version' is not null
+           and (c ->> 'version')::bigint <> coalesce(case when m.expires_at > v_now then m.version end, 0) then
+            raise exception 'version % was expected, and it is %', c ->> 'version',
+                  coalesce(case when m.expires_at > v_now then m.version end, 0) using errcode = 'SW006';
+        end if;
+        if c -> 'value' is null then
+            if m.key is not null then
+                if p_held then
+                    perform stateward.retire(m, true);
+                else
+                    delete from stateward.memory_version x
+                     where x.tenant = m.tenant and x.subject = m.subject and x.purpose = m.purpose and x.place = m.place
+                       and x.key = m.key;
+                end if;
+                delete from stateward.memory x
+                 where x.tenant = m.tenant and x.subject = m.subject and x.purpose = m.purpose and x.place = m.place
+                   and x.key = m.key;
+            end if;
+            return case when m.expires_at > v_now then m.version end;
+        end if;
+        if m.key is not null then
+            perform stateward.retire(m, p_held);
+            update stateward.memory x
+               set kind = c ->> 'kind', value = c -> 'value', source = p ->> 'thread', action = c ->> 'action',
+                   sensitivity = c ->> 'sensitivity', version = m.version + 1, updated_at = v_now,
+                   created_at = case when m.expires_at > v_now then m.created_at else v_now end,
+                   expires_at = v_until, labels = v_labels, embedding = v_embedding
+             where x.tenant = m.tenant and x.subject = m.subject and x.purpose = m.purpose and x.place = m.place
+               and x.key = m.key;
+            return m.version + 1;
+        end if;
+        -- Its number goes on where former versions are kept longer than it was.
+        select coalesce(max(x.version), 0) + 1 into v_version from stateward.memory_version x
+         where x.tenant = p ->> 'tenant' and x.subject = p ->> 'subject' and x.purpose = p ->> 'purpose'
+           and x.place = v_place and x.key = c ->> 'key';
+        insert into stateward.memory (tenant, subject, purpose, namespace, key, kind, value, source, action, sensitivity,
+                                      version, created_at, updated_at, expires_at, labels, embedding)
+        values (p ->> 'tenant', p ->> 'subject', p ->> 'purpose', v_namespace, c ->> 'key', c ->> 'kind', c -> 'value',
+                p ->> 'thread', c ->> 'action', c ->> 'sensitivity', v_version, v_now, v_now, v_until, v_labels,
+                v_embedding)
+            on conflict do nothing returning * into n;
+        if n.key is not null then
+            return v_version;
+        end if; -- somebody else wrote the first one at this moment: look again
+    end loop;
+end $$;
+
+-- All changes of a batch with their ledger entries, or none. In order of place and key, so that two batches do not wait
+-- for each other.
+create function stateward.change_memory(p jsonb) returns bigint[] language plpgsql as $$
+declare
+    v_labels   text[] := array(select label from stateward.thread_label where thread_id = p ->> 'thread');
+    v_held     boolean := exists (select from stateward.legal_hold h
+                                   where h.tenant = p ->> 'tenant' and h.subject = p ->> 'subject');
+    v_versions bigint[] := '{}';
+    v_all      text[];
+    c          jsonb;
+begin
+    perform stateward.as_tenant(p ->> 'tenant');
+    for c in select jsonb_array_elements(p -> 'changes') loop
+        v_versions := v_versions || stateward.change_item(p, c, v_labels, v_held);
+    end loop;
+    perform stateward.as_nobody();
+    for v_at in 1 .. cardinality(v_versions) loop
+        continue when v_versions[v_at] is null;
+        c := p -> 'changes' -> (v_at - 1);
+        if c -> 'value' is null then
+            perform stateward.append(p ->> 'thread', 'memory.deleted', p ->> 'actor', c ->> 'action', null,
+                                     jsonb_build_object('item', c -> 'item'));
+        else
+            v_all := array(select unnest(v_labels) union select jsonb_array_elements_text(c -> 'labels') order by 1);
+            perform stateward.append(p ->> 'thread', 'memory.written', p ->> 'actor', c ->> 'action', null,
+                jsonb_strip_nulls(jsonb_build_object(
+                    'kind', c -> 'kind', 'item', c -> 'item', 'version', v_versions[v_at], 'sensitivity', c -> 'sensitivity',
+                    'labels', case when v_all <> '{}' then to_jsonb(v_all) end)));
+        end if;
+    end loop;
+    return v_versions;
+end $$;
+
+-- The words of a question, any of which may be found.
+create function stateward.any_word(p_query text) returns tsquery language sql immutable as
+$$ select replace(plainto_tsquery('simple', p_query)::text, ' & ', ' | ')::tsquery $$;
+
+-- Deletes what has expired of one tenant, but for subjects on hold; how many rows.
+create function stateward.sweep_memory(p_tenant text, p_batch int) returns bigint language plpgsql as $$
+declare
+    v_held text[] := array(select subject from stateward.legal_hold where tenant = p_tenant);
+    v_now  timestamptz := clock_timestamp();
+    v_rows bigint;
+    v_more bigint;
+begin
+    perform stateward.as_tenant(p_tenant);
+    delete from stateward.memory
+     where ctid = any (array(select ctid from stateward.memory
+                              where tenant = p_tenant and expires_at <= v_now and subject <> all (v_held)
+                              limit p_batch for update skip locked));
+    get diagnostics v_rows = row_count;
+    delete from stateward.memory_version
+     where ctid = any (array(select ctid from stateward.memory_version
+                              where tenant = p_tenant and expires_at <= v_now and subject <> all (v_held)
+                              limit p_batch for update skip locked));
+    get diagnostics v_more = row_count;
+    perform stateward.as_nobody();
+    return v_rows + v_more;
+end $$;
+
+revoke all on function stateward.as_tenant(text) from public;
+revoke all on function stateward.as_nobody() from public;
+revoke all on function stateward.retire(stateward.memory, boolean) from public;
+revoke all on function stateward.change_item(jsonb, jsonb, text[], boolean) from public;
+revoke all on function stateward.change_memory(jsonb) from public;
+revoke all on function stateward.sweep_memory(text, int) from public;
+grant execute on function stateward.as_nobody(), stateward.retire(stateward.memory, boolean),
+    stateward.change_item(jsonb, jsonb, text[], boolean) to stateward_memory;

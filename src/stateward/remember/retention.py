@@ -1,0 +1,27 @@
+"""What has expired goes, now and then, while a runtime is open; nobody waits for it, as it is not found anyway."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from stateward.errors import StatewardError
+from stateward.ports import Memory
+
+_LOG = logging.getLogger("stateward")
+
+
+async def sweep_on(memory: Memory, *, after: float, every: float) -> None:
+    """Sweep until it is cancelled; what fails is logged, and tried again the next time.
+
+    Args:
+        after: Seconds until the first time.
+        every: Seconds from then on.
+    """
+    await asyncio.sleep(after)
+    while True:
+        try:
+            await memory.sweep()
+        except StatewardError as error:
+            _LOG.warning("memory that has expired could not be deleted: %s", error)
+        await asyncio.sleep(every)

@@ -1,0 +1,222 @@
+"""P7: one tenant's memory is out of another's reach in the database itself, whatever SQL is run.
+
+The production login is a plain one that owns the tables; the embedded server's is a superuser, whom row-level security
+does not bind, so that the runtime steps down before it looks. Both are attacked.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+
+from bank import Bank
+from stateward import AsyncRuntime, Principal, Runtime, Settings
+from stateward.adapters.postgres.memory import PostgresMemory
+from stateward.adapters.postgres.statements import statements
+from stateward.model.memory import Change, Search
+from stateward.orchestrate.loops import blocking
+from stateward.testing.contracts.samples import facts, scope
+from stateward.testing.databases import Databases
+
+TABLES = ("memory", "memory_version")
+TENANTS = ("acme", "rival")
+
+
+async def fill(runtime: AsyncRuntime) -> None:
+    """Two tenants with the same subject, purpose and key, each with an item and a former version of it."""
+    for tenant in TENANTS:
+        await runtime.services.threads.open(facts(f"of-{tenant}", tenant=tenant))
+        for text in ("old", "new"):
+            change = Change(
+                namespace=("note",), key="k", kind="note", value={"of": tenant, "text": text}, keep=timedelta(days=1)
+            )
+            await runtime.services.memory.change(scope(f"of-{tenant}", tenant=tenant), [change])
+
+
+@pytest.fixture(scope="module")
+def plain(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, str]]:
+    """A runtime of a login that owns its database and may create roles, and nothing more; and that login."""
+    name = f"plain_{secrets.token_hex(4)}"
+    with psycopg.connect(databases.uri, autocommit=True) as admin:
+        admin.execute(f"create role {name} login createrole password 'secret'")  # pyright: ignore[reportCallIssue, reportArgumentType]
+        admin.execute(f"create database {name} owner {name}")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    url = make_conninfo(databases.uri, dbname=name, user=name, password="secret")
+    try:
+        with Runtime.open(
+            settings=Settings(home=tmp_path_factory.mktemp("home"), database_url=url, pool_size=4)
+        ) as runtime:
+            blocking(runtime.services.loop, fill(runtime.inner))
+            yield runtime, url
+    finally:
+        with psycopg.connect(databases.uri, autocommit=True) as admin:
+            admin.execute(f"drop database {name} with (force)")  # pyright: ignore[reportCallIssue, reportArgumentType]
+            admin.execute(f"drop role {name}")  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def run(url: str, statement: str, tenant: str | None = None, role: str = "") -> list[Any]:
+    """Hand-written SQL, in a transaction that names this tenant, or none."""
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        if tenant is not None:
+            connection.execute("select set_config('stateward.tenant', %s, true)", [tenant])
+        if role:
+            connection.execute(f"set local role {role}")  # pyright: ignore[reportCallIssue, reportArgumentType]
+        found = connection.execute(statement)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return found.fetchall() if found.description else [found.rowcount]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_owner_of_the_tables_sees_no_row_without_a_tenant_and_its_own_with_one(plain: Any, table: str) -> None:
+    _, url = plain
+    for unset in (None, ""):
+        assert run(url, f"select * from stateward.{table}", unset) == []
+    for tenant in TENANTS:
+        assert [row["value"]["of"] for row in run(url, f"select * from stateward.{table}", tenant)] == [tenant]
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select * from stateward.{table} where tenant = 'rival'",
+        "select * from stateward.{table} where tenant = 'rival' or true",
+        "update stateward.{table} set value = '{{}}' where tenant = 'rival' returning *",
+        "delete from stateward.{table} where tenant = 'rival' returning *",
+        "with gone as (delete from stateward.{table} where tenant <> 'acme' returning *) select * from gone",
+        "select * from stateward.{table} a join stateward.{table} b on a.tenant <> b.tenant",
+    ],
+)
+def test_hand_written_sql_for_another_tenant_finds_nothing(plain: Any, table: str, statement: str) -> None:
+    _, url = plain
+    assert [one for one in run(url, statement.format(table=table), "acme") if one.get("tenant") != "acme"] == []
+    for tenant in TENANTS:
+        assert [row["value"]["of"] for row in run(url, f"select * from stateward.{table}", tenant)] == [tenant]
+
+
+WRITES = [
+    "insert into stateward.memory (tenant, subject, namespace, key, kind, purpose, value, source, expires_at) "
+    "values ('rival', 's', '{note}', 'planted', 'note', 'bank', '{}', 't', now() + interval '1 day')",
+    "update stateward.memory set tenant = 'rival', key = 'moved'",
+]
+
+
+@pytest.mark.parametrize("statement", WRITES)
+@pytest.mark.parametrize("tenant", ["acme", "", None])
+def test_nothing_is_written_into_another_tenant(plain: Any, statement: str, tenant: str | None) -> None:
+    _, url = plain
+    if tenant != "acme" and statement.startswith("update"):
+        assert run(url, statement, tenant) == [0]
+    else:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            run(url, statement, tenant)
+    assert [row["key"] for row in run(url, "select * from stateward.memory", "rival")] == ["k"]
+
+
+def test_a_function_that_leaks_what_it_is_asked_about_is_shown_no_row_of_another_tenant(plain: Any) -> None:
+    _, url = plain
+    leaky = """create function pg_temp.leak(text) returns boolean language plpgsql cost 0.0000001
+               as $$ begin raise exception 'leaked %', $1; end $$"""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(leaky)
+        connection.execute("select * from stateward.memory where pg_temp.leak(value::text)")
+        with connection.transaction():
+            connection.execute("select set_config('stateward.tenant', 'acme', true)")
+            with pytest.raises(psycopg.errors.RaiseException, match="acme"):
+                connection.execute("select * from stateward.memory where pg_temp.leak(value::text)")
+
+
+@pytest.mark.parametrize("name", statements("memory").names())
+def test_no_statement_of_ours_finds_anything_where_the_tenant_was_forgotten(plain: Any, name: str) -> None:
+    """Those that change rows or look into the threads name the tenant themselves."""
+    _, url = plain
+    if name in ("enter", "change", "tenants", "sweep"):
+        return
+    values = {
+        "tenant": "acme",
+        "subject": "customer:17",
+        "purpose": "bank",
+        "namespace": ["note"],
+        "key": "k",
+        "query": "new",
+        "filter": None,
+        "limit": 10,
+        "offset": 0,
+    }
+    with psycopg.connect(url, autocommit=True) as connection:
+        assert connection.execute(statements("memory")[name], values).fetchall() == []
+        with connection.transaction():
+            connection.execute(statements("memory")["enter"], values)
+            assert len(connection.execute(statements("memory")[name], values).fetchall()) == 1
+
+
+def test_the_setting_ends_with_the_transaction(plain: Any) -> None:
+    runtime, _ = plain
+    memory = runtime.services.memory
+
+    async def look() -> list[Any]:
+        found = []
+        for tenant in TENANTS * 3:
+            items = await memory.search(scope(tenant=tenant), Search(prefix=("note",)))
+            found += [item.value["of"] == tenant for item in items]
+            rows = await runtime.inner.database.all(b"select * from stateward.memory")
+            found += [not rows]
+        return found
+
+    assert blocking(runtime.services.loop, look()) == [True] * 12
+
+
+def test_a_superuser_steps_down_before_it_looks(runtime: Runtime, database_url: str) -> None:
+    blocking(runtime.services.loop, fill(runtime.inner))
+
+    async def look() -> list[Any]:
+        memory = runtime.services.memory
+        assert isinstance(memory, PostgresMemory)
+        async with memory._of("acme") as connection:
+            found = await (await connection.execute("select current_user, value from stateward.memory")).fetchall()
+        return [(row["current_user"], row["value"]["of"]) for row in found]
+
+    assert blocking(runtime.services.loop, look()) == [("stateward_memory", "acme")]
+    assert len(run(database_url, "select * from stateward.memory")) == 2  # which is what it has to step down from
+    for tenant, found in ((None, []), ("acme", ["acme"])):
+        rows = run(database_url, "select * from stateward.memory", tenant, "stateward_memory")
+        assert [row["value"]["of"] for row in rows] == found
+
+
+def test_what_it_steps_down_to_reaches_nothing_else(runtime: Runtime, database_url: str) -> None:
+    tables = run(database_url, "select tablename from pg_tables where schemaname = 'stateward'")
+    reached = []
+    for name in [row["tablename"] for row in tables]:
+        try:
+            run(database_url, f"select * from stateward.{name}", "acme", "stateward_memory")
+            reached.append(name)
+        except psycopg.errors.InsufficientPrivilege:
+            pass
+    assert sorted(reached) == sorted(TABLES)
+
+
+def test_a_login_of_one_call_sees_no_memory(bank: Bank) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        run(bank.url, "select * from stateward.memory", "default", "stateward_call")
+
+
+def test_each_tenant_is_swept_and_keeps_what_has_not_expired(plain: Any) -> None:
+    runtime, url = plain
+    assert blocking(runtime.services.loop, runtime.services.memory.sweep()) == 0
+    assert run(url, "update stateward.memory set expires_at = now()", "rival") == [1]
+    assert blocking(runtime.services.loop, runtime.services.memory.sweep()) == 1
+    assert [len(run(url, "select * from stateward.memory", tenant)) for tenant in TENANTS] == [1, 0]
+    blocking(runtime.services.loop, fill(runtime.inner))
+
+
+def test_a_thread_of_another_tenant_with_the_same_name_of_everything_finds_nothing(plain: Any) -> None:
+    runtime, _ = plain
+    other = Principal("bot", kind="agent", tenant="rival")
+    runtime.thread("theirs", principal=other, purpose="bank", subject="customer:17", graph="bank")
+    found = blocking(runtime.services.loop, runtime.services.memory.search(scope("theirs", tenant="rival"), Search()))
+    assert [item.value["of"] for item in found] == ["rival"]

@@ -32,7 +32,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Measure Stateward, as ratios in one run."
     )
-    parser.add_argument("--only", type=_names, default=list(_PARTS), metavar="A,B", help=f"of {', '.join(_PARTS)}")
+    parser.add_argument(
+        "--only",
+        type=_names,
+        default=[name for name in _PARTS if name not in _LONG],
+        metavar="A,B",
+        help=f"of {', '.join(_PARTS)}",
+    )
     parser.add_argument("--quick", action="store_true", help="few repetitions and short threads: a first look")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     return parser.parse_args()
@@ -101,6 +107,18 @@ def _resume(quick: bool) -> Iterable[Table]:
     return resume.tables(100, 3) if quick else resume.tables(500, 9)
 
 
+def _memory(quick: bool) -> Iterable[Table]:
+    from benchmarks import memory
+
+    return memory.tables(10_000, 5 if quick else 30)
+
+
+def _million(quick: bool) -> Iterable[Table]:
+    from benchmarks import memory
+
+    return memory.tables(1_000_000, 5 if quick else 30)
+
+
 def _demo(quick: bool) -> Iterable[Table]:
     from benchmarks import demo
 
@@ -115,8 +133,11 @@ _PARTS: dict[str, Callable[[bool], Iterable[Table]]] = {
     "concurrency": _concurrency,
     "growth": _growth,
     "resume": _resume,
+    "memory": _memory,
     "demo": _demo,
+    "million": _million,
 }
+_LONG = ("million",)  # measured only when they are named
 
 if __name__ == "__main__":
     sys.exit(main())

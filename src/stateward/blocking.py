@@ -18,12 +18,13 @@ from pydantic import BaseModel
 
 from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval, ApprovalStatus, DecisionKind, Delegation
+from stateward.model.erasure import ErasureReceipt, LegalHold
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadRecord
-from stateward.model.values import JsonObject
+from stateward.model.values import Json, JsonObject
 from stateward.orchestrate.loops import blocking
 from stateward.orchestrate.saver import StatewardSaver
 from stateward.orchestrate.services import Services
@@ -220,6 +221,30 @@ class Runtime:
     def sweep(self) -> int:
         """See `AsyncRuntime.sweep`."""
         return self._wait(self.inner.sweep())
+
+    def forget(self, subject: str, /, *, by: Principal) -> ErasureReceipt:
+        """See `AsyncRuntime.forget`."""
+        return self._wait(self.inner.forget(subject, by=by))
+
+    def verify_receipt(self, said: JsonObject, /, *, seal: str) -> bool:
+        """See `AsyncRuntime.verify_receipt`."""
+        return self._wait(self.inner.verify_receipt(said, seal=seal))
+
+    def export_subject(self, subject: str, /, *, by: Principal) -> dict[str, Json]:
+        """See `AsyncRuntime.export_subject`."""
+        return self._wait(self.inner.export_subject(subject, by=by))
+
+    def hold(self, subject: str, /, *, by: Principal, reason: str) -> bool:
+        """See `AsyncRuntime.hold`."""
+        return self._wait(self.inner.hold(subject, by=by, reason=reason))
+
+    def end_hold(self, subject: str, /, *, by: Principal) -> bool:
+        """See `AsyncRuntime.end_hold`."""
+        return self._wait(self.inner.end_hold(subject, by=by))
+
+    def holds(self, *, tenant: str | None = None) -> list[LegalHold]:
+        """See `AsyncRuntime.holds`."""
+        return self._wait(self.inner.holds(tenant=tenant))
 
     def abandon(self, thread: str, /, *, by: Principal, reason: str) -> Abandonment:
         """See `AsyncRuntime.abandon`."""

@@ -21,6 +21,7 @@ StatewardError                      SW000
 ├── MemoryRefused                   SW500  memory without subject, purpose, kind, or with data that must not be kept
 │   ├── RedactionFailed             SW510  personal data could not be looked for, so nothing was written
 │   └── MemoryConflict              SW520  somebody else has changed the item meanwhile
+├── ErasureRefused                  SW530  a subject is not erased: it is on legal hold, or not yours to erase
 ├── ActionRefused                   SW600  the gate refused an action of a plain Python step
 ├── ToolInputError                  SW700  a workflow was given bad input
 ├── SealError                       SW800  what is sealed cannot be sealed or opened
@@ -208,6 +209,12 @@ class MemoryConflict(MemoryRefused):
     """The item has not the version that the change was made for: read it again, and change what it says now."""
 
     code = "SW520"
+
+
+class ErasureRefused(StatewardError):
+    """A subject is not erased, or not put on hold; the message says why, and nothing was changed."""
+
+    code = "SW530"
 
 
 class ActionRefused(StatewardError):

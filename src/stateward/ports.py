@@ -12,6 +12,7 @@ from stateward.model.action import Action, ActionStatus
 from stateward.model.approval import Approval, ApprovalStatus, Decision, Delegation
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
 from stateward.model.effect import Credential, Receipt, Transaction
+from stateward.model.erasure import ErasureReceipt, LegalHold
 from stateward.model.history import History, HistoryQuery
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
@@ -663,6 +664,45 @@ class Memory(Protocol):
 
     async def sweep(self) -> int:
         """Delete what has expired and is not on legal hold; returns how many items and former versions."""
+        ...
+
+
+class Erasure(Protocol):
+    """Ends what is known of a subject, or keeps it from ending."""
+
+    async def forget(self, tenant: str, subject: str, *, by: Principal) -> ErasureReceipt:
+        """Erase a subject's threads and memory; what was cut off goes on where it was.
+
+        Raises:
+            ErasureRefused: the subject is on legal hold.
+        """
+        ...
+
+    async def is_genuine(self, said: JsonObject, seal: str) -> bool:
+        """Whether a receipt says what was sealed with it."""
+        ...
+
+    async def place_hold(self, tenant: str, subject: str, *, reason: str, by: Principal) -> bool:
+        """Keep all that is known of a subject; False where it was on hold before.
+
+        Raises:
+            ErasureRefused: an erasure of it is under way.
+        """
+        ...
+
+    async def end_hold(self, tenant: str, subject: str, *, by: Principal) -> bool:
+        """End a hold; False where there was none."""
+        ...
+
+    async def holds(self, *, tenant: str | None = None) -> list[LegalHold]:
+        """The subjects on hold, oldest first."""
+        ...
+
+    async def export(self, tenant: str, subject: str, *, by: Principal) -> list[MemoryItem]:
+        """All that is remembered of a subject, for whatever purpose, expired and former versions included.
+
+        Who has got it stands in the ledger.
+        """
         ...
 
 

@@ -25,6 +25,7 @@ from stateward.adapters.postgres.credentials import PostgresCredentials
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.desk import PostgresDesk
+from stateward.adapters.postgres.erasure import PostgresErasure
 from stateward.adapters.postgres.journal import PostgresJournal
 from stateward.adapters.postgres.ledger import PostgresLedger
 from stateward.adapters.postgres.memory import PostgresMemory
@@ -34,15 +35,24 @@ from stateward.adapters.postgres.provenance import PostgresProvenance
 from stateward.adapters.postgres.threads import PostgresThreads
 from stateward.adapters.presidio import PresidioRedactor
 from stateward.approve.clock import tick, tick_on
-from stateward.errors import ConfigurationError, DecisionRefused, ThreadAbandoned, UnknownApproval, UnknownThread
+from stateward.errors import (
+    ConfigurationError,
+    DecisionRefused,
+    ErasureRefused,
+    ThreadAbandoned,
+    ThreadErased,
+    UnknownApproval,
+    UnknownThread,
+)
 from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval, ApprovalStatus, Decision, DecisionKind, Delegation
+from stateward.model.erasure import ErasureReceipt, LegalHold
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadFacts, ThreadRecord
-from stateward.model.values import JsonObject, plain_object
+from stateward.model.values import Json, JsonObject, plain_object
 from stateward.orchestrate.abandoning import abandon
 from stateward.orchestrate.interrupts import LOOK_AGAIN, is_ours
 from stateward.orchestrate.memory_tools import memory_tools
@@ -51,6 +61,7 @@ from stateward.orchestrate.saver import StatewardSaver
 from stateward.orchestrate.services import Services, Ward
 from stateward.orchestrate.steps import take_decision
 from stateward.orchestrate.store import StatewardStore
+from stateward.orchestrate.subjects import export, forget, refuse
 from stateward.orchestrate.wards import Wards
 from stateward.orchestrate.workflow import Graph
 from stateward.ports import CredentialProvider, Notice, Notifier, Refused, Vote
@@ -251,6 +262,68 @@ class AsyncRuntime:
         """
         return await self.services.memory.sweep()
 
+    async def forget(self, subject: str, /, *, by: Principal) -> ErasureReceipt:
+        """Erase a subject of this person's tenant: threads that run or wait end, and what is known of it goes.
+
+        Checkpoints and memory are deleted, the threads' keys destroyed, and arguments, results and questions emptied.
+        The chains of the audit trail stay, and verify. Interrupted anywhere, it is finished by calling it again.
+
+        Args:
+            subject: Whom or what the threads were opened for, such as `customer:17`.
+            by: Who says so. Whoever calls this vouches that they are verified, and may.
+
+        Raises:
+            ErasureRefused: the subject is on legal hold, or an agent says so.
+        """
+        return await forget(self.services, subject, by=by)
+
+    async def verify_receipt(self, said: JsonObject, /, *, seal: str) -> bool:
+        """Whether an erasure's receipt (`ErasureReceipt.said()`) is the one that was sealed here with this seal.
+
+        Raises:
+            KeyringError: the tenant's key cannot be unwrapped.
+        """
+        return await self.services.erasure.is_genuine(said, seal)
+
+    async def export_subject(self, subject: str, /, *, by: Principal) -> dict[str, Json]:
+        """All that is known of a subject of this person's tenant, as JSON: the right of access.
+
+        Args:
+            subject: As for `forget`.
+            by: Who gets it; it stands in the ledger. Whoever calls this vouches that they are verified, and may.
+
+        Raises:
+            ErasureRefused: an agent asks.
+        """
+        return await export(self.services, self.checkpointer, subject, by=by)
+
+    async def hold(self, subject: str, /, *, by: Principal, reason: str) -> bool:
+        """Put a subject of this person's tenant on legal hold: nothing of it is swept or erased until that ends.
+
+        Returns:
+            False where it was on hold before; nothing changes then.
+
+        Raises:
+            ErasureRefused: an erasure of it is under way, an agent says so, or there is no reason.
+        """
+        refuse(subject, by)
+        if not reason.strip():
+            raise ErasureRefused("a legal hold needs a reason")
+        return await self.services.erasure.place_hold(by.tenant, subject, reason=reason.strip(), by=by)
+
+    async def end_hold(self, subject: str, /, *, by: Principal) -> bool:
+        """End a legal hold; False where there was none.
+
+        Raises:
+            ErasureRefused: an agent says so.
+        """
+        refuse(subject, by)
+        return await self.services.erasure.end_hold(by.tenant, subject, by=by)
+
+    async def holds(self, *, tenant: str | None = None) -> list[LegalHold]:
+        """The subjects on legal hold, oldest first; of one tenant where given."""
+        return await self.services.erasure.holds(tenant=tenant)
+
     @staticmethod
     def memory_tools() -> list[BaseTool]:
         """`remember`, `recall` and `forget`, with which a model keeps things by itself; the policy has to name them.
@@ -391,6 +464,7 @@ class AsyncRuntime:
         Raises:
             UnknownThread: nobody opened it.
             ThreadAbandoned: it was abandoned.
+            ThreadErased: its subject was forgotten.
         """
         config, given = await self.resumption(thread)
         if given is None and not await self.checkpointer.has_begun(thread):
@@ -399,7 +473,10 @@ class AsyncRuntime:
 
     async def resumption(self, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:
         """The config and the input that go on with a thread, for those who stream it; errors as `resume`."""
-        if (await self.find_thread(thread)).status == "abandoned":
+        record = await self.find_thread(thread)
+        if record.is_erased:
+            raise ThreadErased(thread)
+        if record.status == "abandoned":
             raise ThreadAbandoned(thread)
         waits = await self.checkpointer.waits(thread)
         # By id, as agents within an agent may ask at once; what somebody else's interrupt asks is not ours to answer.
@@ -528,6 +605,7 @@ def _services(
         ledger=PostgresLedger(database, commits),
         overview=PostgresOverview(database, commits),
         memory=PostgresMemory(database, commits),
+        erasure=PostgresErasure(database, keys, commits),
         redactor=PresidioRedactor(ner_model=settings.ner_model or None),
         credentials=MintedCredentials(PostgresCredentials(database), own=own),
         provenance=PostgresProvenance(database, keys, commits),

@@ -346,6 +346,28 @@ def test_a_run_is_abandoned_and_what_it_paid_is_fetched_back(shell: Shell) -> No
     assert [one["thread"] for one in shell.json("inbox")["approvals"]][-1] == "mini-2027-01.2"
 
 
+def test_a_subject_is_held_exported_and_forgotten(shell: Shell) -> None:
+    shell("run", "mini", "--period", "2026-08", "--note", "zanzibar", "--requester", "ann", code=3)
+    who = "period:2026-08"
+    shell("holds", "place", who, "--reason", "case 4711", "--as", "legal")
+    assert json.loads(shell("holds", "--json").stdout)["holds"][0]["subject"] == who
+    assert "legal hold" in shell("forget", "--subject", who, "--as", "dpo", code=1).stderr
+    shell("holds", "end", who, "--as", "legal")
+    shell("holds", "end", who, "--as", "legal", code=1)
+    assert "zanzibar" in shell("export", "--subject", who, "--as", "dpo").stdout
+    said = json.loads(shell("forget", "--subject", who, "--as", "dpo", "--receipt", "receipt.json", "--json").stdout)
+    assert [one["thread"] for one in said["threads"]] == ["mini-2026-08.1"]
+    assert "genuine" in shell("receipt", "receipt.json").stdout
+    receipt = shell.folder / "receipt.json"
+    receipt.write_text(receipt.read_text().replace("mini-2026-08.1", "mini-2026-08.2"))
+    assert "NOT" in shell("receipt", "receipt.json", code=1).stdout
+    assert "receipt" in shell("receipt", "paid", code=2).stderr
+    assert "zanzibar" not in shell("export", "--subject", who, "--as", "dpo").stdout
+    assert "deleted" in shell("resume", "mini-2026-08.1", code=1).stderr
+    assert shell("sweep").stdout == "0 expired items of memory deleted\n"
+    shell("audit", "verify")
+
+
 def test_bad_input_writes_nothing(shell: Shell) -> None:
     before = shell.json("threads")
     assert "--period '2026' expected" in shell("run", "mini", "--period", "2026", code=2).stderr.replace(":", "")

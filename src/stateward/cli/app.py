@@ -28,9 +28,11 @@ audit = typer.Typer(help="Check the audit trail, or export it.", no_args_is_help
 policy = typer.Typer(help="Check, explain, test and compare policies.", no_args_is_help=True)
 keys = typer.Typer(help="The master keys, and what each of them wraps; or rotate them.")
 threads = typer.Typer(help="All threads, newest first; or bring some over from LangGraph's own tables.")
+holds = typer.Typer(help="The subjects on legal hold; or place and end one.")
 delegations = typer.Typer(help="Who decides for whom; or end it.")
 app.add_typer(audit, name="audit")
 app.add_typer(delegations, name="delegations")
+app.add_typer(holds, name="holds")
 app.add_typer(keys, name="keys")
 app.add_typer(policy, name="policy")
 app.add_typer(threads, name="threads")
@@ -51,6 +53,10 @@ WorkflowPath = Annotated[
     typer.Option(metavar="NAME", help="The workflow, or the path of its folder, if it is not found."),
 ]
 Thread = Annotated[str | None, typer.Option(metavar="ID", help="Only this thread.")]
+Author = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="Who says so; the system's user unless stated.")
+]
+Tenant = Annotated[str, typer.Option(metavar="NAME", help="The organisation.")]
 Requester = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Who asks for the work; the operating system's user unless stated."),
@@ -241,6 +247,74 @@ def sweep(as_json: Json = False) -> None:
     from stateward.cli import retention
 
     retention.sweep(as_json=as_json)
+
+
+@app.command()
+def forget(
+    subject: Annotated[str, typer.Option(help="Whom or what to forget, such as customer:17.")],
+    by: Author = None,
+    tenant: Tenant = "default",
+    receipt: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the sealed receipt there.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Erase a subject: its threads end, keys are destroyed, memory goes. Interrupted, run it again."""
+    from stateward.cli import retention
+
+    retention.forget(subject, by=by, tenant=tenant, out=receipt, as_json=as_json)
+
+
+@app.command()
+def receipt(file: Annotated[Path, typer.Argument(metavar="FILE")], as_json: Json = False) -> None:
+    """Check that the receipt of an erasure is what was sealed here."""
+    from stateward.cli import retention
+
+    raise typer.Exit(retention.check_receipt(file, as_json=as_json))
+
+
+@app.command()
+def export(
+    subject: Annotated[str, typer.Option(help="Whom or what it is about.")],
+    by: Author = None,
+    tenant: Tenant = "default",
+) -> None:
+    """Print all that is known of a subject as JSON; that you did so is in the trail."""
+    from stateward.cli import retention
+
+    retention.export(subject, by=by, tenant=tenant)
+
+
+@holds.callback(invoke_without_command=True)
+def holds_list(context: typer.Context, as_json: Json = False) -> None:
+    """The subjects on legal hold; or place and end one."""
+    if context.invoked_subcommand is None:
+        from stateward.cli import retention
+
+        retention.holds(as_json=as_json)
+
+
+@holds.command("place")
+def holds_place(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    by: Author = None,
+    tenant: Tenant = "default",
+) -> None:
+    """Keep all that is known of a subject: nothing of it is swept or erased."""
+    from stateward.cli import retention
+
+    retention.hold(subject, reason=reason, by=by, tenant=tenant)
+
+
+@holds.command("end")
+def holds_end(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT")], by: Author = None, tenant: Tenant = "default"
+) -> None:
+    """Let retention and erasure go on."""
+    from stateward.cli import retention
+
+    raise typer.Exit(retention.end_hold(subject, by=by, tenant=tenant))
 
 
 @app.command()

@@ -1,9 +1,21 @@
-"""`stateward sweep`: what has expired goes."""
+"""What goes and what stays: expired memory, a forgotten subject, a legal hold; and what is known of a subject."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+from rich.table import Table
+
 from stateward.blocking import Runtime
 from stateward.cli import shapes
+from stateward.cli.exits import DONE, FAILED, say
+from stateward.cli.people import os_user, person
+from stateward.cli.render import moment
+from stateward.errors import ToolInputError
+from stateward.model.principal import Principal
 
 
 def sweep(*, as_json: bool) -> None:
@@ -14,3 +26,88 @@ def sweep(*, as_json: bool) -> None:
         shapes.emit({"swept": swept})
     else:
         print(f"{swept} expired items of memory deleted")
+
+
+def forget(subject: str, *, by: str | None, tenant: str, out: Path | None, as_json: bool) -> None:
+    """Erase a subject, and write its receipt."""
+    with Runtime.open(keep_running=True) as runtime:
+        receipt = runtime.forget(subject, by=_author(by, tenant))
+    said = {**receipt.said(), "seal": receipt.seal}
+    if out is not None:
+        out.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        shapes.emit(said)
+        return
+    keys = sum(one.counts["keys"] for one in receipt.threads)
+    print(f"{receipt.id}: {subject} is forgotten")
+    print(f"  {len(receipt.threads)} threads, {keys} keys destroyed, {receipt.items} items of memory")
+    say("keep the receipt: --receipt FILE writes it" if out is None else f"the receipt is in {out}")
+
+
+def check_receipt(file: Path, *, as_json: bool) -> int:
+    """Whether a receipt is genuine."""
+    said = _read(file)
+    seal = said.pop("seal", "")
+    with Runtime.open(keep_running=True) as runtime:
+        genuine = runtime.verify_receipt(said, seal=str(seal))
+    if as_json:
+        shapes.emit({"receipt": said.get("id"), "genuine": genuine})
+    else:
+        print(f"{said.get('id')}: {'genuine' if genuine else 'NOT what was sealed here'}")
+    return DONE if genuine else FAILED
+
+
+def export(subject: str, *, by: str | None, tenant: str) -> None:
+    """Print all that is known of a subject."""
+    with Runtime.open(keep_running=True) as runtime:
+        shapes.emit(runtime.export_subject(subject, by=_author(by, tenant)))
+
+
+def hold(subject: str, *, reason: str, by: str | None, tenant: str) -> None:
+    """Put a subject on legal hold."""
+    with Runtime.open(keep_running=True) as runtime:
+        new = runtime.hold(subject, by=_author(by, tenant), reason=reason)
+    print(f"{subject} is on legal hold" if new else f"{subject} was on legal hold before")
+
+
+def end_hold(subject: str, *, by: str | None, tenant: str) -> int:
+    """End a legal hold."""
+    with Runtime.open(keep_running=True) as runtime:
+        ended = runtime.end_hold(subject, by=_author(by, tenant))
+    print(f"{subject} is not on legal hold any more" if ended else f"{subject} was not on legal hold")
+    return DONE if ended else FAILED
+
+
+def holds(*, as_json: bool) -> None:
+    """The subjects on hold."""
+    with Runtime.open(keep_running=True) as runtime:
+        found = runtime.holds()
+    if as_json:
+        names = ("tenant", "subject", "reason", "by")
+        shapes.emit(
+            {
+                "holds": [
+                    {name: getattr(one, name) for name in names} | {"since": one.since.isoformat()} for one in found
+                ]
+            }
+        )
+        return
+    table = Table("subject", "tenant", "by", "since (UTC)", "reason", box=None)
+    for one in found:
+        table.add_row(one.subject, one.tenant, one.by, moment(one.since), one.reason)
+    Console().print(table, highlight=False, markup=False)
+
+
+def _author(by: str | None, tenant: str) -> Principal:
+    who = person(by or os_user())
+    return Principal(who.id, tenant=tenant, verified_by=who.verified_by)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found: object = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ToolInputError(f"{file}: it cannot be read as a receipt ({error})") from error
+    if not isinstance(found, dict):
+        raise ToolInputError(f"{file}: a receipt is a JSON object")
+    return cast("dict[str, Any]", found)

@@ -21,7 +21,7 @@ from stateward.cli.progress import Progress
 from stateward.cli.render import metrics_table, section, timeline_table
 from stateward.cli.threads import Session, is_first, never_started, open_thread, session_for
 from stateward.cli.workflows import Loaded, Start, load_workflow
-from stateward.errors import ThreadError, ToolInputError
+from stateward.errors import ThreadErased, ThreadError, ToolInputError
 from stateward.orchestrate.loops import blocking
 
 _LOOKS = 3
@@ -69,6 +69,8 @@ def resume(thread: str, workflow: str | None, wishes: Wishes) -> int:
     """`stateward resume`: go on with a thread that was decided, or that a crash cut off."""
     with Runtime.open(keep_running=True) as runtime:
         record = runtime.find_thread(thread)
+        if record.is_erased:
+            raise ThreadErased(thread)
         loaded = load_workflow(workflow or record.facts.graph)
         graph = loaded.flow.compile(runtime, planner=wishes.model)
         session = Session(runtime=runtime, graph=graph, loaded=loaded, thread=thread, record=record)

@@ -64,10 +64,15 @@ class Spent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ThreadRecord:
-    """A thread as the database has it."""
+    """A thread as the database has it.
+
+    Attributes:
+        is_erased: Its subject was forgotten: what it held is gone.
+    """
 
     facts: ThreadFacts
     status: ThreadStatus
     spent: Spent
     created_at: datetime
     updated_at: datetime
+    is_erased: bool = False

@@ -25,6 +25,7 @@ from stateward.ports import (
     Credentials,
     Desk,
     Embedder,
+    Erasure,
     Journal,
     Ledger,
     Memory,
@@ -92,6 +93,7 @@ class Services:
     ledger: Ledger
     overview: Overview
     memory: Memory
+    erasure: Erasure
     redactor: Redactor
     credentials: Credentials
     provenance: Provenance

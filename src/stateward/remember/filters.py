@@ -48,9 +48,9 @@ def _compared(at: str, name: str, bound: object) -> str:
     if name not in _ORDER:
         raise ValueError(f"unknown filter operator {name!r}: $eq, $ne, $gt, $gte, $lt and $lte are known")
     if isinstance(bound, str):
-        return _all([_is(at, "string"), f"({at} {_ORDER[name]} {_literal(bound)})"])
+        return _all([f"({at} {_ORDER[name]} {_literal(bound)})", _is(at, "string")])
     if isinstance(bound, int | float) and not isinstance(bound, bool):
-        return _all([_is(at, "number"), f"({at} {_ORDER[name]} {_literal(bound)})"])
+        return _all([f"({at} {_ORDER[name]} {_literal(bound)})", _is(at, "number")])
     return _NEVER
 
 
@@ -58,16 +58,17 @@ def _equal(at: str, value: object) -> str:
     if value is None:
         return f"(!exists({at}) || {_is(at, 'null')})"
     if isinstance(value, bool):
-        return _all([_is(at, "boolean"), f"({at} == {_literal(value)})"])
+        return _all([f"({at} == {_literal(value)})", _is(at, "boolean")])
     if isinstance(value, int | float):
-        return _all([_is(at, "number"), f"({at} == {_literal(value)})"])
+        return _all([f"({at} == {_literal(value)})", _is(at, "number")])
     if isinstance(value, str):
-        return _all([_is(at, "string"), f"({at} == {_literal(value)})"])
+        return _all([f"({at} == {_literal(value)})", _is(at, "string")])
     raise ValueError(f"a filter compares with text, numbers, true, false, None, lists and mappings, not {value!r}")
 
 
 def _is(at: str, kind: str) -> str:
-    # Without it a list would be unwrapped, and its items compared. `type()` itself does not unwrap.
+    # Without it a list would be unwrapped, and its items compared. `type()` itself does not unwrap. It stands after the
+    # comparison, which most values fail.
     return f'({at}.type() == "{kind}")'
 
 

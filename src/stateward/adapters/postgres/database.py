@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from stateward.adapters.postgres.statements import migrations, statements
 from stateward.adapters.postgres.texts import dumps
-from stateward.errors import DatabaseError
+from stateward.errors import DatabaseError, ThreadErased
 
 Connection = AsyncConnection[DictRow]
 Row = Mapping[str, Any]
@@ -26,6 +26,7 @@ Row = Mapping[str, Any]
 _LOCK_CLASS = 0x5357  # "SW": the class of our workers' signs of life among advisory locks
 _BEAT = 0.25  # seconds within which a sign of life that was cut off is shown again
 _STYLES = {"DateStyle": "ISO, MDY", "IntervalStyle": "postgres"}  # those in which psycopg reads times
+_ERASED = "SW008"  # raised by `stateward.hold`, with the thread
 _SQL = statements("database")
 _JOURNAL = statements("journal")
 
@@ -120,6 +121,10 @@ class Database:
                 yield connection
         except (OperationalError, InterfaceError) as error:
             raise _unusable(error) from error
+        except Error as error:
+            if error.sqlstate == _ERASED:
+                raise ThreadErased(str(error.diag.message_primary)) from error
+            raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:

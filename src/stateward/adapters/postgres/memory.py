@@ -59,12 +59,12 @@ class PostgresMemory:
     async def get(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> MemoryItem | None:
         """One item that has not expired."""
         rows = await self._all(_SQL["get_item"], scope, {"namespace": list(namespace), "key": key})
-        return _item(rows[0]) if rows else None
+        return memory_item(rows[0]) if rows else None
 
     async def versions(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> list[MemoryItem]:
         """What an item has said before, newest first."""
         rows = await self._all(_SQL["versions"], scope, {"namespace": list(namespace), "key": key})
-        return [_item(row) for row in rows]
+        return [memory_item(row) for row in rows]
 
     async def search(self, scope: Scope, search: Search) -> list[MemoryItem]:
         """Items below a namespace, best first."""
@@ -76,11 +76,11 @@ class PostgresMemory:
             "offset": max(search.offset, 0),
         }
         if not search.query:
-            return [_item(row) for row in await self._all(_SQL["newest_items"], scope, values)]
+            return [memory_item(row) for row in await self._all(_SQL["newest_items"], scope, values)]
         if search.embedding is None:
-            return [_item(row) for row in await self._all(_SQL["items_by_words"], scope, values)]
+            return [memory_item(row) for row in await self._all(_SQL["items_by_words"], scope, values)]
         values |= {"vector": list(search.embedding)}
-        return [_item(row) for row in await self._all(_RECALL["items_by_both"], scope, values)]
+        return [memory_item(row) for row in await self._all(_RECALL["items_by_both"], scope, values)]
 
     async def namespaces(self, scope: Scope) -> list[tuple[str, ...]]:
         """The namespaces that hold something."""
@@ -122,7 +122,7 @@ class PostgresMemory:
     @asynccontextmanager
     async def _of(self, tenant: str) -> AsyncGenerator[Connection]:
         """A transaction in which memory is that of one tenant. The setting ends with it, behind a pooler too."""
-        async with self._db.connection() as connection, connection.pipeline(), connection.transaction():
+        async with self._db.transaction() as connection:
             await connection.execute(_SQL["enter"], {"tenant": tenant})
             yield connection
 
@@ -148,6 +148,7 @@ def _written(change: Change) -> dict[str, Json]:
     return written
 
 
-def _item(row: Row) -> MemoryItem:
+def memory_item(row: Row) -> MemoryItem:
+    """A row as a noun."""
     more: dict[str, Any] = dict(row) | {name: tuple(row[name]) for name in ("namespace", "labels")}
     return MemoryItem(**more)

@@ -15,7 +15,7 @@ from stateward.adapters.postgres.database import Connection, Database, Row, fetc
 from stateward.adapters.postgres.lanes import Lane
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.statements import statements
-from stateward.errors import ThreadAbandoned, ThreadError, ThreadMismatch, UnknownThread
+from stateward.errors import ThreadAbandoned, ThreadErased, ThreadError, ThreadMismatch, UnknownThread
 from stateward.model.principal import Principal
 from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
 from stateward.model.values import Json
@@ -49,6 +49,8 @@ class PostgresThreads:
                 raise UnknownThread(facts.thread)
             record = thread_record(row)
             _refuse_other(record.facts, facts)  # in the transaction: whoever is refused has pinned nothing
+        if record.is_erased:
+            raise ThreadErased(facts.thread)
         if record.status == "abandoned":
             raise ThreadAbandoned(facts.thread)
         self._learn(self._commits.lane(facts.thread), record.spent)
@@ -134,6 +136,7 @@ def thread_record(row: Row) -> ThreadRecord:
         spent=_spent(row),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        is_erased=row["erased_at"] is not None,
     )
 
 

@@ -65,11 +65,11 @@ grant select, insert, update, delete on stateward.memory, stateward.memory_versi
 
 -- Until when nothing about a subject may be deleted.
 create table stateward.legal_hold (
-    tenant  text not null,
-    subject text not null,
-    reason  text not null,
-    by      text not null,
-    since   timestamptz not null default clock_timestamp(),
+    tenant    text not null,
+    subject   text not null,
+    reason    text not null,
+    placed_by text not null,
+    since     timestamptz not null default clock_timestamp(),
     primary key (tenant, subject)
 );
 
@@ -77,7 +77,7 @@ create table stateward.legal_hold (
 create function stateward.as_tenant(p_tenant text) returns void language plpgsql as $$
 begin
     perform set_config('stateward.tenant', p_tenant, true);
-    if exists (select from pg_roles where rolname = current_user and (rolsuper or rolbypassrls)) then
+    if not row_security_active('stateward.memory') then
         perform set_config('role', 'stateward_memory', true);
     end if;
 end $$;
@@ -176,6 +176,7 @@ declare
     v_all      text[];
     c          jsonb;
 begin
+    perform stateward.hold(p ->> 'thread');
     perform stateward.as_tenant(p ->> 'tenant');
     for c in select jsonb_array_elements(p -> 'changes') loop
         v_versions := v_versions || stateward.change_item(p, c, v_labels, v_held);
@@ -202,7 +203,8 @@ end $$;
 create function stateward.any_word(p_query text) returns tsquery language sql immutable as
 $$ select replace(plainto_tsquery('simple', p_query)::text, ' & ', ' | ')::tsquery $$;
 
--- Deletes what has expired of one tenant, but for subjects on hold; how many rows.
+-- Deletes what has expired of one tenant, but for subjects on hold; how many rows. An item that is being written anew has
+-- not expired.
 create function stateward.sweep_memory(p_tenant text, p_batch int) returns bigint language plpgsql as $$
 declare
     v_held text[] := array(select subject from stateward.legal_hold where tenant = p_tenant);
@@ -212,17 +214,201 @@ declare
 begin
     perform stateward.as_tenant(p_tenant);
     delete from stateward.memory
-     where ctid = any (array(select ctid from stateward.memory
+     where expires_at <= v_now
+       and ctid = any (array(select ctid from stateward.memory
                               where tenant = p_tenant and expires_at <= v_now and subject <> all (v_held)
-                              limit p_batch for update skip locked));
+                              order by expires_at limit p_batch for update skip locked));
     get diagnostics v_rows = row_count;
     delete from stateward.memory_version
-     where ctid = any (array(select ctid from stateward.memory_version
+     where expires_at <= v_now
+       and ctid = any (array(select ctid from stateward.memory_version
                               where tenant = p_tenant and expires_at <= v_now and subject <> all (v_held)
-                              limit p_batch for update skip locked));
+                              order by expires_at limit p_batch for update skip locked));
     get diagnostics v_more = row_count;
     perform stateward.as_nobody();
     return v_rows + v_more;
+end $$;
+
+-- A thread whose subject was erased: its chain stays, and nothing is written to it any more.
+alter table stateward.thread add column erased_at timestamptz;
+
+-- Takes a thread's row before any other of its rows is changed.
+create or replace function stateward.hold(p_thread text) returns void language plpgsql as $$
+declare
+    v_erased timestamptz;
+begin
+    select erased_at into v_erased from stateward.thread where thread_id = p_thread for no key update;
+    if v_erased is not null then
+        raise exception '%', p_thread using errcode = 'SW008';
+    end if;
+end $$;
+
+-- The erasure of a subject. It may be cut off anywhere: what is left of it is found in the rows.
+create table stateward.erasure (
+    erasure_id   text primary key,
+    tenant       text not null,
+    subject      text not null,
+    requested_by text not null,
+    verified_by  text not null,
+    requested_at timestamptz not null default clock_timestamp(),
+    items        bigint not null default 0, -- of memory, former versions included
+    finished_at  timestamptz,
+    receipt      text, -- the exact text that is sealed
+    seal         bytea
+);
+create unique index erasure_under_way on stateward.erasure (tenant, subject) where finished_at is null;
+
+create table stateward.erased_thread (
+    erasure_id text not null references stateward.erasure,
+    thread_id  text not null references stateward.thread,
+    counts     jsonb not null,
+    primary key (erasure_id, thread_id)
+);
+
+-- Begins to erase a subject, or finds the erasure that was begun.
+create function stateward.begin_erasure(p_id text, p_tenant text, p_subject text, p_by text, p_verified_by text)
+returns text language plpgsql as $$
+declare
+    v_id text;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('stateward.erasure ' || p_tenant || chr(31) || p_subject, 0));
+    if exists (select from stateward.legal_hold where tenant = p_tenant and subject = p_subject) then
+        raise exception 'the subject is on legal hold' using errcode = 'SW009';
+    end if;
+    select erasure_id into v_id from stateward.erasure
+     where tenant = p_tenant and subject = p_subject and finished_at is null;
+    if v_id is null then
+        insert into stateward.erasure (erasure_id, tenant, subject, requested_by, verified_by)
+        values (p_id, p_tenant, p_subject, p_by, p_verified_by) returning erasure_id into v_id;
+        perform stateward.note_desk(p_tenant, 'erasure.requested', p_by,
+                                    jsonb_build_object('erasure', v_id, 'verified_by', p_verified_by));
+    end if;
+    return v_id;
+end $$;
+
+-- Erases one thread: whatever runs or waits on it ends, its keys and all that was sealed with them go, and what stands in
+-- clear beside them is emptied. Its row and its chain stay. In the order in which a commit takes its rows.
+create function stateward.erase_thread(p_erasure text, p_thread text, p_by text) returns void language plpgsql as $$
+declare
+    v_counts jsonb;
+begin
+    insert into stateward.checkpoint_thread as t (thread_id, erased_at) values (p_thread, clock_timestamp())
+        on conflict (thread_id) do update set erased_at = coalesce(t.erased_at, excluded.erased_at);
+    perform from stateward.thread where thread_id = p_thread for no key update;
+    if exists (select from stateward.thread where thread_id = p_thread and erased_at is not null) then
+        return;
+    end if;
+    perform stateward.abandon(p_thread, p_by, jsonb_build_object('erasure', p_erasure));
+    with keys as (delete from stateward.data_key where thread_id = p_thread returning 1),
+         checkpoints as (delete from stateward.checkpoint where thread_id = p_thread returning 1),
+         heads as (delete from stateward.checkpoint_head where thread_id = p_thread),
+         "values" as (delete from stateward.checkpoint_value where thread_id = p_thread returning 1),
+         writes as (delete from stateward.checkpoint_write where thread_id = p_thread returning 1),
+         sightings as (delete from stateward.sighting where thread_id = p_thread returning 1),
+         actions as (update stateward.action set arguments = '{}', response = '', reasons = '[]'
+                      where thread_id = p_thread returning 1),
+         effects as (update stateward.effect
+                        set arguments = '{}', result = null, error = '',
+                            status = case when status in ('reserved', 'unknown') then 'abandoned' else status end,
+                            settled_at = coalesce(settled_at, clock_timestamp())
+                      where thread_id = p_thread returning 1),
+         approvals as (update stateward.approval
+                          set arguments = '{}', description = '', confirmation = null,
+                              status = case when status = 'pending' then 'withdrawn' else status end,
+                              decided_at = coalesce(decided_at, clock_timestamp())
+                        where thread_id = p_thread returning approval_id),
+         signatures as (update stateward.signature set reason = '', arguments = null
+                         where approval_id in (select approval_id from stateward.approval where thread_id = p_thread)
+                        returning 1)
+    select jsonb_build_object(
+               'keys', (select count(*) from keys), 'checkpoints', (select count(*) from checkpoints),
+               'values', (select count(*) from "values"), 'writes', (select count(*) from writes),
+               'sightings', (select count(*) from sightings), 'actions', (select count(*) from actions),
+               'effects', (select count(*) from effects), 'approvals', (select count(*) from approvals),
+               'signatures', (select count(*) from signatures))
+      into v_counts;
+    perform stateward.append(p_thread, 'thread.erased', p_by, null, null,
+                             jsonb_build_object('erasure', p_erasure) || v_counts);
+    update stateward.thread set erased_at = clock_timestamp() where thread_id = p_thread;
+    insert into stateward.erased_thread (erasure_id, thread_id, counts) values (p_erasure, p_thread, v_counts);
+end $$;
+
+-- Deletes memory of an erasure's subject, one batch, and counts it; how many rows.
+create function stateward.erase_memory(p_erasure text, p_batch int) returns bigint language plpgsql as $$
+declare
+    e      stateward.erasure;
+    v_rows bigint;
+    v_more bigint;
+begin
+    select * into e from stateward.erasure where erasure_id = p_erasure;
+    perform stateward.as_tenant(e.tenant);
+    delete from stateward.memory
+     where ctid = any (array(select ctid from stateward.memory
+                              where tenant = e.tenant and subject = e.subject limit p_batch for update));
+    get diagnostics v_rows = row_count;
+    delete from stateward.memory_version
+     where ctid = any (array(select ctid from stateward.memory_version
+                              where tenant = e.tenant and subject = e.subject limit p_batch for update));
+    get diagnostics v_more = row_count;
+    perform stateward.as_nobody();
+    update stateward.erasure set items = items + v_rows + v_more where erasure_id = p_erasure;
+    return v_rows + v_more;
+end $$;
+
+-- Ends an erasure with its receipt; false where a thread was opened or something was remembered meanwhile.
+create function stateward.finish_erasure(p_erasure text, p_finished timestamptz, p_receipt text, p_seal bytea)
+returns boolean language plpgsql as $$
+declare
+    e      stateward.erasure;
+    v_left boolean;
+begin
+    select * into e from stateward.erasure where erasure_id = p_erasure for update;
+    if e.finished_at is not null then
+        return true;
+    end if;
+    perform stateward.as_tenant(e.tenant);
+    v_left := exists (select from stateward.memory where tenant = e.tenant and subject = e.subject)
+              or exists (select from stateward.memory_version where tenant = e.tenant and subject = e.subject);
+    perform stateward.as_nobody();
+    if v_left or exists (select from stateward.thread
+                          where tenant = e.tenant and subject = e.subject and erased_at is null
+                            and thread_id <> 'desk:' || tenant) then
+        return false;
+    end if;
+    update stateward.erasure set finished_at = p_finished, receipt = p_receipt, seal = p_seal where erasure_id = p_erasure;
+    perform stateward.note_desk(e.tenant, 'subject.erased', e.requested_by, jsonb_build_object(
+        'erasure', p_erasure, 'receipt', encode(sha256(convert_to(p_receipt, 'UTF8')), 'hex')));
+    return true;
+end $$;
+
+-- Keeps all that is known of a subject until the hold ends; false where it was on hold.
+create function stateward.place_hold(p_tenant text, p_subject text, p_reason text, p_by text, p_verified_by text)
+returns boolean language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(hashtextextended('stateward.erasure ' || p_tenant || chr(31) || p_subject, 0));
+    if exists (select from stateward.erasure where tenant = p_tenant and subject = p_subject and finished_at is null) then
+        raise exception 'the subject is being erased' using errcode = 'SW009';
+    end if;
+    insert into stateward.legal_hold (tenant, subject, reason, placed_by) values (p_tenant, p_subject, p_reason, p_by)
+        on conflict do nothing;
+    if not found then
+        return false;
+    end if;
+    perform stateward.note_desk(p_tenant, 'hold.placed', p_by, jsonb_build_object(
+        'subject', encode(sha256(convert_to(p_subject, 'UTF8')), 'hex'), 'verified_by', p_verified_by));
+    return true;
+end $$;
+
+create function stateward.end_hold(p_tenant text, p_subject text, p_by text, p_verified_by text) returns boolean
+language plpgsql as $$
+begin
+    delete from stateward.legal_hold where tenant = p_tenant and subject = p_subject;
+    if not found then
+        return false;
+    end if;
+    perform stateward.note_desk(p_tenant, 'hold.ended', p_by, jsonb_build_object(
+        'subject', encode(sha256(convert_to(p_subject, 'UTF8')), 'hex'), 'verified_by', p_verified_by));
+    return true;
 end $$;
 
 revoke all on function stateward.as_tenant(text) from public;
@@ -233,3 +419,10 @@ revoke all on function stateward.change_memory(jsonb) from public;
 revoke all on function stateward.sweep_memory(text, int) from public;
 grant execute on function stateward.as_nobody(), stateward.retire(stateward.memory, boolean),
     stateward.change_item(jsonb, jsonb, text[], boolean) to stateward_memory;
+revoke all on function stateward.hold(text) from public;
+revoke all on function stateward.begin_erasure(text, text, text, text, text) from public;
+revoke all on function stateward.erase_thread(text, text, text) from public;
+revoke all on function stateward.erase_memory(text, int) from public;
+revoke all on function stateward.finish_erasure(text, timestamptz, text, bytea) from public;
+revoke all on function stateward.place_hold(text, text, text, text, text) from public;
+revoke all on function stateward.end_hold(text, text, text, text) from public;

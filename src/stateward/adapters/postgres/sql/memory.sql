@@ -1,6 +1,7 @@
 -- name: enter
--- From here to the end of the transaction, memory is that of one tenant. The statements below find nothing without it.
-select stateward.as_tenant(%(tenant)s);
+-- From here to the end of the transaction, memory is that of one tenant. The statements below find nothing without it. A
+-- plan for any prefix and any limit would sort all items of a subject, so that each search gets its own.
+select stateward.as_tenant(%(tenant)s), set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- name: change
 -- Writes and deletes items with their ledger entries; the version of each, in order.

@@ -1,0 +1,125 @@
+"""Erase a subject, in small transactions that a crash may fall between; keep one that is on legal hold."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from dataclasses import replace
+from typing import Any
+
+from psycopg import Error
+
+from stateward.adapters.postgres.commits import Commits
+from stateward.adapters.postgres.data_keys import DataKeys
+from stateward.adapters.postgres.database import Database
+from stateward.adapters.postgres.memory import memory_item
+from stateward.adapters.postgres.statements import statements
+from stateward.errors import ErasureRefused, SealBroken
+from stateward.model.erasure import ErasedThread, ErasureReceipt, LegalHold
+from stateward.model.memory import MemoryItem
+from stateward.model.principal import Principal
+from stateward.model.values import JsonObject, canonical
+
+_SQL = statements("erasure")
+_MEMORY = statements("memory")
+_BATCH = 1000
+_REFUSED = "SW009"
+
+
+class PostgresErasure:
+    """The erasures and the holds."""
+
+    def __init__(self, database: Database, keys: DataKeys, commits: Commits) -> None:
+        self._db, self._keys, self._commits = database, keys, commits
+
+    async def forget(self, tenant: str, subject: str, *, by: Principal) -> ErasureReceipt:
+        """Erase a subject, or go on where an earlier try was cut off."""
+        values = {"id": f"E-{secrets.token_hex(8)}", "tenant": tenant, "subject": subject, **_author(by)}
+        row = await self._ask("begin", values)
+        erasure = str(row["erasure"])
+        while True:
+            await self._threads(erasure, by)
+            while (await self._ask("erase_memory", {"erasure": erasure, "batch": _BATCH}))["erased"]:
+                pass
+            receipt = await self._finished(erasure)
+            if receipt is not None:
+                return receipt
+
+    async def is_genuine(self, said: JsonObject, seal: str) -> bool:
+        """Whether this is what was sealed."""
+        sealer = await self._keys.of(_desk(str(said.get("tenant"))))
+        if sealer is None:
+            return False
+        try:
+            sealed = base64.b64decode(seal, validate=True)
+            return sealer.open(sealed, "receipt", str(said.get("id"))) == canonical(said).encode()
+        except (SealBroken, binascii.Error):
+            return False
+
+    async def place_hold(self, tenant: str, subject: str, *, reason: str, by: Principal) -> bool:
+        """Keep all that is known of a subject."""
+        values = {"tenant": tenant, "subject": subject, "reason": reason, **_author(by)}
+        return bool((await self._ask("place_hold", values))["done"])
+
+    async def end_hold(self, tenant: str, subject: str, *, by: Principal) -> bool:
+        """Let it go its way again."""
+        return bool((await self._ask("end_hold", {"tenant": tenant, "subject": subject, **_author(by)}))["done"])
+
+    async def holds(self, *, tenant: str | None = None) -> list[LegalHold]:
+        """The subjects on hold, oldest first."""
+        return [LegalHold(**row) for row in await self._db.all(_SQL["holds"], {"tenant": tenant})]
+
+    async def export(self, tenant: str, subject: str, *, by: Principal) -> list[MemoryItem]:
+        """All that is remembered of a subject, for whatever purpose; the trail says who has got it."""
+        async with self._db.transaction() as connection:
+            await connection.execute(_SQL["note_export"], {"tenant": tenant, "subject": subject, **_author(by)})
+            await connection.execute(_MEMORY["enter"], {"tenant": tenant})
+            found = await connection.execute(_SQL["memory_of"], {"tenant": tenant, "subject": subject})
+            return [memory_item(row) for row in await found.fetchall()]
+
+    async def _threads(self, erasure: str, by: Principal) -> None:
+        while rows := await self._db.all(_SQL["threads_left"], {"erasure": erasure}):
+            for row in rows:
+                thread = row["thread_id"]
+                await self._ask("erase_thread", {"erasure": erasure, "thread": thread, "by": by.id})
+                self._keys.forget(thread)
+                self._commits.erased(thread)
+
+    async def _finished(self, erasure: str) -> ErasureReceipt | None:
+        row = await self._ask("erasure", {"erasure": erasure})
+        threads = await self._db.all(_SQL["erased_threads"], {"erasure": erasure})
+        receipt = ErasureReceipt(
+            id=erasure,
+            tenant=row["tenant"],
+            subject=row["subject"],
+            by=row["requested_by"],
+            verified_by=row["verified_by"],
+            requested_at=row["requested_at"],
+            finished_at=row["now"],
+            items=row["items"],
+            threads=tuple(ErasedThread(thread=one["thread_id"], counts=one["counts"]) for one in threads),
+        )
+        text = canonical(receipt.said())
+        sealer = await self._keys.make(_desk(receipt.tenant))
+        seal = sealer.seal(text.encode(), "receipt", erasure)
+        values = {"erasure": erasure, "finished": receipt.finished_at, "receipt": text, "seal": seal}
+        if not (await self._ask("finish", values))["done"]:
+            return None
+        return replace(receipt, seal=base64.b64encode(seal).decode())
+
+    async def _ask(self, name: str, values: dict[str, Any]) -> Any:
+        try:
+            return await self._db.one(_SQL[name], values)
+        except Error as error:
+            if error.sqlstate == _REFUSED:
+                raise ErasureRefused(f"{values['subject']}: {error.diag.message_primary}") from error
+            raise
+
+
+def _desk(tenant: str) -> str:
+    return f"desk:{tenant}"
+
+
+def _author(by: Principal) -> dict[str, str]:
+    return {"by": by.id, "verified_by": by.verified_by}

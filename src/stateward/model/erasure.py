@@ -1,0 +1,75 @@
+"""The end of what is known of a subject, its receipt, and what keeps it from ending."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from stateward.model.values import JsonObject
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErasedThread:
+    """A thread that was erased, and how much of what went with it.
+
+    Attributes:
+        counts: Data keys destroyed (`keys`); `checkpoints`, `values`, `writes` and `sightings` deleted; `actions`,
+            `effects`, `approvals` and `signatures` emptied.
+    """
+
+    thread: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErasureReceipt:
+    """Says what went. It is sealed with a key of the tenant's own desk, under the master key of the ring.
+
+    Attributes:
+        id: The erasure's id.
+        by: Who asked for it.
+        verified_by: How they were verified.
+        items: How many items of memory went, former versions included.
+        seal: What `verify_receipt` checks, in base64.
+    """
+
+    id: str
+    tenant: str
+    subject: str
+    by: str
+    verified_by: str
+    requested_at: datetime
+    finished_at: datetime
+    items: int
+    threads: tuple[ErasedThread, ...]
+    seal: str = ""
+
+    def said(self) -> JsonObject:
+        """What is sealed: all of it but the seal."""
+        return {
+            "id": self.id,
+            "tenant": self.tenant,
+            "subject": self.subject,
+            "by": self.by,
+            "verified_by": self.verified_by,
+            "requested_at": self.requested_at.isoformat(),
+            "finished_at": self.finished_at.isoformat(),
+            "items": self.items,
+            "threads": [{"thread": one.thread, **one.counts} for one in self.threads],
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LegalHold:
+    """All that is known of a subject stays until the hold ends.
+
+    Attributes:
+        by: Who has placed it.
+    """
+
+    tenant: str
+    subject: str
+    reason: str
+    by: str
+    since: datetime

@@ -102,7 +102,7 @@ def test_the_clock_reads_what_is_due_and_not_what_waits(databases: Databases, fi
     with databases.fresh() as url, psycopg.connect(url) as connection:
         connection.execute(WAITING)
         connection.commit()
-        connection.execute(statements(file)[name], {"limit": 1000})
+        connection.execute(statements(file)[name], {"limit": 1000, "tenant": "default", "batch": 1000})
         assert connection.execute(READ).fetchone() == (0,)
 
 
@@ -111,7 +111,8 @@ def test_what_is_remembered_anew_is_not_swept(databases: Databases) -> None:
         sweeper.execute(WAITING + "update stateward.memory set expires_at = now() where key = '7'")
         writer.execute("update stateward.memory set expires_at = now() + interval '1 d' where key = '7'")
         sweeper.execute("set statement_timeout = '10s'")
-        assert sweeper.execute(statements("memory")["sweep"]).rowcount == 0
+        values = {"tenant": "default", "batch": 1000}
+        assert sweeper.execute(statements("memory")["sweep"], values).fetchone() == (0,)
         writer.commit()
         assert sweeper.execute("select count(*) from stateward.memory").fetchone() == (3000,)
 

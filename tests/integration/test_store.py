@@ -281,14 +281,17 @@ def test_two_who_write_the_first_one_at_once_both_count(bank: Bank, within: With
     assert bank.runtime.verify_audit().intact
 
 
-def test_what_cannot_be_kept_as_json_is_a_refusal(within: Within) -> None:
-    async def work(store: BaseStore) -> None:
-        with pytest.raises(MemoryRefused, match="JSON"):
-            await store.aput(("test",), "k", {"x": "a\0b"})
+def test_text_that_postgres_cannot_hold(within: Within) -> None:
+    async def work(store: BaseStore) -> Any:
+        await store.aput(("test",), "k", {"x": "a\0b"})
         with pytest.raises(MemoryRefused, match="control character"):
             await store.aput(("test", "a\x1fb"), "k", {"x": 1})
+        words = " ".join(f"word{at}" for at in range(200_000))
+        with pytest.raises(MemoryRefused, match="cannot keep this item"):
+            await store.aput(("test",), "large", {"x": words})
+        return [item.value for item in await store.asearch(("test",))]
 
-    within(work)
+    assert within(work) == [{"x": "a\N{REPLACEMENT CHARACTER}b"}]
 
 
 def test_reading_a_kind_that_is_not_for_this_purpose_finds_nothing_and_is_told(bank: Bank, within: Within) -> None:

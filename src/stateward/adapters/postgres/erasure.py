@@ -36,11 +36,11 @@ class PostgresErasure:
     async def forget(self, tenant: str, subject: str, *, by: Principal) -> ErasureReceipt:
         """Erase a subject, or go on where an earlier try was cut off."""
         values = {"id": f"E-{secrets.token_hex(8)}", "tenant": tenant, "subject": subject, **_author(by)}
-        row = await self._ask("begin", values)
+        row = await self._ask(_SQL["begin"], values)
         erasure = str(row["erasure"])
         while True:
             await self._threads(erasure, by)
-            while (await self._ask("erase_memory", {"erasure": erasure, "batch": _BATCH}))["erased"]:
+            while (await self._ask(_SQL["erase_memory"], {"erasure": erasure, "batch": _BATCH}))["erased"]:
                 pass
             receipt = await self._finished(erasure)
             if receipt is not None:
@@ -60,11 +60,11 @@ class PostgresErasure:
     async def place_hold(self, tenant: str, subject: str, *, reason: str, by: Principal) -> bool:
         """Keep all that is known of a subject."""
         values = {"tenant": tenant, "subject": subject, "reason": reason, **_author(by)}
-        return bool((await self._ask("place_hold", values))["done"])
+        return bool((await self._ask(_SQL["place_hold"], values))["done"])
 
     async def end_hold(self, tenant: str, subject: str, *, by: Principal) -> bool:
         """Let it go its way again."""
-        return bool((await self._ask("end_hold", {"tenant": tenant, "subject": subject, **_author(by)}))["done"])
+        return bool((await self._ask(_SQL["end_hold"], {"tenant": tenant, "subject": subject, **_author(by)}))["done"])
 
     async def holds(self, *, tenant: str | None = None) -> list[LegalHold]:
         """The subjects on hold, oldest first."""
@@ -82,12 +82,12 @@ class PostgresErasure:
         while rows := await self._db.all(_SQL["threads_left"], {"erasure": erasure}):
             for row in rows:
                 thread = row["thread_id"]
-                await self._ask("erase_thread", {"erasure": erasure, "thread": thread, "by": by.id})
+                await self._ask(_SQL["erase_thread"], {"erasure": erasure, "thread": thread, "by": by.id})
                 self._keys.forget(thread)
                 self._commits.erased(thread)
 
     async def _finished(self, erasure: str) -> ErasureReceipt | None:
-        row = await self._ask("erasure", {"erasure": erasure})
+        row = await self._ask(_SQL["erasure"], {"erasure": erasure})
         threads = await self._db.all(_SQL["erased_threads"], {"erasure": erasure})
         receipt = ErasureReceipt(
             id=erasure,
@@ -104,13 +104,13 @@ class PostgresErasure:
         sealer = await self._keys.make(_desk(receipt.tenant))
         seal = sealer.seal(text.encode(), "receipt", erasure)
         values = {"erasure": erasure, "finished": receipt.finished_at, "receipt": text, "seal": seal}
-        if not (await self._ask("finish", values))["done"]:
+        if not (await self._ask(_SQL["finish"], values))["done"]:
             return None
         return replace(receipt, seal=base64.b64encode(seal).decode())
 
-    async def _ask(self, name: str, values: dict[str, Any]) -> Any:
+    async def _ask(self, statement: bytes, values: dict[str, Any]) -> Any:
         try:
-            return await self._db.one(_SQL[name], values)
+            return await self._db.one(statement, values)
         except Error as error:
             if error.sqlstate == _REFUSED:
                 raise ErasureRefused(f"{values['subject']}: {error.diag.message_primary}") from error

@@ -46,9 +46,11 @@ class PostgresMemory:
         await self._commits.barrier(scope.thread)
         try:
             row = await self._db.one(_SQL["change"], {"changes": Jsonb(given)})
-        except (pg.ProgramLimitExceeded, pg.UntranslatableCharacter) as error:
-            said = error.diag.message_detail or error.diag.message_primary
-            raise MemoryRefused(f"Postgres cannot keep this item as JSON that can be searched: {said}") from error
+        except DatabaseError as error:
+            if not isinstance(error.__cause__, pg.ProgramLimitExceeded):
+                raise
+            said = error.__cause__.diag.message_primary
+            raise MemoryRefused(f"Postgres cannot keep this item so that it can be searched: {said}") from error
         except Error as error:
             if error.sqlstate == _OTHER_VERSION:
                 raise MemoryConflict(str(error.diag.message_primary)) from error

@@ -212,13 +212,16 @@ def test_a_refused_value_is_named_by_place_only(redactor: PresidioRedactor) -> N
     assert "4111" not in str(refused.value)
 
 
-def test_names_are_said_to_be_uncovered_without_a_model(redactor: PresidioRedactor) -> None:
+def test_names_are_said_to_be_covered_in_part_without_a_model(redactor: PresidioRedactor) -> None:
     coverage = redactor.coverage(DEFAULT_ENTITIES)
-    assert coverage.uncovered == ("LOCATION", "PERSON")
+    assert coverage.uncovered == ()
+    assert coverage.partial == ("LOCATION", "PERSON")
+    assert redactor.coverage(["ORGANIZATION", "NRP"]).uncovered == ("NRP", "ORGANIZATION")
     assert coverage.engine.startswith("presidio-analyzer 2.")
     assert coverage.engine.endswith("no name model")
     assert redactor.coverage(["MEDICAL_LICENSE", "URL"]).uncovered == ("MEDICAL_LICENSE",)
-    assert found(redactor, "John Smith", "PERSON") == []
+    assert found(redactor, "qorvan blyxt called", "PERSON") == []
+    assert found(redactor, "John Smith called", "PERSON") == [("PERSON", "John Smith")]
 
 
 def test_a_long_text_is_searched_to_its_end_and_across_every_seam(redactor: PresidioRedactor) -> None:

@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from stateward.adapters.presidio_rules import OWN_PATTERNS, RULES, STOCK_RECOGNIZERS
+from stateward.adapters.presidio_rules import FINDERS, OWN_PATTERNS, RULES, STOCK_RECOGNIZERS
 from stateward.errors import ConfigurationError, RedactionFailed
 from stateward.model.memory import Coverage, Finding
 
@@ -31,6 +31,7 @@ _MARGIN = 320
 _CACHED_TEXTS = 4_096
 _LOAD_SECONDS = 120.0
 _ACCEPTED_SCORE = 0.6
+_FLOOR = frozenset({*RULES, *FINDERS})
 _NAMES = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "NRP"})
 _NAME_CANARIES = (
     "My name is John Smith and I live in London.",
@@ -70,9 +71,11 @@ class PresidioRedactor:
             RedactionFailed: Presidio cannot be loaded, or does not find a known sample.
         """
         asked = sorted(set(entities))
-        covered = frozenset(RULES) if self._model is None else self._open().covered
+        labels = frozenset[str]() if self._model is None else self._open().labels
+        covered = _FLOOR | labels
         return Coverage(
             covered=tuple(e for e in asked if e in covered),
+            partial=tuple(e for e in asked if e in FINDERS and e not in labels),
             uncovered=tuple(e for e in asked if e not in covered),
             engine=f"presidio-analyzer {version('presidio-analyzer')}, {self._model_name()}",
         )
@@ -163,23 +166,39 @@ class _Engine:
     registry: _Registry
     names: _Names | None
     language: str
-    covered: frozenset[str]
+    labels: frozenset[str]
+
+    @property
+    def covered(self) -> frozenset[str]:
+        """The entity types that are looked for, if only in part."""
+        return _FLOOR | self.labels
 
     def find(self, text: str, entities: frozenset[str], deadline: float) -> list[Finding]:
         wanted = sorted(entities & self.covered)
         if not wanted or not text.strip():
             return []
-        recognizers = self.registry.get_recognizers(language=self.language, entities=wanted)
+        recognizers = self._recognizers(wanted)
         found: set[Finding] = set()
         for low, high, owned in _chunks(len(text)):
             if time.monotonic() > deadline:
                 raise TimeoutError
-            hits = self._hits(text[low:high], recognizers, wanted)
+            piece = text[low:high]
+            hits = self._hits(piece, recognizers, wanted)
             found.update(finding for hit in hits if low + hit.start in owned for finding in _judged(text, low, hit))
+            found.update(finding for finding in _by_rules(piece, low, wanted) if finding.start in owned)
         return sorted(found, key=lambda f: (f.start, f.end, f.entity))
 
+    def model_finds(self, text: str, entity: str) -> bool:
+        """Whether the name model alone finds the entity type in a text."""
+        return any(True for _ in self._hits(text, self._recognizers([entity]), [entity]))
+
+    def _recognizers(self, wanted: Sequence[str]) -> Sequence[_Recognizer]:
+        """Those of Presidio's; it refuses to be asked for a type of which it has none."""
+        theirs = [entity for entity in wanted if entity in RULES or entity in self.labels]
+        return self.registry.get_recognizers(language=self.language, entities=theirs) if theirs else ()
+
     def _hits(self, text: str, recognizers: Sequence[_Recognizer], wanted: list[str]) -> Iterator[_Hit]:
-        read = self.names.process_text(text, self.language) if self.names and _NAMES & set(wanted) else None
+        read = self.names.process_text(text, self.language) if self.names and self.labels & set(wanted) else None
         for recognizer in recognizers:
             for hit in recognizer.analyze(text=text, entities=wanted, nlp_artifacts=read) or ():
                 if hit.entity_type in wanted:
@@ -207,6 +226,13 @@ def _chunks(length: int) -> Iterator[tuple[int, int, range]]:
         low = high - 2 * _MARGIN
 
 
+def _by_rules(piece: str, offset: int, wanted: Iterable[str]) -> Iterator[Finding]:
+    for entity in wanted:
+        if finder := FINDERS.get(entity):
+            for start, end, score in finder.find(piece):
+                yield Finding(entity=entity, start=offset + start, end=offset + end, score=score)
+
+
 def _judged(text: str, offset: int, hit: _Hit) -> Iterator[Finding]:
     rule = RULES.get(hit.entity_type)
     start, end = offset + hit.start, offset + hit.end
@@ -223,7 +249,7 @@ def _open_engine(model: str | Path | None, language: str, timeout_seconds: float
         raise
     except (Exception, SystemExit) as error:  # spaCy's command line calls sys.exit where it fails
         raise RedactionFailed(f"Presidio cannot be loaded ({type(error).__name__}: {error})") from error
-    engine = _Engine(registry=registry, names=names, language=language, covered=frozenset(RULES) | labels)
+    engine = _Engine(registry=registry, names=names, language=language, labels=labels)
     _prove(engine)
     return engine
 
@@ -288,10 +314,17 @@ def _load_names(model: str, language: str) -> tuple[_Names, frozenset[str]]:
 def _prove(engine: _Engine) -> None:
     """Find a known sample of every entity type: what is claimed and dead would let everything through."""
     for entity in sorted(engine.covered):
-        samples = (RULES[entity].canary,) if entity in RULES else _NAME_CANARIES
         try:
-            live = any(engine.find(sample, frozenset({entity}), float("inf")) for sample in samples)
+            live = _is_live(engine, entity)
         except Exception as error:
             raise RedactionFailed(f"looking for {entity} fails ({type(error).__name__}: {error})") from error
         if not live:
             raise RedactionFailed(f"{entity} is not found in a known sample: check Presidio and its model")
+
+
+def _is_live(engine: _Engine, entity: str) -> bool:
+    """Whether each thing that looks for the entity type finds its sample: rules do not speak for a model."""
+    floor = RULES.get(entity) or FINDERS.get(entity)
+    if floor and not engine.find(floor.canary, frozenset({entity}), float("inf")):
+        return False
+    return entity not in engine.labels or any(engine.model_finds(sample, entity) for sample in _NAME_CANARIES)

@@ -13,6 +13,9 @@ from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
+from stateward.adapters.person_names import people
+from stateward.adapters.street_addresses import street_addresses
+
 Span = tuple[int, int]
 
 
@@ -21,6 +24,14 @@ class Rule:
     """How a stretch that Presidio proposes is judged, and a text in which the entity type must be found."""
 
     judge: Callable[[str, int, int], list[Span]]
+    canary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """What finds an entity type without Presidio, in part only, and a text in which it must be found."""
+
+    find: Callable[[str], list[tuple[int, int, float]]]
     canary: str
 
 
@@ -42,8 +53,16 @@ _ID_BEFORE = re.compile(
 _PHONE_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|telefon|cellular|fax|hotline|whats ?app|sms)"
     r"(?![A-Za-z])[^\n]*$"
-    r"|(?<![A-Za-z])(?:call(?:ed|ing)?|dial|ring|cell|mobile|mob|ph|reach(?:able|ed)?|contact)(?![A-Za-z])"
+    r"|(?<![A-Za-z])(?:call(?:s|ed|ing)?|dial(?:s|led|ling)?|rings?|rang|texts?(?= (?:me|us|him|her|them) )|texted|cell"
+    r"|mobile|mob|ph|reach(?:able|ed)?|contact|landline)(?![A-Za-z])"
     r"(?:\W+(?:me|us|him|her|them|back|at|on|is|no|nr|number|to|via))*\W*$",
+    re.IGNORECASE,
+)
+_PHONE_AFTER = re.compile(
+    r"\s*[,(]?\s*(?:(?:as|is|was|on|by|via|over|which is|my|his|her|their|our|your|the|still|a)\s+){1,3}"
+    r"(?:[a-z]+\s+){0,2}?"
+    r"(?:(?:tele)?phone|mobile|cell|landline|whats ?app|fax|number to (?:call|ring|dial|text))(?![a-z])"
+    r"|\s*\((?:(?:tele)?phone|tel|mobile|cell|home|work|office|landline|fax)\b",
     re.IGNORECASE,
 )
 _CARD_WORDS = _words(r"cards?|visa|master ?card|amex|american express|maestro|discover|diners|jcb|union ?pay|pan|cc")
@@ -74,6 +93,8 @@ _DATE = re.compile(
     r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{4}|\d{6})?(?!\d)"
 )
 _MONEY_BEFORE = re.compile(r"(?:[€$£¥]|\b(?:EUR|USD|GBP|CHF|JPY))\s?[-+]?$", re.IGNORECASE)
+_AMOUNT = re.compile(r"[^.]*[^.\d][^.]*\.\d\d")  # as the end of `0-30 5,112.33`
+_BRITISH_MOBILE = re.compile(r"07\d{3}[ -]\d{3}[ -]?\d{3}")
 _MORE = re.compile(r"\s+\d")
 _MONEY_AFTER = re.compile(r"\s?(?:[€$£¥%]|(?:EUR|USD|GBP|CHF|JPY|units?|pcs|kg|km|ms)\b)", re.IGNORECASE)
 _NORTH_AMERICA = re.compile(rf"(?:1{_SEPARATOR})?\(?[2-9]\d\d\)?{_SEPARATOR}{{0,2}}[2-9]\d\d{_SEPARATOR}\d{{4}}")
@@ -270,10 +291,12 @@ def _is_phone(text: str, start: int, end: int, introduced: bool) -> bool:
         return False
     if _MONEY_AFTER.match(text, end):
         return False
-    if introduced:
+    if introduced or _PHONE_AFTER.match(text, end):
         return True
+    if _AMOUNT.fullmatch(found):
+        return False
     if found.lstrip("(").startswith("+"):
-        return _dialable(f"+{digits}")
+        return _dialable(f"+{digits}") or (len(digits) >= 11 and _dialable(f"+{digits}", possible=True))
     return found != digits and not _in_table(text, start, end) and _national(found, digits)
 
 
@@ -288,14 +311,16 @@ def _national(found: str, digits: str) -> bool:
     if digits.startswith("00"):
         return _dialable(f"+{digits[2:]}")
     if digits.startswith("0"):
-        return _dialable(digits, "GB") or _dialable(digits, "FR")
+        return _BRITISH_MOBILE.fullmatch(found) is not None or _dialable(digits, "GB") or _dialable(digits, "FR")
     return _NORTH_AMERICA.fullmatch(found) is not None and _dialable(digits, "US")
 
 
-def _dialable(number: str, region: str | None = None) -> bool:
+def _dialable(number: str, region: str | None = None, *, possible: bool = False) -> bool:
+    """Whether it is given to subscribers, or only has a length that its country knows."""
     phonenumbers = cast("Any", import_module("phonenumbers"))
     try:
-        return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, region)))
+        parsed = phonenumbers.parse(number, region)
+        return bool((phonenumbers.is_possible_number if possible else phonenumbers.is_valid_number)(parsed))
     except phonenumbers.NumberParseException:
         return False
 
@@ -317,3 +342,9 @@ RULES: Mapping[str, Rule] = {
     "US_PASSPORT": Rule(_beside(_PASSPORT_WORDS), "passport 912803456"),
     "US_SSN": Rule(_ssn, "SSN 536-90-4399"),
 }
+
+FINDERS: Mapping[str, Finder] = {
+    "LOCATION": Finder(street_addresses, "She lives at 12 Maple Street."),
+    "PERSON": Finder(people, "Spoke with Anna Schneider about it."),
+}
+"""What rules and lists find in part, where a model finds more: street addresses, and names with a cue or in a list."""

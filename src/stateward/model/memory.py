@@ -69,8 +69,16 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Coverage:
-    """What a redactor looks for, and what the policy asks for that it cannot find. Said, never skipped silently."""
+    """What a redactor looks for, and what the policy asks for that it cannot find. Said, never skipped silently.
+
+    Attributes:
+        covered: The entity types that are looked for.
+        uncovered: Those that cannot be found.
+        engine: What looks for them, with its version.
+        partial: Those of the covered ones that are found by lists and rules only, and so never all of them.
+    """
 
     covered: tuple[str, ...]
     uncovered: tuple[str, ...]
     engine: str
+    partial: tuple[str, ...] = ()

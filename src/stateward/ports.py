@@ -15,7 +15,7 @@ from stateward.model.effect import Credential, Receipt, Transaction
 from stateward.model.history import History, HistoryQuery
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
-from stateward.model.memory import Coverage, Finding, MemoryItem, Scope
+from stateward.model.memory import Coverage, Finding, KnownValue, MemoryItem, Scope
 from stateward.model.policy import Identity, PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.provenance import Sighting, ThreadPast
@@ -789,6 +789,27 @@ class Keyring(Protocol):
         ...
 
 
+class CaseFile(Protocol):
+    """What is known of the people of a case: names, numbers, addresses, so that they are found wherever they stand."""
+
+    async def add(self, thread: str, values: Collection[KnownValue]) -> None:
+        """Keep values, sealed; those that are kept already are left out.
+
+        Raises:
+            ThreadErased: the thread was deleted.
+            KeyringError: there is no key to seal them with.
+        """
+        ...
+
+    async def known(self, thread: str) -> tuple[KnownValue, ...]:
+        """What is kept, oldest first.
+
+        Raises:
+            SealBroken: a row is not what was sealed for its place (P8).
+        """
+        ...
+
+
 class Redactor(Protocol):
     """Finds personal data."""
 
@@ -796,8 +817,15 @@ class Redactor(Protocol):
         """Which of these entity types are looked for, and which cannot be found."""
         ...
 
-    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+    async def scan(
+        self, texts: Sequence[str], *, entities: frozenset[str], known: Sequence[KnownValue] = ()
+    ) -> list[list[Finding]]:
         """The findings of each text.
+
+        Args:
+            texts: What is searched.
+            entities: The entity types to look for.
+            known: What is known of the people of the case, found however it is written; of these types only.
 
         Raises:
             RedactionFailed: the scan failed or took too long; nothing may be written then.

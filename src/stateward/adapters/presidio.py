@@ -22,9 +22,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from stateward.adapters.known_values import matches
 from stateward.adapters.presidio_rules import FINDERS, OWN_PATTERNS, RULES, STOCK_RECOGNIZERS
 from stateward.errors import ConfigurationError, RedactionFailed
-from stateward.model.memory import Coverage, Finding
+from stateward.model.memory import Coverage, Finding, KnownValue
 
 _CHUNK = 4_000
 _MARGIN = 320
@@ -80,7 +81,9 @@ class PresidioRedactor:
             engine=f"presidio-analyzer {version('presidio-analyzer')}, {self._model_name()}",
         )
 
-    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+    async def scan(
+        self, texts: Sequence[str], *, entities: frozenset[str], known: Sequence[KnownValue] = ()
+    ) -> list[list[Finding]]:
         """The findings of each text, by position. What is not covered is not looked for: see `coverage`.
 
         Raises:
@@ -89,7 +92,9 @@ class PresidioRedactor:
         try:
             async with asyncio.timeout(_LOAD_SECONDS):
                 engine = await asyncio.to_thread(self._open)
-            return await self._scan(engine, texts, entities)
+            found = await self._scan(engine, texts, entities)
+            wanted = [one for one in known if one.entity in entities]
+            return await self._add(found, texts, wanted) if wanted else found
         except RedactionFailed:
             raise
         except ConfigurationError as error:
@@ -115,6 +120,13 @@ class PresidioRedactor:
             self._remember(fresh)
             found |= fresh
         return [list(found[digest]) for digest in digests]
+
+    async def _add(
+        self, found: list[list[Finding]], texts: Sequence[str], known: Sequence[KnownValue]
+    ) -> list[list[Finding]]:
+        async with asyncio.timeout(self._timeout):
+            more = await asyncio.to_thread(lambda: [matches(text, known) for text in texts])
+        return [[*one, *other] for one, other in zip(found, more, strict=True)]
 
     def _digest(self, text: str, entities: frozenset[str]) -> bytes:
         head = " ".join(sorted(entities))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from stateward.model.values import Json
@@ -48,6 +48,19 @@ class MemoryItem:
     expires_at: datetime
     version: int
     labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownValue:
+    """Something that is known of a person of the case, and is looked for in every way in which it is written.
+
+    Attributes:
+        entity: Presidio's entity type, such as `PERSON`.
+        value: `Jane Doe`; a person's name in full, first name first, or as `Doe, Jane`.
+    """
+
+    entity: str
+    value: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
@@ -42,6 +42,7 @@ from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.unanswered import in_order, unanswered
 from stateward.orchestrate.usage import refuse_unpriced, used
 from stateward.ports import ActionRow
+from stateward.remember.known import known_values
 from stateward.remember.write import MemoryRules, write
 
 _ANSWER_TRIES = 3
@@ -106,7 +107,24 @@ class Step:
         memory, redactor = self.services.memory, self.services.redactor
         item = plain_object(value)
         scope, hash_key = await self._scope(), self.services.hash_key
-        await write(memory, redactor, rules, scope, namespace=(kind,), key=key, value=item, hash_key=hash_key)
+        known = await self.services.case_file.known(self.thread.thread)
+        await write(
+            memory, redactor, rules, scope, namespace=(kind,), key=key, value=item, hash_key=hash_key, known=known
+        )
+
+    async def knows(self, **values: str | Iterable[str]) -> None:
+        """Say who the case is about, as in `knows(PERSON="Jane Doe", PHONE_NUMBER=["+1 212 555 0187"])`.
+
+        From then on these values are found however they are written: names turned round, shortened, without accents,
+        by their parts; numbers whatever stands between their digits. They are kept sealed, for this thread.
+
+        Args:
+            values: By Presidio's entity type: one value, or some. What is empty is left out.
+
+        Raises:
+            ConfigurationError: an entity type or a value is none; the message does not quote values.
+        """
+        await self.services.case_file.add(self.thread.thread, known_values(values))
 
     async def decision(self, done: Done, /) -> Signature | None:
         """Who decided last about a call, and what; None where nobody was asked or has decided."""

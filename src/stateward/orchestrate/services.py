@@ -22,6 +22,7 @@ from stateward.orchestrate.reading import Doubt, Given, Reading, said
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Turns
 from stateward.ports import (
+    CaseFile,
     Credentials,
     Desk,
     Journal,
@@ -90,6 +91,7 @@ class Services:
     overview: Overview
     memory: Memory
     redactor: Redactor
+    case_file: CaseFile
     credentials: Credentials
     provenance: Provenance
     policies: Policies

@@ -110,6 +110,7 @@ class StatewardStore(BaseStore):
             key=op.key,
             value=plain_object(op.value),
             hash_key=self.services.hash_key,
+            known=await self.services.case_file.known(scope.thread),
         )
 
     async def _namespaces(self, op: ListNamespacesOp, scope: Scope | None) -> list[tuple[str, ...]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stateward.errors import MemoryRefused, RedactionFailed
-from stateward.model.memory import Coverage, Finding
+from stateward.model.memory import Coverage, Finding, KnownValue
 from stateward.model.values import Json
 from stateward.ports import Redactor
 
@@ -73,9 +73,10 @@ class PersonalDataPolicy:
         """What happens to findings of this entity type."""
         return self.entities.get(entity, self.default)
 
-    def scanned(self) -> frozenset[str]:
-        """The entity types to look for: the default list and those named, without those that are allowed."""
-        return frozenset(e for e in DEFAULT_ENTITIES | set(self.entities) if self.treatment(e) != "allow")
+    def scanned(self, more: Iterable[str] = ()) -> frozenset[str]:
+        """The entity types to look for: the default list, those named and `more`, without those that are allowed."""
+        asked = DEFAULT_ENTITIES.union(self.entities, more)
+        return frozenset(e for e in asked if self.treatment(e) != "allow")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +93,14 @@ class Treated:
     coverage: Coverage
 
 
-async def treat(value: Mapping[str, Json], *, policy: PersonalDataPolicy, redactor: Redactor, key: bytes) -> Treated:
+async def treat(
+    value: Mapping[str, Json],
+    *,
+    policy: PersonalDataPolicy,
+    redactor: Redactor,
+    key: bytes,
+    known: Sequence[KnownValue] = (),
+) -> Treated:
     """Treat the personal data in a JSON object as the policy says.
 
     What was treated once is left alone when it is treated again.
@@ -102,14 +110,15 @@ async def treat(value: Mapping[str, Json], *, policy: PersonalDataPolicy, redact
         policy: What happens to which entity type.
         redactor: What finds personal data.
         key: The secret of the `hash` treatment: equal values have equal hashes under one key only.
+        known: What is known of the people of the case, found however it is written.
 
     Raises:
         MemoryRefused: the value holds data that the policy refuses; names its type and place, never the data.
         RedactionFailed: personal data could not be looked for.
     """
-    entities = policy.scanned()
+    entities = policy.scanned(one.entity for one in known)
     leaves = list(_leaves(value))
-    findings = await _scan(leaves, redactor=redactor, entities=entities)
+    findings = await _scan(leaves, redactor=redactor, entities=entities, known=known)
     writer = _Writer(policy=policy, key=key, results=iter(zip(leaves, findings, strict=True)))
     treated = writer.mapping(value, "$")
     return Treated(value=treated, counts=dict(writer.counts), coverage=redactor.coverage(entities))
@@ -134,11 +143,14 @@ class _Place:
     length: int
 
 
-async def _scan(leaves: Sequence[_Leaf], *, redactor: Redactor, entities: frozenset[str]) -> list[list[Finding]]:
+async def _scan(
+    leaves: Sequence[_Leaf], *, redactor: Redactor, entities: frozenset[str], known: Sequence[KnownValue]
+) -> list[list[Finding]]:
     if not entities or not leaves:
         return [[] for _ in leaves]
     try:
-        found = await redactor.scan([leaf.context + leaf.text for leaf in leaves], entities=entities)
+        texts = [leaf.context + leaf.text for leaf in leaves]
+        found = await redactor.scan(texts, entities=entities, known=known)
     except MemoryRefused:
         raise
     except Exception as error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from stateward.errors import MemoryRefused
-from stateward.model.memory import Scope
+from stateward.model.memory import KnownValue, Scope
 from stateward.model.policy import PolicyDocument
 from stateward.model.values import Json
 from stateward.ports import Memory, Redactor
@@ -59,12 +59,14 @@ async def write(
     key: str,
     value: dict[str, Json],
     hash_key: bytes,
+    known: Sequence[KnownValue] = (),
 ) -> int:
     """Write one item; returns its version.
 
     Args:
         namespace: Its first label is the kind; none of them holds personal data.
         key: Unique below subject, purpose and namespace; it holds no personal data.
+        known: What is known of the people of the case.
 
     Raises:
         MemoryRefused: the kind is not declared, not for this purpose, or the value holds what must not be kept.
@@ -73,7 +75,7 @@ async def write(
     kind = namespace[0] if namespace else ""
     rule = _rule(rules, kind, scope.purpose)
     given: dict[str, Json] = {"place": [*namespace[1:], key], "value": value}
-    named = await treat(given, policy=rules.personal_data, redactor=redactor, key=hash_key)
+    named = await treat(given, policy=rules.personal_data, redactor=redactor, key=hash_key, known=known)
     if named.value["place"] != given["place"]:
         raise MemoryRefused(f"the key or namespace of a {kind!r} item holds personal data: use ids of your own")
     treated = named.value["value"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pytest
 
 from stateward.errors import MemoryRefused, RedactionFailed
-from stateward.model.memory import Coverage, Finding
+from stateward.model.memory import Coverage, Finding, KnownValue
 from stateward.model.values import Json
 from stateward.remember.personal_data import (
     DEFAULT_ENTITIES,
@@ -45,7 +45,9 @@ class PatternRedactor:
             engine="patterns",
         )
 
-    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+    async def scan(
+        self, texts: Sequence[str], *, entities: frozenset[str], known: Sequence[KnownValue] = ()
+    ) -> list[list[Finding]]:
         self.texts += texts
         self.entities.append(entities)
         return [self._find(text, entities) for text in texts]
@@ -61,12 +63,16 @@ class PatternRedactor:
 
 
 class BrokenRedactor(PatternRedactor):
-    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+    async def scan(
+        self, texts: Sequence[str], *, entities: frozenset[str], known: Sequence[KnownValue] = ()
+    ) -> list[list[Finding]]:
         raise ValueError(f"cannot read {texts[0]}")
 
 
 class ForgetfulRedactor(PatternRedactor):
-    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+    async def scan(
+        self, texts: Sequence[str], *, entities: frozenset[str], known: Sequence[KnownValue] = ()
+    ) -> list[list[Finding]]:
         return []
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from stateward.model.action import Action, ActionStatus
@@ -15,7 +16,7 @@ from stateward.model.effect import Credential, Receipt, Transaction
 from stateward.model.history import History, HistoryQuery
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
-from stateward.model.memory import Coverage, Finding, KnownValue, MemoryItem, Scope
+from stateward.model.memory import COUNTRIES, Coverage, Finding, KnownValue, MemoryItem, Scope
 from stateward.model.policy import Identity, PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.provenance import Sighting, ThreadPast
@@ -637,8 +638,13 @@ class Memory(Protocol):
         value: Mapping[str, Json],
         keep: timedelta,
         labels: Collection[str] = (),
+        note: Mapping[str, Json] = MappingProxyType({}),
     ) -> int:
-        """Write an item with its ledger entry; returns its version. It carries these labels and its thread's."""
+        """Write an item with its ledger entry; returns its version. It carries these labels and its thread's.
+
+        Args:
+            note: What the entry says besides; it holds no personal data.
+        """
         ...
 
     async def get(self, scope: Scope, *, namespace: tuple[str, ...], key: str) -> MemoryItem | None:
@@ -817,14 +823,29 @@ class Redactor(Protocol):
         """Which of these entity types are looked for, and which cannot be found."""
         ...
 
+    async def prove(self, entities: Iterable[str]) -> Coverage:
+        """Load what is needed, and find a known sample of each of these entity types.
+
+        Raises:
+            ConfigurationError: one of them cannot be found here; says which, and what to do.
+            RedactionFailed: it does not work.
+        """
+        ...
+
     async def scan(
-        self, texts: Sequence[str], *, entities: frozenset[str], known: Sequence[KnownValue] = ()
+        self,
+        texts: Sequence[str],
+        *,
+        entities: frozenset[str],
+        countries: Sequence[str] = COUNTRIES,
+        known: Sequence[KnownValue] = (),
     ) -> list[list[Finding]]:
         """The findings of each text.
 
         Args:
             texts: What is searched.
             entities: The entity types to look for.
+            countries: ISO 3166 codes of where the people are: how phone numbers are written without a word.
             known: What is known of the people of the case, found however it is written; of these types only.
 
         Raises:

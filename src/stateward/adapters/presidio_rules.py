@@ -23,7 +23,7 @@ Span = tuple[int, int]
 class Rule:
     """How a stretch that Presidio proposes is judged, and a text in which the entity type must be found."""
 
-    judge: Callable[[str, int, int], list[Span]]
+    judge: Callable[[str, int, int, frozenset[str]], list[Span]]
     canary: str
 
 
@@ -76,6 +76,16 @@ _PASSPORT_WORDS = _words("passports?")
 _LICENSE_WORDS = _words(r"driver'?s?'? ?licen[cs]e|driving ?licen[cs]e|dl (?:no|number|#)|cdl")
 _ITIN_WORDS = _words(r"itin|individual taxpayer|tax ?payer|tax ?id|tin")
 _NHS_WORDS = _words(r"nhs|national health(?: service)?")
+_NINO_WORDS = _words(r"nino|national insurance|ni (?:no|number|#)")
+_AADHAAR_WORDS = _words(r"aadhaar|aadhar|uidai")
+_PAN_WORDS = _words(r"pan|permanent account(?: number)?|income tax")
+_NIF_WORDS = _words(r"nif|dni|n\.i\.f\.|documento nacional|identificaci[oó]n")
+_FISCAL_WORDS = _words(r"codice fiscale|cod\. ?fisc\.?|fiscal code|c\.f\.|cf")
+_PESEL_WORDS = _words(r"pesel")
+_TFN_WORDS = _words(r"tfn|tax file(?: number)?")
+_MEDICARE_WORDS = _words(r"medicare")
+_NRIC_WORDS = _words(r"nric|fin|identity card|ic (?:no|number)")
+_HETU_WORDS = _words(r"hetu|henkil[oö]tunnus|personal identity(?: code)?|personbeteckning")
 _REFERENCE_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:inv|invoice|order|ref|reference|tracking|ticket|case|po|batch|sku|serial)s?\W*"
     r"(?:(?:no|nr|num|number|id)(?![A-Za-z])\W*)?$",
@@ -94,6 +104,8 @@ _DATE = re.compile(
 )
 _MONEY_BEFORE = re.compile(r"(?:[€$£¥]|\b(?:EUR|USD|GBP|CHF|JPY))\s?[-+]?$", re.IGNORECASE)
 _AMOUNT = re.compile(r"[^.]*[^.\d][^.]*\.\d\d")  # as the end of `0-30 5,112.33`
+_LIKE_NORTH_AMERICA = frozenset({"US", "CA"})
+_WITHOUT_ZERO = frozenset({"CZ", "DK", "ES", "GR", "HK", "LU", "MX", "NO", "PL", "PT", "SG"})
 _BRITISH_MOBILE = re.compile(r"07\d{3}[ -]\d{3}[ -]?\d{3}")
 _MORE = re.compile(r"\s+\d")
 _MONEY_AFTER = re.compile(r"\s?(?:[€$£¥%]|(?:EUR|USD|GBP|CHF|JPY|units?|pcs|kg|km|ms)\b)", re.IGNORECASE)
@@ -146,6 +158,16 @@ STOCK_RECOGNIZERS = (
     "UsLicenseRecognizer",
     "UsPassportRecognizer",
     "UsSsnRecognizer",
+    "AuMedicareRecognizer",
+    "AuTfnRecognizer",
+    "EsNifRecognizer",
+    "FiPersonalIdentityCodeRecognizer",
+    "InAadhaarRecognizer",
+    "InPanRecognizer",
+    "ItFiscalCodeRecognizer",
+    "PlPeselRecognizer",
+    "SgFinRecognizer",
+    "UkNinoRecognizer",
 )
 
 
@@ -259,7 +281,7 @@ def _url(text: str, start: int, end: int) -> list[Span]:
     return [(start, start + len(match[0].rstrip(".,;:!?)")))] if match else [(start, end)]
 
 
-def _phones(text: str, start: int, end: int) -> list[Span]:
+def _phones(text: str, start: int, end: int, countries: frozenset[str]) -> list[Span]:
     """The phone numbers in a run of digits and separators, the longest first from the left."""
     before = _before(text, start, 40).rpartition("\n")[2]
     introduced = _PHONE_BEFORE.search(before) is not None
@@ -271,7 +293,7 @@ def _phones(text: str, start: int, end: int) -> list[Span]:
         opening = _opening(text, groups[first][0], start)
         unless = barred and first == 0 and "+" not in text[opening : opening + 2]
         ends = () if unless else reversed(range(first, min(first + 7, len(groups))))
-        last = next((i for i in ends if _is_phone(text, opening, groups[i][1], introduced)), None)
+        last = next((i for i in ends if _is_phone(text, opening, groups[i][1], introduced, countries)), None)
         if last is not None:
             spans.append((opening, groups[last][1]))
         first = (first if last is None else last) + 1
@@ -284,7 +306,7 @@ def _opening(text: str, start: int, limit: int) -> int:
     return start
 
 
-def _is_phone(text: str, start: int, end: int, introduced: bool) -> bool:
+def _is_phone(text: str, start: int, end: int, introduced: bool, countries: frozenset[str]) -> bool:
     found = text[start:end]
     digits = _digits(found)
     if not 7 <= len(digits) <= 15 or _attached(text, start, end) or _DATE.match(found):
@@ -297,7 +319,7 @@ def _is_phone(text: str, start: int, end: int, introduced: bool) -> bool:
         return False
     if found.lstrip("(").startswith("+"):
         return _dialable(f"+{digits}") or (len(digits) >= 11 and _dialable(f"+{digits}", possible=True))
-    return found != digits and not _in_table(text, start, end) and _national(found, digits)
+    return found != digits and not _in_table(text, start, end) and _national(found, digits, countries)
 
 
 def _in_table(text: str, start: int, end: int) -> bool:
@@ -306,13 +328,19 @@ def _in_table(text: str, start: int, end: int) -> bool:
     return bool(spaced and (re.search(r"\d\s+$", text[max(0, start - 9) : start]) or _MORE.match(text, end)))
 
 
-def _national(found: str, digits: str) -> bool:
-    """Whether a number without a word is written as in North America, Britain or France, or with 00."""
+def _national(found: str, digits: str, countries: frozenset[str]) -> bool:
+    """Whether a number without a word is written as in one of the countries, or with 00."""
     if digits.startswith("00"):
         return _dialable(f"+{digits[2:]}")
-    if digits.startswith("0"):
-        return _BRITISH_MOBILE.fullmatch(found) is not None or _dialable(digits, "GB") or _dialable(digits, "FR")
-    return _NORTH_AMERICA.fullmatch(found) is not None and _dialable(digits, "US")
+    if _LIKE_NORTH_AMERICA & countries and _NORTH_AMERICA.fullmatch(found) and _dialable(digits, "US"):
+        return True
+    if "GB" in countries and _BRITISH_MOBILE.fullmatch(found):
+        return True
+    # Where numbers do not begin with a 0, as in Spain, only its groups tell one from an amount or an id.
+    others = countries - _LIKE_NORTH_AMERICA
+    return (digits.startswith("0") or len(_NUMBER.findall(found)) > 2) and any(
+        digits.startswith("0") == (country not in _WITHOUT_ZERO) and _dialable(digits, country) for country in others
+    )
 
 
 def _dialable(number: str, region: str | None = None, *, possible: bool = False) -> bool:
@@ -325,22 +353,37 @@ def _dialable(number: str, region: str | None = None, *, possible: bool = False)
         return False
 
 
+def _anywhere(judge: Callable[[str, int, int], list[Span]]) -> Callable[[str, int, int, frozenset[str]], list[Span]]:
+    """A judge that does not ask where the people are."""
+    return lambda text, start, end, _countries: judge(text, start, end)
+
+
 RULES: Mapping[str, Rule] = {
-    "CREDIT_CARD": Rule(_card, "card 4111 1111 1111 1111"),
-    "CRYPTO": Rule(_as_found, "wallet 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
-    "DATE_OF_BIRTH": Rule(_birth, "born 1980-04-05"),
-    "EMAIL_ADDRESS": Rule(_email, "jane.doe@example.com"),
-    "IBAN_CODE": Rule(_as_found, "IBAN DE89 3704 0044 0532 0130 00"),
-    "IP_ADDRESS": Rule(_ip, "from 192.168.10.7"),
-    "MAC_ADDRESS": Rule(_as_found, "device 00:1A:2B:3C:4D:5E"),
+    "CREDIT_CARD": Rule(_anywhere(_card), "card 4111 1111 1111 1111"),
+    "CRYPTO": Rule(_anywhere(_as_found), "wallet 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
+    "DATE_OF_BIRTH": Rule(_anywhere(_birth), "born 1980-04-05"),
+    "EMAIL_ADDRESS": Rule(_anywhere(_email), "jane.doe@example.com"),
+    "IBAN_CODE": Rule(_anywhere(_as_found), "IBAN DE89 3704 0044 0532 0130 00"),
+    "IP_ADDRESS": Rule(_anywhere(_ip), "from 192.168.10.7"),
+    "MAC_ADDRESS": Rule(_anywhere(_as_found), "device 00:1A:2B:3C:4D:5E"),
     "PHONE_NUMBER": Rule(_phones, "phone +1 212-555-0187"),
-    "UK_NHS": Rule(_beside(_NHS_WORDS), "NHS number 943 476 5919"),
-    "URL": Rule(_url, "https://example.com/people/7"),
-    "US_BANK_NUMBER": Rule(_beside(_BANK_WORDS), "bank account 945456787654"),
-    "US_DRIVER_LICENSE": Rule(_beside(_LICENSE_WORDS, digits=5), "driver's license H12234567"),
-    "US_ITIN": Rule(_beside(_ITIN_WORDS), "ITIN 911-70-1234"),
-    "US_PASSPORT": Rule(_beside(_PASSPORT_WORDS), "passport 912803456"),
-    "US_SSN": Rule(_ssn, "SSN 536-90-4399"),
+    "UK_NHS": Rule(_anywhere(_beside(_NHS_WORDS)), "NHS number 943 476 5919"),
+    "URL": Rule(_anywhere(_url), "https://example.com/people/7"),
+    "US_BANK_NUMBER": Rule(_anywhere(_beside(_BANK_WORDS)), "bank account 945456787654"),
+    "US_DRIVER_LICENSE": Rule(_anywhere(_beside(_LICENSE_WORDS, digits=5)), "driver's license H12234567"),
+    "US_ITIN": Rule(_anywhere(_beside(_ITIN_WORDS)), "ITIN 911-70-1234"),
+    "US_PASSPORT": Rule(_anywhere(_beside(_PASSPORT_WORDS)), "passport 912803456"),
+    "AU_MEDICARE": Rule(_anywhere(_beside(_MEDICARE_WORDS)), "medicare 2123 45670 1"),
+    "AU_TFN": Rule(_anywhere(_beside(_TFN_WORDS)), "tax file number 876 543 210"),
+    "ES_NIF": Rule(_anywhere(_beside(_NIF_WORDS)), "NIF 12345678Z"),
+    "FI_PERSONAL_IDENTITY_CODE": Rule(_anywhere(_beside(_HETU_WORDS)), "hetu 131052-308T"),
+    "IN_AADHAAR": Rule(_anywhere(_beside(_AADHAAR_WORDS)), "Aadhaar 3123 4567 8909"),
+    "IN_PAN": Rule(_anywhere(_beside(_PAN_WORDS)), "PAN ABCPE1234F"),
+    "IT_FISCAL_CODE": Rule(_anywhere(_beside(_FISCAL_WORDS)), "codice fiscale RSSMRA85T10A562S"),
+    "PL_PESEL": Rule(_anywhere(_beside(_PESEL_WORDS)), "PESEL 44051401359"),
+    "SG_NRIC_FIN": Rule(_anywhere(_beside(_NRIC_WORDS)), "NRIC S1234567D"),
+    "UK_NINO": Rule(_anywhere(_beside(_NINO_WORDS)), "national insurance AB 12 34 56 C"),
+    "US_SSN": Rule(_anywhere(_ssn), "SSN 536-90-4399"),
 }
 
 FINDERS: Mapping[str, Finder] = {

@@ -266,7 +266,8 @@ async def _facts(settings: Settings) -> RingFacts:
 
 def _personal_data(settings: Settings) -> Check:
     try:
-        coverage = PresidioRedactor(ner_model=settings.ner_model or None).coverage(DEFAULT_ENTITIES)
+        redactor = PresidioRedactor(ner_model=settings.ner_model or None)
+        coverage = asyncio.run(redactor.prove(DEFAULT_ENTITIES))
     except StatewardError as error:
         return Check(name="personal data", status="fail", found=error.message, fix=_NAMES_FIX)
     kinds = len(coverage.covered) + len(coverage.uncovered)

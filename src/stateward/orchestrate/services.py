@@ -35,6 +35,7 @@ from stateward.ports import (
     Schema,
     Threads,
 )
+from stateward.remember.write import personal_data_policy
 from stateward.verify.gate import Gate
 from stateward.verify.origin import sighting
 
@@ -103,14 +104,30 @@ class Services:
     _facts: dict[str, ThreadFacts] = field(default_factory=dict[str, ThreadFacts])
     _installed: set[str] = field(default_factory=set[str])
     _kept: set[str] = field(default_factory=set[str])
+    _proven: set[frozenset[str]] = field(default_factory=set[frozenset[str]])
 
     async def install(self, ward: Ward) -> None:
-        """Make the ward known to this process, and create its workflow's tables where they are missing."""
+        """Make the ward known to this process, and create its workflow's tables where they are missing.
+
+        Raises:
+            ConfigurationError: its policy promises to find personal data that cannot be found here.
+            RedactionFailed: what finds it does not work.
+        """
         self.wards.setdefault(ward.name, ward)
         if ward.migrations and ward.name not in self._installed:
             await self.schema.migrate(ward.migrations)
             self._installed.add(ward.name)
+        await self._prove(ward)
         await self.keep(ward)
+
+    async def _prove(self, ward: Ward) -> None:
+        """Refuse to start where the policy promises to find what cannot be found here."""
+        if not ward.document.memory.kinds:
+            return  # nothing can be kept
+        promised = personal_data_policy(ward.document).scanned()
+        if promised and promised not in self._proven:
+            await self.redactor.prove(promised)
+            self._proven.add(promised)
 
     async def keep(self, ward: Ward) -> None:
         """Keep the ward's policy before it judges for the first time in this process."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from stateward.errors import ConfigurationError
 from stateward.model.memory import KnownValue
 
-_ENTITY = re.compile(r"[A-Z][A-Z_]*")
+_ENTITY = re.compile(r"[A-Z][A-Z0-9_]*")
 _SHORTEST, _LONGEST = 2, 200
 
 

@@ -12,7 +12,7 @@ from stateward.model.memory import KnownValue, Scope
 from stateward.model.policy import PolicyDocument
 from stateward.model.values import Json
 from stateward.ports import Memory, Redactor
-from stateward.remember.personal_data import PersonalDataPolicy, treat
+from stateward.remember.personal_data import PersonalDataPolicy, Treated, treat
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +46,7 @@ def personal_data_policy(document: PolicyDocument) -> PersonalDataPolicy:
     """The treatments of a policy document."""
     treatments = dict(document.memory.personal_data)
     default = treatments.pop("default", "redact")
-    return PersonalDataPolicy(default=default, entities=treatments)
+    return PersonalDataPolicy(default=default, entities=treatments, detection=document.memory.detection)
 
 
 async def write(
@@ -81,8 +81,27 @@ async def write(
     treated = named.value["value"]
     assert isinstance(treated, dict)
     return await memory.put(
-        scope, namespace=namespace, key=key, kind=kind, value=treated, keep=rule.keep, labels=rule.labels
+        scope,
+        namespace=namespace,
+        key=key,
+        kind=kind,
+        value=treated,
+        keep=rule.keep,
+        labels=rule.labels,
+        note=_note(named),
     )
+
+
+def _note(treated: Treated) -> dict[str, Json]:
+    """What the audit trail says of the search: how many of which type were treated, and what is found in part only."""
+    said: dict[str, Json] = {}
+    if treated.counts:
+        said["treated"] = dict(treated.counts)
+    if treated.coverage.partial:
+        said["found_in_part"] = list(treated.coverage.partial)
+    if treated.coverage.uncovered:
+        said["not_found"] = list(treated.coverage.uncovered)
+    return said
 
 
 def _rule(rules: MemoryRules, kind: str, purpose: str) -> KindRule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -35,6 +36,7 @@ class PostgresMemory:
         value: Mapping[str, Json],
         keep: timedelta,
         labels: Collection[str] = (),
+        note: Mapping[str, Json] = MappingProxyType({}),
     ) -> int:
         """Write an item and its ledger entry; returns the version."""
         values = _place(scope, namespace, key) | {
@@ -48,7 +50,7 @@ class PostgresMemory:
         async with self._db.transaction() as connection:
             row = await fetch_one(connection, _SQL["put_item"], values)
             version = int(row["version"]) if row else 0
-            detail: dict[str, Json] = {"kind": kind, "item": digest([*namespace, key]), "version": version}
+            detail: dict[str, Json] = {**note, "kind": kind, "item": digest([*namespace, key]), "version": version}
             if row and row["labels"]:
                 detail["labels"] = row["labels"]
             await append(connection, scope.thread, "memory.written", actor=scope.principal, detail=detail)

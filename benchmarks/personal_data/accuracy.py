@@ -152,12 +152,13 @@ def _score(entity: str, samples: Sequence[Sample], findings: Sequence[Sequence[F
         mine = [(one.start, one.end) for one in several if one.entity == entity]
         values = [(one.start, one.end) for one in sample.planted if one.entity == entity]
         planted += len(values)
-        found += sum(_is_covered(sample.text, value, mine) for value in values)
+        found += sum(is_covered(sample.text, value, mine) for value in values)
         touching = sum(any(low < end and start < high for start, end in values) for low, high in mine)
         right += touching
         wrong += len(mine) - touching
     return Score(planted=planted, found=found, right=right, wrong=wrong)
 
 
-def _is_covered(text: str, value: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
+def is_covered(text: str, value: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether spans cover every letter and digit of a value."""
     return all(any(low <= at < high for low, high in spans) for at in range(*value) if text[at].isalnum())

@@ -36,6 +36,11 @@ Refund to card ending, full number {CREDIT_CARD}, approved by {PERSON}.
 From: {PERSON} <{EMAIL_ADDRESS}>\nSubject: order {order}
 cc {PERSON}, {PERSON}
 You get me at {SPOKEN_PHONE} via WhatsApp or by mail.
+Thanks,\n{PERSON}\nAcme Corp\n{PHONE_NUMBER}
+T {PHONE_NUMBER} | M {PHONE_NUMBER}
+{{"msisdn": "{SPOKEN_PHONE}", "fax_no": "{SPOKEN_PHONE}"}}
+Please contact {PERSON} on {SPOKEN_PHONE} or leave a message at {SPOKEN_PHONE}.
+Call {PERSON} back: {SPOKEN_PHONE}
 Agent: Good morning, am I speaking with {PERSON}?
 The caller, {PERSON}, gave {SPOKEN_PHONE} as her phone number.
 Mr {PERSON} of {LOCATION} has the IBAN {IBAN_CODE}.

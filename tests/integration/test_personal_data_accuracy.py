@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from benchmarks.personal_data import accuracy, corpus
@@ -31,10 +34,10 @@ def scores(redactor: PresidioRedactor, samples: Sequence[corpus.Sample]) -> dict
 
 def test_held_out_texts(redactor: PresidioRedactor) -> None:
     found = scores(redactor, corpus.held_out())
-    assert found["PERSON"].f2 >= 0.9
+    assert found["PERSON"].f2 >= 0.92
     assert found["PERSON"].precision >= 0.97
     assert found["CREDIT_CARD"].recall >= 0.97
-    assert found["PHONE_NUMBER"].recall >= 0.88
+    assert found["PHONE_NUMBER"].recall >= 0.95
     assert found["LOCATION"].recall >= 0.9
     assert found["DATE_OF_BIRTH"].recall >= 0.9
     for entity in ("EMAIL_ADDRESS", "IBAN_CODE", "US_SSN"):
@@ -53,6 +56,24 @@ def test_business_text_survives(redactor: PresidioRedactor) -> None:
     assert len(lines) >= 300
     done = asyncio.run(accuracy.damage(redactor, lines, DEFAULT_ENTITIES))
     assert done.rate <= 0.5, done.hits
+
+
+def test_nothing_is_lost_that_presidio_finds_as_it_comes() -> None:
+    script = """
+import socket
+
+def trapped(*args, **kwargs):
+    raise OSError("no network")
+
+socket.getaddrinfo = socket.create_connection = socket.socket.connect = trapped
+from benchmarks.personal_data import speed
+
+lost, won, planted = speed.differences(speed.analyzer(), speed.ours())
+print(lost, won > 500, planted > 1000)
+"""
+    root = Path(__file__).parents[2]
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=False)
+    assert ran.stdout.strip() == "[] True True", ran.stderr
 
 
 def test_the_measure_measures() -> None:

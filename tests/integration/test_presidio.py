@@ -6,15 +6,18 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import pytest
 
+from stateward.adapters import presidio
 from stateward.adapters.presidio import PresidioRedactor
-from stateward.adapters.presidio_rules import RULES
+from stateward.adapters.presidio_rules import FINDERS, RULES, Finder
 from stateward.errors import ConfigurationError, MemoryRefused, RedactionFailed
+from stateward.model.memory import Finding, KnownValue
 from stateward.model.values import Json
 from stateward.remember.personal_data import DEFAULT_ENTITIES, PersonalDataPolicy, Treated, treat
 
@@ -136,6 +139,8 @@ PLANTED = [
     ("PHONE_NUMBER", "mobile 07911 123456", "07911 123456"),
     ("PHONE_NUMBER", "0044 20 7946 0958", "0044 20 7946 0958"),
     ("PHONE_NUMBER", "7,Jane,212-555-0187,gold", "212-555-0187"),
+    ("PHONE_NUMBER", "Kind regards\nJane\n+1 212-555-0187", "+1 212-555-0187"),
+    ("US_SSN", "Jane\n536-90-4399", "536-90-4399"),
     ("PHONE_NUMBER", "tel:+12125550187", "+12125550187"),
     ("PHONE_NUMBER", '{"phone":"2125550187"}', "2125550187"),
     ("UK_NHS", "NHS number 943 476 5919", "943 476 5919"),
@@ -330,11 +335,16 @@ socket.getaddrinfo = socket.create_connection = trapped
 socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = trapped
 
 from stateward.adapters.presidio import PresidioRedactor
-from stateward.adapters.presidio_rules import RULES
+from stateward.adapters.presidio_rules import FINDERS, RULES
 from stateward.errors import RedactionFailed
+from stateward.model.memory import KnownValue
 
-texts = [rule.canary for rule in RULES.values()]
-found = asyncio.run(PresidioRedactor().scan(texts, entities=frozenset(RULES)))
+every = {**RULES, **FINDERS}
+texts = [rule.canary for rule in every.values()]
+known = [KnownValue(entity="PERSON", value="Jane Doe"), KnownValue(entity="PHONE_NUMBER", value="+44 20 7946 0958")]
+redactor = PresidioRedactor()
+asyncio.run(redactor.prove(every))
+found = asyncio.run(redactor.scan(texts, entities=frozenset(every), countries=("US", "DE", "IN"), known=known))
 assert all(found), found
 try:
     asyncio.run(PresidioRedactor(ner_model="en_core_web_none").scan(texts, entities=frozenset({"PERSON"})))
@@ -346,6 +356,42 @@ assert calls == [], calls
 print("quiet")
 """
     assert _child(script) == "quiet"
+
+
+def test_each_text_is_searched_once_and_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[tuple[str, bool]] = []
+
+    def search(text: str) -> list[tuple[int, int, float]]:
+        searched.append((text, threading.current_thread() is threading.main_thread()))
+        return FINDERS["PERSON"].find(text)
+
+    monkeypatch.setattr(presidio, "FINDERS", {**FINDERS, "PERSON": Finder(search, FINDERS["PERSON"].canary)})
+    own = PresidioRedactor()
+    asyncio.run(own.prove(["PERSON"]))
+    searched.clear()
+
+    async def grow() -> list[list[Finding]]:
+        asked = frozenset({"PERSON"})
+        await own.scan(["Jane Miller", "b", "Jane Miller"], entities=asked)
+        await own.scan(["Jane Miller", "b", "c"], entities=asked)
+        return await own.scan(["c", "Jane Miller"], entities=asked)
+
+    assert [len(one) for one in asyncio.run(grow())] == [0, 1]
+    assert sorted(searched) == [("Jane Miller", False), ("b", False), ("c", False)]
+
+
+def test_what_was_found_for_one_question_is_no_answer_to_another(redactor: PresidioRedactor) -> None:
+    def asked(*entities: str, countries: tuple[str, ...] = ("US",), known: tuple[KnownValue, ...] = ()) -> int:
+        text = "Jane Miller, 030 23125150, Qx-1"
+        scan = redactor.scan([text], entities=frozenset(entities), countries=countries, known=known)
+        return len(asyncio.run(scan)[0])
+
+    assert asked("PERSON") == 1
+    assert asked("EMAIL_ADDRESS") == 0
+    assert asked("PERSON", "PHONE_NUMBER") == 1
+    assert asked("PERSON", "PHONE_NUMBER", countries=("DE",)) == 2
+    assert asked("CODE", known=(KnownValue(entity="CODE", value="Qx-1"),)) == 1
+    assert asked("CODE") == 0
 
 
 def test_importing_the_adapter_imports_none_of_its_libraries() -> None:

@@ -98,7 +98,7 @@ _VERB_AFTER = re.compile(
 )
 _MAIL_AFTER = re.compile(r"[\"']?\s*[<(,;|]\s*[\"'<]?[\w.+-]+@")
 _FIRM_AFTER = re.compile(
-    r",?\s*(?:&|\+)|,?\s+(?:inc|ltd|llc|gmbh|ag|s\.?a|corp|co|plc|llp|kg|bv|oy|ab|sons|brothers|bros|and sons"
+    r",? ?(?:&|\+ )|,?\s+(?:inc|ltd|llc|gmbh|ag|s\.?a|corp|co|plc|llp|kg|bv|oy|ab|sons|brothers|bros|and sons"
     r"|and co)\b",
     re.IGNORECASE,
 )

@@ -51,11 +51,13 @@ _ID_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _PHONE_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|telefon|cellular|fax|hotline|whats ?app|sms)"
+    r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|telefon|cellular|fax|hotline|whats ?app|sms"
+    r"|msisdn|voice ?mail)"
     r"(?![A-Za-z])[^\n]*$"
     r"|(?<![A-Za-z])(?:call(?:s|ed|ing)?|dial(?:s|led|ling)?|rings?|rang|texts?(?= (?:me|us|him|her|them) )|texted|cell"
     r"|mobile|mob|ph|reach(?:able|ed)?|contact|landline)(?![A-Za-z])"
-    r"(?:\W+(?:me|us|him|her|them|back|at|on|is|no|nr|number|to|via))*\W*$",
+    r"(?:\W+(?-i:[A-Z][\w'’-]*)){0,3}(?:\W+(?:me|us|him|her|them|back|at|on|is|no|nr|number|to|via|under))*\W*$"
+    r"|(?<![A-Za-z])(?:message|picked up|picks? up|answers?|answered|get (?:me|us|him|her|them))\W+(?:at|on|under)\W+$",
     re.IGNORECASE,
 )
 _PHONE_AFTER = re.compile(
@@ -106,6 +108,7 @@ _MONEY_BEFORE = re.compile(r"(?:[€$£¥]|\b(?:EUR|USD|GBP|CHF|JPY))\s?[-+]?$",
 _AMOUNT = re.compile(r"[^.]*[^.\d][^.]*\.\d\d")  # as the end of `0-30 5,112.33`
 _LIKE_NORTH_AMERICA = frozenset({"US", "CA"})
 _WITHOUT_ZERO = frozenset({"CZ", "DK", "ES", "GR", "HK", "LU", "MX", "NO", "PL", "PT", "SG"})
+_INDIAN_MOBILE = re.compile(r"[6-9]\d{4}[ -]\d{5}")
 _BRITISH_MOBILE = re.compile(r"07\d{3}[ -]\d{3}[ -]?\d{3}")
 _MORE = re.compile(r"\s+\d")
 _MONEY_AFTER = re.compile(r"\s?(?:[€$£¥%]|(?:EUR|USD|GBP|CHF|JPY|units?|pcs|kg|km|ms)\b)", re.IGNORECASE)
@@ -217,7 +220,7 @@ def _digits(text: str) -> str:
 def _attached(text: str, start: int, end: int) -> bool:
     """Whether the stretch is a part of a longer reference, amount or address."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    return bool(re.search(r"[\w#+]$|\w[-./]$|\d:$", before) or re.match(r"\w|-\w|[.:]\d", after))
+    return bool(re.search(r"[\w#+]\Z|\w[-./]\Z|\d:\Z", before) or re.match(r"\w|-\w|[.:]\d", after))
 
 
 def _email(text: str, start: int, end: int) -> list[Span]:
@@ -252,7 +255,7 @@ def _card(text: str, start: int, end: int) -> list[Span]:
         return []
     plain = len(digits) in lengths or found != digits
     before = text[max(0, start - 40) : start]
-    reference = re.search(r"\w-$|_$", before) or _REFERENCE_BEFORE.search(before)
+    reference = re.search(r"\w-\Z|_\Z", before) or _REFERENCE_BEFORE.search(before)
     return [(start, end)] if (plain and not reference) or _near(_CARD_WORDS, text, start, end) else []
 
 
@@ -335,6 +338,8 @@ def _national(found: str, digits: str, countries: frozenset[str]) -> bool:
     if _LIKE_NORTH_AMERICA & countries and _NORTH_AMERICA.fullmatch(found) and _dialable(digits, "US"):
         return True
     if "GB" in countries and _BRITISH_MOBILE.fullmatch(found):
+        return True
+    if "IN" in countries and _INDIAN_MOBILE.fullmatch(found):
         return True
     # Where numbers do not begin with a 0, as in Spain, only its groups tell one from an amount or an id.
     others = countries - _LIKE_NORTH_AMERICA

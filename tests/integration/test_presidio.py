@@ -208,6 +208,39 @@ def test_a_key_says_what_a_number_is(redactor: PresidioRedactor, key: str, value
     assert treated(redactor, {"person": {key: value}}).value == {"person": {key: f"[{entity}]"}}
 
 
+def test_content_blocks_and_tool_calls_are_treated_and_their_amounts_ids_and_dates_survive(
+    redactor: PresidioRedactor,
+) -> None:
+    value: dict[str, Json] = {
+        "content": [
+            {"type": "text", "text": "Anna Schneider, born on 1980-04-05, pays 1499.00 on 2024-02-01"},
+            {"type": "reasoning", "reasoning": "mail jo@corp.example about order 2125550187"},
+        ],
+        "tool_calls": [
+            {
+                "id": "call_4111",
+                "name": "refund",
+                "args": {"customer": {"name": "Anna Schneider", "phone": 2125550187}, "order_id": 2125550187},
+            }
+        ],
+        "result": {"rows": [[4500012345, "INV-2024-001234", 1499.0, True, None]], "ship_to": "12 Maple Street"},
+    }
+    assert treated(redactor, value).value == {
+        "content": [
+            {"type": "text", "text": "[PERSON], born on [DATE_OF_BIRTH], pays 1499.00 on 2024-02-01"},
+            {"type": "reasoning", "reasoning": "mail [EMAIL_ADDRESS] about order 2125550187"},
+        ],
+        "tool_calls": [
+            {
+                "id": "call_4111",
+                "name": "refund",
+                "args": {"customer": {"name": "[PERSON]", "phone": "[PHONE_NUMBER]"}, "order_id": 2125550187},
+            }
+        ],
+        "result": {"rows": [[4500012345, "INV-2024-001234", 1499.0, True, None]], "ship_to": "[LOCATION]"},
+    }
+
+
 @pytest.mark.parametrize("treatment", ["redact", "mask", "hash"])
 def test_treating_again_finds_nothing(redactor: PresidioRedactor, treatment: str) -> None:
     value: dict[str, Json] = {

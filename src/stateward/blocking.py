@@ -124,10 +124,11 @@ class Runtime:
         subject: str,
         requester: str | None = None,
         graph: str = "",
+        known: Mapping[str, str | Iterable[str]] | None = None,
     ) -> RunnableConfig:
         """See `AsyncRuntime.thread`."""
         opening = self.inner.thread(
-            id_, principal=principal, purpose=purpose, subject=subject, requester=requester, graph=graph
+            id_, principal=principal, purpose=purpose, subject=subject, requester=requester, graph=graph, known=known
         )
         return self._wait(opening)
 

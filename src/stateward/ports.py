@@ -16,7 +16,7 @@ from stateward.model.erasure import ErasureReceipt, LegalHold
 from stateward.model.history import History, HistoryQuery
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
-from stateward.model.memory import Change, Coverage, Finding, MemoryItem, Scope, Search
+from stateward.model.memory import COUNTRIES, Change, Coverage, Finding, KnownValue, MemoryItem, Scope, Search
 from stateward.model.policy import Identity, PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.provenance import Sighting, ThreadPast
@@ -836,6 +836,27 @@ class Keyring(Protocol):
         ...
 
 
+class CaseFile(Protocol):
+    """What is known of the people of a case: names, numbers, addresses, so that they are found wherever they stand."""
+
+    async def add(self, thread: str, values: Collection[KnownValue]) -> None:
+        """Keep values, sealed; those that are kept already are left out.
+
+        Raises:
+            ThreadErased: the thread was deleted.
+            KeyringError: there is no key to seal them with.
+        """
+        ...
+
+    async def known(self, thread: str) -> tuple[KnownValue, ...]:
+        """What is kept, oldest first.
+
+        Raises:
+            SealBroken: a row is not what was sealed for its place (P8).
+        """
+        ...
+
+
 class Redactor(Protocol):
     """Finds personal data."""
 
@@ -843,8 +864,30 @@ class Redactor(Protocol):
         """Which of these entity types are looked for, and which cannot be found."""
         ...
 
-    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+    async def prove(self, entities: Iterable[str]) -> Coverage:
+        """Load what is needed, and find a known sample of each of these entity types.
+
+        Raises:
+            ConfigurationError: one of them cannot be found here; says which, and what to do.
+            RedactionFailed: it does not work.
+        """
+        ...
+
+    async def scan(
+        self,
+        texts: Sequence[str],
+        *,
+        entities: frozenset[str],
+        countries: Sequence[str] = COUNTRIES,
+        known: Sequence[KnownValue] = (),
+    ) -> list[list[Finding]]:
         """The findings of each text.
+
+        Args:
+            texts: What is searched.
+            entities: The entity types to look for.
+            countries: ISO 3166 codes of where the people are: how phone numbers are written without a word.
+            known: What is known of the people of the case, found however it is written; of these types only.
 
         Raises:
             RedactionFailed: the scan failed or took too long; nothing may be written then.

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from stateward.adapters.credentials import MintedCredentials
 from stateward.adapters.embedded import EmbeddedServer
 from stateward.adapters.keyring import open_keyring
+from stateward.adapters.postgres.case_file import PostgresCaseFile
 from stateward.adapters.postgres.checkpoints import PostgresCheckpoints
 from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.credentials import PostgresCredentials
@@ -65,6 +66,7 @@ from stateward.orchestrate.subjects import export, forget, refuse
 from stateward.orchestrate.wards import Wards
 from stateward.orchestrate.workflow import Graph
 from stateward.ports import CredentialProvider, Notice, Notifier, Refused, Vote
+from stateward.remember.known import known_values
 from stateward.remember.retention import sweep_on
 from stateward.settings import Settings
 
@@ -150,6 +152,7 @@ class AsyncRuntime:
         subject: str,
         requester: str | None = None,
         graph: str = "",
+        known: Mapping[str, str | Iterable[str]] | None = None,
     ) -> RunnableConfig:
         """Open a thread, or find it, and give the config that runs it.
 
@@ -160,8 +163,11 @@ class AsyncRuntime:
             subject: Whom or what it is about, such as `customer:17`.
             requester: Who asked for it; the principal unless stated.
             graph: The workflow's name.
+            known: What is known of the people of the case, by Presidio's entity type: `{"PERSON": "Jane Doe",
+                "PHONE_NUMBER": [...]}`. It is kept sealed, and found in what is remembered however it is written.
 
         Raises:
+            ConfigurationError: an entity type or a value in `known` is none.
             ThreadMismatch: the thread was opened for someone or something else.
             ThreadAbandoned: it was abandoned.
         """
@@ -177,7 +183,10 @@ class AsyncRuntime:
             graph=graph,
             graph_version=ward.version if ward else "",
         )
+        values = known_values(known or {})
         await self.services.threads.open(facts)
+        if values:
+            await self.services.case_file.add(id_, values)
         return self.config(id_)
 
     @staticmethod
@@ -606,6 +615,7 @@ def _services(
         overview=PostgresOverview(database, commits),
         memory=PostgresMemory(database, commits),
         erasure=PostgresErasure(database, keys, commits),
+        case_file=PostgresCaseFile(database, keys),
         redactor=PresidioRedactor(ner_model=settings.ner_model or None),
         credentials=MintedCredentials(PostgresCredentials(database), own=own),
         provenance=PostgresProvenance(database, keys, commits),

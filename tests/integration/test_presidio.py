@@ -6,15 +6,18 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import pytest
 
+from stateward.adapters import presidio
 from stateward.adapters.presidio import PresidioRedactor
-from stateward.adapters.presidio_rules import RULES
+from stateward.adapters.presidio_rules import FINDERS, RULES, Finder
 from stateward.errors import ConfigurationError, MemoryRefused, RedactionFailed
+from stateward.model.memory import Finding, KnownValue
 from stateward.model.values import Json
 from stateward.remember.personal_data import DEFAULT_ENTITIES, PersonalDataPolicy, Treated, treat
 
@@ -107,6 +110,16 @@ PLANTED = [
     ("DATE_OF_BIRTH", "date of birth: 05.04.1980", "05.04.1980"),
     ("DATE_OF_BIRTH", "DOB 1980-04-05", "1980-04-05"),
     ("DATE_OF_BIRTH", "**Date of birth:** 4/5/1980", "4/5/1980"),
+    ("AU_MEDICARE", "Medicare card 2123 45670 1", "2123 45670 1"),
+    ("AU_TFN", "my tax file number is 876 543 210", "876 543 210"),
+    ("ES_NIF", "con NIF 12345678Z", "12345678Z"),
+    ("FI_PERSONAL_IDENTITY_CODE", "hetu: 131052-308T", "131052-308T"),
+    ("IN_AADHAAR", "Aadhaar no. 3123 4567 8909", "3123 4567 8909"),
+    ("IN_PAN", "PAN: ABCPE1234F", "ABCPE1234F"),
+    ("IT_FISCAL_CODE", "codice fiscale RSSMRA85T10A562S", "RSSMRA85T10A562S"),
+    ("PL_PESEL", "PESEL 44051401359", "44051401359"),
+    ("SG_NRIC_FIN", "NRIC S1234567D", "S1234567D"),
+    ("UK_NINO", "National Insurance AB 12 34 56 C", "AB 12 34 56 C"),
     ("EMAIL_ADDRESS", "mail Jane.Doe+x@mail.example.co.uk!", "Jane.Doe+x@mail.example.co.uk"),
     ("EMAIL_ADDRESS", "user_mail=jane@corp.com&x=1", "jane@corp.com"),
     ("EMAIL_ADDRESS", "<o'brien@corp.internal>", "o'brien@corp.internal"),
@@ -126,6 +139,8 @@ PLANTED = [
     ("PHONE_NUMBER", "mobile 07911 123456", "07911 123456"),
     ("PHONE_NUMBER", "0044 20 7946 0958", "0044 20 7946 0958"),
     ("PHONE_NUMBER", "7,Jane,212-555-0187,gold", "212-555-0187"),
+    ("PHONE_NUMBER", "Kind regards\nJane\n+1 212-555-0187", "+1 212-555-0187"),
+    ("US_SSN", "Jane\n536-90-4399", "536-90-4399"),
     ("PHONE_NUMBER", "tel:+12125550187", "+12125550187"),
     ("PHONE_NUMBER", '{"phone":"2125550187"}', "2125550187"),
     ("UK_NHS", "NHS number 943 476 5919", "943 476 5919"),
@@ -193,6 +208,39 @@ def test_a_key_says_what_a_number_is(redactor: PresidioRedactor, key: str, value
     assert treated(redactor, {"person": {key: value}}).value == {"person": {key: f"[{entity}]"}}
 
 
+def test_content_blocks_and_tool_calls_are_treated_and_their_amounts_ids_and_dates_survive(
+    redactor: PresidioRedactor,
+) -> None:
+    value: dict[str, Json] = {
+        "content": [
+            {"type": "text", "text": "Anna Schneider, born on 1980-04-05, pays 1499.00 on 2024-02-01"},
+            {"type": "reasoning", "reasoning": "mail jo@corp.example about order 2125550187"},
+        ],
+        "tool_calls": [
+            {
+                "id": "call_4111",
+                "name": "refund",
+                "args": {"customer": {"name": "Anna Schneider", "phone": 2125550187}, "order_id": 2125550187},
+            }
+        ],
+        "result": {"rows": [[4500012345, "INV-2024-001234", 1499.0, True, None]], "ship_to": "12 Maple Street"},
+    }
+    assert treated(redactor, value).value == {
+        "content": [
+            {"type": "text", "text": "[PERSON], born on [DATE_OF_BIRTH], pays 1499.00 on 2024-02-01"},
+            {"type": "reasoning", "reasoning": "mail [EMAIL_ADDRESS] about order 2125550187"},
+        ],
+        "tool_calls": [
+            {
+                "id": "call_4111",
+                "name": "refund",
+                "args": {"customer": {"name": "[PERSON]", "phone": "[PHONE_NUMBER]"}, "order_id": 2125550187},
+            }
+        ],
+        "result": {"rows": [[4500012345, "INV-2024-001234", 1499.0, True, None]], "ship_to": "[LOCATION]"},
+    }
+
+
 @pytest.mark.parametrize("treatment", ["redact", "mask", "hash"])
 def test_treating_again_finds_nothing(redactor: PresidioRedactor, treatment: str) -> None:
     value: dict[str, Json] = {
@@ -212,13 +260,16 @@ def test_a_refused_value_is_named_by_place_only(redactor: PresidioRedactor) -> N
     assert "4111" not in str(refused.value)
 
 
-def test_names_are_said_to_be_uncovered_without_a_model(redactor: PresidioRedactor) -> None:
+def test_names_are_said_to_be_covered_in_part_without_a_model(redactor: PresidioRedactor) -> None:
     coverage = redactor.coverage(DEFAULT_ENTITIES)
-    assert coverage.uncovered == ("LOCATION", "PERSON")
+    assert coverage.uncovered == ()
+    assert coverage.partial == ("LOCATION", "PERSON")
+    assert redactor.coverage(["ORGANIZATION", "NRP"]).uncovered == ("NRP", "ORGANIZATION")
     assert coverage.engine.startswith("presidio-analyzer 2.")
     assert coverage.engine.endswith("no name model")
     assert redactor.coverage(["MEDICAL_LICENSE", "URL"]).uncovered == ("MEDICAL_LICENSE",)
-    assert found(redactor, "John Smith", "PERSON") == []
+    assert found(redactor, "qorvan blyxt called", "PERSON") == []
+    assert found(redactor, "John Smith called", "PERSON") == [("PERSON", "John Smith")]
 
 
 def test_a_long_text_is_searched_to_its_end_and_across_every_seam(redactor: PresidioRedactor) -> None:
@@ -317,11 +368,16 @@ socket.getaddrinfo = socket.create_connection = trapped
 socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = trapped
 
 from stateward.adapters.presidio import PresidioRedactor
-from stateward.adapters.presidio_rules import RULES
+from stateward.adapters.presidio_rules import FINDERS, RULES
 from stateward.errors import RedactionFailed
+from stateward.model.memory import KnownValue
 
-texts = [rule.canary for rule in RULES.values()]
-found = asyncio.run(PresidioRedactor().scan(texts, entities=frozenset(RULES)))
+every = {**RULES, **FINDERS}
+texts = [rule.canary for rule in every.values()]
+known = [KnownValue(entity="PERSON", value="Jane Doe"), KnownValue(entity="PHONE_NUMBER", value="+44 20 7946 0958")]
+redactor = PresidioRedactor()
+asyncio.run(redactor.prove(every))
+found = asyncio.run(redactor.scan(texts, entities=frozenset(every), countries=("US", "DE", "IN"), known=known))
 assert all(found), found
 try:
     asyncio.run(PresidioRedactor(ner_model="en_core_web_none").scan(texts, entities=frozenset({"PERSON"})))
@@ -333,6 +389,42 @@ assert calls == [], calls
 print("quiet")
 """
     assert _child(script) == "quiet"
+
+
+def test_each_text_is_searched_once_and_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[tuple[str, bool]] = []
+
+    def search(text: str) -> list[tuple[int, int, float]]:
+        searched.append((text, threading.current_thread() is threading.main_thread()))
+        return FINDERS["PERSON"].find(text)
+
+    monkeypatch.setattr(presidio, "FINDERS", {**FINDERS, "PERSON": Finder(search, FINDERS["PERSON"].canary)})
+    own = PresidioRedactor()
+    asyncio.run(own.prove(["PERSON"]))
+    searched.clear()
+
+    async def grow() -> list[list[Finding]]:
+        asked = frozenset({"PERSON"})
+        await own.scan(["Jane Miller", "b", "Jane Miller"], entities=asked)
+        await own.scan(["Jane Miller", "b", "c"], entities=asked)
+        return await own.scan(["c", "Jane Miller"], entities=asked)
+
+    assert [len(one) for one in asyncio.run(grow())] == [0, 1]
+    assert sorted(searched) == [("Jane Miller", False), ("b", False), ("c", False)]
+
+
+def test_what_was_found_for_one_question_is_no_answer_to_another(redactor: PresidioRedactor) -> None:
+    def asked(*entities: str, countries: tuple[str, ...] = ("US",), known: tuple[KnownValue, ...] = ()) -> int:
+        text = "Jane Miller, 030 23125150, Qx-1"
+        scan = redactor.scan([text], entities=frozenset(entities), countries=countries, known=known)
+        return len(asyncio.run(scan)[0])
+
+    assert asked("PERSON") == 1
+    assert asked("EMAIL_ADDRESS") == 0
+    assert asked("PERSON", "PHONE_NUMBER") == 1
+    assert asked("PERSON", "PHONE_NUMBER", countries=("DE",)) == 2
+    assert asked("CODE", known=(KnownValue(entity="CODE", value="Qx-1"),)) == 1
+    assert asked("CODE") == 0
 
 
 def test_importing_the_adapter_imports_none_of_its_libraries() -> None:

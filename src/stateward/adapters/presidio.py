@@ -20,17 +20,19 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
-from stateward.adapters.presidio_rules import OWN_PATTERNS, RULES, STOCK_RECOGNIZERS
+from stateward.adapters.known_values import matches
+from stateward.adapters.presidio_rules import FINDERS, OWN_PATTERNS, RULES, STOCK_RECOGNIZERS
 from stateward.errors import ConfigurationError, RedactionFailed
-from stateward.model.memory import Coverage, Finding
+from stateward.model.memory import COUNTRIES, Coverage, Finding, KnownValue
 
 _CHUNK = 4_000
 _MARGIN = 320
 _CACHED_TEXTS = 4_096
 _LOAD_SECONDS = 120.0
 _ACCEPTED_SCORE = 0.6
+_FLOOR = frozenset({*RULES, *FINDERS})
 _NAMES = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "NRP"})
 _NAME_CANARIES = (
     "My name is John Smith and I live in London.",
@@ -70,14 +72,23 @@ class PresidioRedactor:
             RedactionFailed: Presidio cannot be loaded, or does not find a known sample.
         """
         asked = sorted(set(entities))
-        covered = frozenset(RULES) if self._model is None else self._open().covered
+        labels = frozenset[str]() if self._model is None else self._open().labels
+        covered = _FLOOR | labels
         return Coverage(
             covered=tuple(e for e in asked if e in covered),
+            partial=tuple(e for e in asked if e in FINDERS and e not in labels),
             uncovered=tuple(e for e in asked if e not in covered),
             engine=f"presidio-analyzer {version('presidio-analyzer')}, {self._model_name()}",
         )
 
-    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+    async def scan(
+        self,
+        texts: Sequence[str],
+        *,
+        entities: frozenset[str],
+        countries: Sequence[str] = COUNTRIES,
+        known: Sequence[KnownValue] = (),
+    ) -> list[list[Finding]]:
         """The findings of each text, by position. What is not covered is not looked for: see `coverage`.
 
         Raises:
@@ -86,7 +97,9 @@ class PresidioRedactor:
         try:
             async with asyncio.timeout(_LOAD_SECONDS):
                 engine = await asyncio.to_thread(self._open)
-            return await self._scan(engine, texts, entities)
+            found = await self._scan(engine, texts, Wanted(entities, frozenset(countries)))
+            wanted = [one for one in known if one.entity in entities]
+            return await self._add(found, texts, wanted) if wanted else found
         except RedactionFailed:
             raise
         except ConfigurationError as error:
@@ -100,21 +113,49 @@ class PresidioRedactor:
             # The text of the error may quote what was scanned, so that only its type is told.
             raise RedactionFailed(f"Presidio failed with {type(error).__name__}: nothing was written") from None
 
-    async def _scan(self, engine: _Engine, texts: Sequence[str], entities: frozenset[str]) -> list[list[Finding]]:
-        digests = [self._digest(text, entities) for text in texts]
+    async def prove(self, entities: Iterable[str]) -> Coverage:
+        """Load what is needed, and find a known sample of each of these entity types.
+
+        Raises:
+            ConfigurationError: one of them cannot be found here, or the model is not installed.
+            RedactionFailed: Presidio cannot be loaded, or does not find a known sample.
+        """
+        try:
+            async with asyncio.timeout(_LOAD_SECONDS):
+                await asyncio.to_thread(self._open)
+        except TimeoutError:
+            raise RedactionFailed(f"Presidio takes longer than {_LOAD_SECONDS:g} s to load") from None
+        coverage = self.coverage(entities)
+        if coverage.uncovered:
+            raise ConfigurationError(
+                f"the policy promises to find {', '.join(coverage.uncovered)}, which {coverage.engine} cannot find: "
+                "install a spaCy model that does, and name it in STATEWARD_NER_MODEL, or let the policy's personal_data"
+                " allow it"
+            )
+        return coverage
+
+    async def _scan(self, engine: _Engine, texts: Sequence[str], wanted: Wanted) -> list[list[Finding]]:
+        digests = [self._digest(text, wanted) for text in texts]
         missing = {d: text for d, text in zip(digests, texts, strict=True) if d not in self._known}
         found = {digest: self._known[digest] for digest in digests if digest not in missing}
         if missing:
             deadline = time.monotonic() + self._timeout
             async with asyncio.timeout(self._timeout):
-                fresh = await asyncio.to_thread(_find_all, engine, missing, entities, deadline)
+                fresh = await asyncio.to_thread(_find_all, engine, missing, wanted, deadline)
             # Kept only here: a scan that ran out of time must not be remembered as one that found nothing.
             self._remember(fresh)
             found |= fresh
         return [list(found[digest]) for digest in digests]
 
-    def _digest(self, text: str, entities: frozenset[str]) -> bytes:
-        head = " ".join(sorted(entities))
+    async def _add(
+        self, found: list[list[Finding]], texts: Sequence[str], known: Sequence[KnownValue]
+    ) -> list[list[Finding]]:
+        async with asyncio.timeout(self._timeout):
+            more = await asyncio.to_thread(lambda: [matches(text, known) for text in texts])
+        return [[*one, *other] for one, other in zip(found, more, strict=True)]
+
+    def _digest(self, text: str, wanted: Wanted) -> bytes:
+        head = " ".join([*sorted(wanted.entities), "/", *sorted(wanted.countries)])
         return hashlib.blake2b(
             f"{head}\n{text}".encode(errors="surrogatepass"), key=self._secret, digest_size=32
         ).digest()
@@ -132,6 +173,13 @@ class PresidioRedactor:
 
     def _model_name(self) -> str:
         return "no name model" if self._model is None else f"names by {Path(self._model).name}"
+
+
+class Wanted(NamedTuple):
+    """What to look for, and how phone numbers are written."""
+
+    entities: frozenset[str]
+    countries: frozenset[str]
 
 
 class _Hit(Protocol):
@@ -163,23 +211,45 @@ class _Engine:
     registry: _Registry
     names: _Names | None
     language: str
-    covered: frozenset[str]
+    labels: frozenset[str]
 
-    def find(self, text: str, entities: frozenset[str], deadline: float) -> list[Finding]:
-        wanted = sorted(entities & self.covered)
+    @property
+    def covered(self) -> frozenset[str]:
+        """The entity types that are looked for, if only in part."""
+        return _FLOOR | self.labels
+
+    def find(self, text: str, asked: Wanted, deadline: float) -> list[Finding]:
+        """The findings of one text."""
+        wanted = sorted(asked.entities & self.covered)
         if not wanted or not text.strip():
             return []
-        recognizers = self.registry.get_recognizers(language=self.language, entities=wanted)
+        recognizers = self._recognizers(wanted)
         found: set[Finding] = set()
         for low, high, owned in _chunks(len(text)):
             if time.monotonic() > deadline:
                 raise TimeoutError
-            hits = self._hits(text[low:high], recognizers, wanted)
-            found.update(finding for hit in hits if low + hit.start in owned for finding in _judged(text, low, hit))
+            piece = text[low:high]
+            hits = self._hits(piece, recognizers, wanted)
+            found.update(
+                finding
+                for hit in hits
+                if low + hit.start in owned
+                for finding in _judged(text, low, hit, asked.countries)
+            )
+            found.update(finding for finding in _by_rules(piece, low, wanted) if finding.start in owned)
         return sorted(found, key=lambda f: (f.start, f.end, f.entity))
 
+    def model_finds(self, text: str, entity: str) -> bool:
+        """Whether the name model alone finds the entity type in a text."""
+        return any(True for _ in self._hits(text, self._recognizers([entity]), [entity]))
+
+    def _recognizers(self, wanted: Sequence[str]) -> Sequence[_Recognizer]:
+        """Those of Presidio's; it refuses to be asked for a type of which it has none."""
+        theirs = [entity for entity in wanted if entity in RULES or entity in self.labels]
+        return self.registry.get_recognizers(language=self.language, entities=theirs) if theirs else ()
+
     def _hits(self, text: str, recognizers: Sequence[_Recognizer], wanted: list[str]) -> Iterator[_Hit]:
-        read = self.names.process_text(text, self.language) if self.names and _NAMES & set(wanted) else None
+        read = self.names.process_text(text, self.language) if self.names and self.labels & set(wanted) else None
         for recognizer in recognizers:
             for hit in recognizer.analyze(text=text, entities=wanted, nlp_artifacts=read) or ():
                 if hit.entity_type in wanted:
@@ -187,9 +257,9 @@ class _Engine:
 
 
 def _find_all(
-    engine: _Engine, texts: Mapping[bytes, str], entities: frozenset[str], deadline: float
+    engine: _Engine, texts: Mapping[bytes, str], wanted: Wanted, deadline: float
 ) -> dict[bytes, list[Finding]]:
-    return {digest: engine.find(text, entities, deadline) for digest, text in texts.items()}
+    return {digest: engine.find(text, wanted, deadline) for digest, text in texts.items()}
 
 
 def _chunks(length: int) -> Iterator[tuple[int, int, range]]:
@@ -207,10 +277,17 @@ def _chunks(length: int) -> Iterator[tuple[int, int, range]]:
         low = high - 2 * _MARGIN
 
 
-def _judged(text: str, offset: int, hit: _Hit) -> Iterator[Finding]:
+def _by_rules(piece: str, offset: int, wanted: Iterable[str]) -> Iterator[Finding]:
+    for entity in wanted:
+        if finder := FINDERS.get(entity):
+            for start, end, score in finder.find(piece):
+                yield Finding(entity=entity, start=offset + start, end=offset + end, score=score)
+
+
+def _judged(text: str, offset: int, hit: _Hit, countries: frozenset[str]) -> Iterator[Finding]:
     rule = RULES.get(hit.entity_type)
     start, end = offset + hit.start, offset + hit.end
-    for low, high in rule.judge(text, start, end) if rule else [(start, end)]:
+    for low, high in rule.judge(text, start, end, countries) if rule else [(start, end)]:
         yield Finding(entity=hit.entity_type, start=low, end=high, score=max(float(hit.score), _ACCEPTED_SCORE))
 
 
@@ -223,7 +300,7 @@ def _open_engine(model: str | Path | None, language: str, timeout_seconds: float
         raise
     except (Exception, SystemExit) as error:  # spaCy's command line calls sys.exit where it fails
         raise RedactionFailed(f"Presidio cannot be loaded ({type(error).__name__}: {error})") from error
-    engine = _Engine(registry=registry, names=names, language=language, covered=frozenset(RULES) | labels)
+    engine = _Engine(registry=registry, names=names, language=language, labels=labels)
     _prove(engine)
     return engine
 
@@ -288,10 +365,17 @@ def _load_names(model: str, language: str) -> tuple[_Names, frozenset[str]]:
 def _prove(engine: _Engine) -> None:
     """Find a known sample of every entity type: what is claimed and dead would let everything through."""
     for entity in sorted(engine.covered):
-        samples = (RULES[entity].canary,) if entity in RULES else _NAME_CANARIES
         try:
-            live = any(engine.find(sample, frozenset({entity}), float("inf")) for sample in samples)
+            live = _is_live(engine, entity)
         except Exception as error:
             raise RedactionFailed(f"looking for {entity} fails ({type(error).__name__}: {error})") from error
         if not live:
             raise RedactionFailed(f"{entity} is not found in a known sample: check Presidio and its model")
+
+
+def _is_live(engine: _Engine, entity: str) -> bool:
+    """Whether each thing that looks for the entity type finds its sample: rules do not speak for a model."""
+    floor = RULES.get(entity) or FINDERS.get(entity)
+    if floor and not engine.find(floor.canary, Wanted(frozenset({entity}), frozenset(COUNTRIES)), float("inf")):
+        return False
+    return entity not in engine.labels or any(engine.model_finds(sample, entity) for sample in _NAME_CANARIES)

@@ -13,6 +13,9 @@ from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
+from stateward.adapters.person_names import people
+from stateward.adapters.street_addresses import street_addresses
+
 Span = tuple[int, int]
 
 
@@ -20,7 +23,15 @@ Span = tuple[int, int]
 class Rule:
     """How a stretch that Presidio proposes is judged, and a text in which the entity type must be found."""
 
-    judge: Callable[[str, int, int], list[Span]]
+    judge: Callable[[str, int, int, frozenset[str]], list[Span]]
+    canary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """What finds an entity type without Presidio, in part only, and a text in which it must be found."""
+
+    find: Callable[[str], list[tuple[int, int, float]]]
     canary: str
 
 
@@ -40,10 +51,20 @@ _ID_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _PHONE_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|telefon|cellular|fax|hotline|whats ?app|sms)"
+    r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|telefon|cellular|fax|hotline|whats ?app|sms"
+    r"|msisdn|voice ?mail)"
     r"(?![A-Za-z])[^\n]*$"
-    r"|(?<![A-Za-z])(?:call(?:ed|ing)?|dial|ring|cell|mobile|mob|ph|reach(?:able|ed)?|contact)(?![A-Za-z])"
-    r"(?:\W+(?:me|us|him|her|them|back|at|on|is|no|nr|number|to|via))*\W*$",
+    r"|(?<![A-Za-z])(?:call(?:s|ed|ing)?|dial(?:s|led|ling)?|rings?|rang|texts?(?= (?:me|us|him|her|them) )|texted|cell"
+    r"|mobile|mob|ph|reach(?:able|ed)?|contact|landline)(?![A-Za-z])"
+    r"(?:\W+(?-i:[A-Z][\w'’-]*)){0,3}(?:\W+(?:me|us|him|her|them|back|at|on|is|no|nr|number|to|via|under))*\W*$"
+    r"|(?<![A-Za-z])(?:message|picked up|picks? up|answers?|answered|get (?:me|us|him|her|them))\W+(?:at|on|under)\W+$",
+    re.IGNORECASE,
+)
+_PHONE_AFTER = re.compile(
+    r"\s*[,(]?\s*(?:(?:as|is|was|on|by|via|over|which is|my|his|her|their|our|your|the|still|a)\s+){1,3}"
+    r"(?:[a-z]+\s+){0,2}?"
+    r"(?:(?:tele)?phone|mobile|cell|landline|whats ?app|fax|number to (?:call|ring|dial|text))(?![a-z])"
+    r"|\s*\((?:(?:tele)?phone|tel|mobile|cell|home|work|office|landline|fax)\b",
     re.IGNORECASE,
 )
 _CARD_WORDS = _words(r"cards?|visa|master ?card|amex|american express|maestro|discover|diners|jcb|union ?pay|pan|cc")
@@ -57,6 +78,16 @@ _PASSPORT_WORDS = _words("passports?")
 _LICENSE_WORDS = _words(r"driver'?s?'? ?licen[cs]e|driving ?licen[cs]e|dl (?:no|number|#)|cdl")
 _ITIN_WORDS = _words(r"itin|individual taxpayer|tax ?payer|tax ?id|tin")
 _NHS_WORDS = _words(r"nhs|national health(?: service)?")
+_NINO_WORDS = _words(r"nino|national insurance|ni (?:no|number|#)")
+_AADHAAR_WORDS = _words(r"aadhaar|aadhar|uidai")
+_PAN_WORDS = _words(r"pan|permanent account(?: number)?|income tax")
+_NIF_WORDS = _words(r"nif|dni|n\.i\.f\.|documento nacional|identificaci[oó]n")
+_FISCAL_WORDS = _words(r"codice fiscale|cod\. ?fisc\.?|fiscal code|c\.f\.|cf")
+_PESEL_WORDS = _words(r"pesel")
+_TFN_WORDS = _words(r"tfn|tax file(?: number)?")
+_MEDICARE_WORDS = _words(r"medicare")
+_NRIC_WORDS = _words(r"nric|fin|identity card|ic (?:no|number)")
+_HETU_WORDS = _words(r"hetu|henkil[oö]tunnus|personal identity(?: code)?|personbeteckning")
 _REFERENCE_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:inv|invoice|order|ref|reference|tracking|ticket|case|po|batch|sku|serial)s?\W*"
     r"(?:(?:no|nr|num|number|id)(?![A-Za-z])\W*)?$",
@@ -74,6 +105,11 @@ _DATE = re.compile(
     r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{4}|\d{6})?(?!\d)"
 )
 _MONEY_BEFORE = re.compile(r"(?:[€$£¥]|\b(?:EUR|USD|GBP|CHF|JPY))\s?[-+]?$", re.IGNORECASE)
+_AMOUNT = re.compile(r"[^.]*[^.\d][^.]*\.\d\d")  # as the end of `0-30 5,112.33`
+_LIKE_NORTH_AMERICA = frozenset({"US", "CA"})
+_WITHOUT_ZERO = frozenset({"CZ", "DK", "ES", "GR", "HK", "LU", "MX", "NO", "PL", "PT", "SG"})
+_INDIAN_MOBILE = re.compile(r"[6-9]\d{4}[ -]\d{5}")
+_BRITISH_MOBILE = re.compile(r"07\d{3}[ -]\d{3}[ -]?\d{3}")
 _MORE = re.compile(r"\s+\d")
 _MONEY_AFTER = re.compile(r"\s?(?:[€$£¥%]|(?:EUR|USD|GBP|CHF|JPY|units?|pcs|kg|km|ms)\b)", re.IGNORECASE)
 _NORTH_AMERICA = re.compile(rf"(?:1{_SEPARATOR})?\(?[2-9]\d\d\)?{_SEPARATOR}{{0,2}}[2-9]\d\d{_SEPARATOR}\d{{4}}")
@@ -125,6 +161,16 @@ STOCK_RECOGNIZERS = (
     "UsLicenseRecognizer",
     "UsPassportRecognizer",
     "UsSsnRecognizer",
+    "AuMedicareRecognizer",
+    "AuTfnRecognizer",
+    "EsNifRecognizer",
+    "FiPersonalIdentityCodeRecognizer",
+    "InAadhaarRecognizer",
+    "InPanRecognizer",
+    "ItFiscalCodeRecognizer",
+    "PlPeselRecognizer",
+    "SgFinRecognizer",
+    "UkNinoRecognizer",
 )
 
 
@@ -174,7 +220,7 @@ def _digits(text: str) -> str:
 def _attached(text: str, start: int, end: int) -> bool:
     """Whether the stretch is a part of a longer reference, amount or address."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    return bool(re.search(r"[\w#+]$|\w[-./]$|\d:$", before) or re.match(r"\w|-\w|[.:]\d", after))
+    return bool(re.search(r"[\w#+]\Z|\w[-./]\Z|\d:\Z", before) or re.match(r"\w|-\w|[.:]\d", after))
 
 
 def _email(text: str, start: int, end: int) -> list[Span]:
@@ -209,7 +255,7 @@ def _card(text: str, start: int, end: int) -> list[Span]:
         return []
     plain = len(digits) in lengths or found != digits
     before = text[max(0, start - 40) : start]
-    reference = re.search(r"\w-$|_$", before) or _REFERENCE_BEFORE.search(before)
+    reference = re.search(r"\w-\Z|_\Z", before) or _REFERENCE_BEFORE.search(before)
     return [(start, end)] if (plain and not reference) or _near(_CARD_WORDS, text, start, end) else []
 
 
@@ -238,7 +284,7 @@ def _url(text: str, start: int, end: int) -> list[Span]:
     return [(start, start + len(match[0].rstrip(".,;:!?)")))] if match else [(start, end)]
 
 
-def _phones(text: str, start: int, end: int) -> list[Span]:
+def _phones(text: str, start: int, end: int, countries: frozenset[str]) -> list[Span]:
     """The phone numbers in a run of digits and separators, the longest first from the left."""
     before = _before(text, start, 40).rpartition("\n")[2]
     introduced = _PHONE_BEFORE.search(before) is not None
@@ -250,7 +296,7 @@ def _phones(text: str, start: int, end: int) -> list[Span]:
         opening = _opening(text, groups[first][0], start)
         unless = barred and first == 0 and "+" not in text[opening : opening + 2]
         ends = () if unless else reversed(range(first, min(first + 7, len(groups))))
-        last = next((i for i in ends if _is_phone(text, opening, groups[i][1], introduced)), None)
+        last = next((i for i in ends if _is_phone(text, opening, groups[i][1], introduced, countries)), None)
         if last is not None:
             spans.append((opening, groups[last][1]))
         first = (first if last is None else last) + 1
@@ -263,18 +309,20 @@ def _opening(text: str, start: int, limit: int) -> int:
     return start
 
 
-def _is_phone(text: str, start: int, end: int, introduced: bool) -> bool:
+def _is_phone(text: str, start: int, end: int, introduced: bool, countries: frozenset[str]) -> bool:
     found = text[start:end]
     digits = _digits(found)
     if not 7 <= len(digits) <= 15 or _attached(text, start, end) or _DATE.match(found):
         return False
     if _MONEY_AFTER.match(text, end):
         return False
-    if introduced:
+    if introduced or _PHONE_AFTER.match(text, end):
         return True
+    if _AMOUNT.fullmatch(found):
+        return False
     if found.lstrip("(").startswith("+"):
-        return _dialable(f"+{digits}")
-    return found != digits and not _in_table(text, start, end) and _national(found, digits)
+        return _dialable(f"+{digits}") or (len(digits) >= 11 and _dialable(f"+{digits}", possible=True))
+    return found != digits and not _in_table(text, start, end) and _national(found, digits, countries)
 
 
 def _in_table(text: str, start: int, end: int) -> bool:
@@ -283,37 +331,68 @@ def _in_table(text: str, start: int, end: int) -> bool:
     return bool(spaced and (re.search(r"\d\s+$", text[max(0, start - 9) : start]) or _MORE.match(text, end)))
 
 
-def _national(found: str, digits: str) -> bool:
-    """Whether a number without a word is written as in North America, Britain or France, or with 00."""
+def _national(found: str, digits: str, countries: frozenset[str]) -> bool:
+    """Whether a number without a word is written as in one of the countries, or with 00."""
     if digits.startswith("00"):
         return _dialable(f"+{digits[2:]}")
-    if digits.startswith("0"):
-        return _dialable(digits, "GB") or _dialable(digits, "FR")
-    return _NORTH_AMERICA.fullmatch(found) is not None and _dialable(digits, "US")
+    if _LIKE_NORTH_AMERICA & countries and _NORTH_AMERICA.fullmatch(found) and _dialable(digits, "US"):
+        return True
+    if "GB" in countries and _BRITISH_MOBILE.fullmatch(found):
+        return True
+    if "IN" in countries and _INDIAN_MOBILE.fullmatch(found):
+        return True
+    # Where numbers do not begin with a 0, as in Spain, only its groups tell one from an amount or an id.
+    others = countries - _LIKE_NORTH_AMERICA
+    return (digits.startswith("0") or len(_NUMBER.findall(found)) > 2) and any(
+        digits.startswith("0") == (country not in _WITHOUT_ZERO) and _dialable(digits, country) for country in others
+    )
 
 
-def _dialable(number: str, region: str | None = None) -> bool:
+def _dialable(number: str, region: str | None = None, *, possible: bool = False) -> bool:
+    """Whether it is given to subscribers, or only has a length that its country knows."""
     phonenumbers = cast("Any", import_module("phonenumbers"))
     try:
-        return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, region)))
+        parsed = phonenumbers.parse(number, region)
+        return bool((phonenumbers.is_possible_number if possible else phonenumbers.is_valid_number)(parsed))
     except phonenumbers.NumberParseException:
         return False
 
 
+def _anywhere(judge: Callable[[str, int, int], list[Span]]) -> Callable[[str, int, int, frozenset[str]], list[Span]]:
+    """A judge that does not ask where the people are."""
+    return lambda text, start, end, _countries: judge(text, start, end)
+
+
 RULES: Mapping[str, Rule] = {
-    "CREDIT_CARD": Rule(_card, "card 4111 1111 1111 1111"),
-    "CRYPTO": Rule(_as_found, "wallet 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
-    "DATE_OF_BIRTH": Rule(_birth, "born 1980-04-05"),
-    "EMAIL_ADDRESS": Rule(_email, "jane.doe@example.com"),
-    "IBAN_CODE": Rule(_as_found, "IBAN DE89 3704 0044 0532 0130 00"),
-    "IP_ADDRESS": Rule(_ip, "from 192.168.10.7"),
-    "MAC_ADDRESS": Rule(_as_found, "device 00:1A:2B:3C:4D:5E"),
+    "CREDIT_CARD": Rule(_anywhere(_card), "card 4111 1111 1111 1111"),
+    "CRYPTO": Rule(_anywhere(_as_found), "wallet 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
+    "DATE_OF_BIRTH": Rule(_anywhere(_birth), "born 1980-04-05"),
+    "EMAIL_ADDRESS": Rule(_anywhere(_email), "jane.doe@example.com"),
+    "IBAN_CODE": Rule(_anywhere(_as_found), "IBAN DE89 3704 0044 0532 0130 00"),
+    "IP_ADDRESS": Rule(_anywhere(_ip), "from 192.168.10.7"),
+    "MAC_ADDRESS": Rule(_anywhere(_as_found), "device 00:1A:2B:3C:4D:5E"),
     "PHONE_NUMBER": Rule(_phones, "phone +1 212-555-0187"),
-    "UK_NHS": Rule(_beside(_NHS_WORDS), "NHS number 943 476 5919"),
-    "URL": Rule(_url, "https://example.com/people/7"),
-    "US_BANK_NUMBER": Rule(_beside(_BANK_WORDS), "bank account 945456787654"),
-    "US_DRIVER_LICENSE": Rule(_beside(_LICENSE_WORDS, digits=5), "driver's license H12234567"),
-    "US_ITIN": Rule(_beside(_ITIN_WORDS), "ITIN 911-70-1234"),
-    "US_PASSPORT": Rule(_beside(_PASSPORT_WORDS), "passport 912803456"),
-    "US_SSN": Rule(_ssn, "SSN 536-90-4399"),
+    "UK_NHS": Rule(_anywhere(_beside(_NHS_WORDS)), "NHS number 943 476 5919"),
+    "URL": Rule(_anywhere(_url), "https://example.com/people/7"),
+    "US_BANK_NUMBER": Rule(_anywhere(_beside(_BANK_WORDS)), "bank account 945456787654"),
+    "US_DRIVER_LICENSE": Rule(_anywhere(_beside(_LICENSE_WORDS, digits=5)), "driver's license H12234567"),
+    "US_ITIN": Rule(_anywhere(_beside(_ITIN_WORDS)), "ITIN 911-70-1234"),
+    "US_PASSPORT": Rule(_anywhere(_beside(_PASSPORT_WORDS)), "passport 912803456"),
+    "AU_MEDICARE": Rule(_anywhere(_beside(_MEDICARE_WORDS)), "medicare 2123 45670 1"),
+    "AU_TFN": Rule(_anywhere(_beside(_TFN_WORDS)), "tax file number 876 543 210"),
+    "ES_NIF": Rule(_anywhere(_beside(_NIF_WORDS)), "NIF 12345678Z"),
+    "FI_PERSONAL_IDENTITY_CODE": Rule(_anywhere(_beside(_HETU_WORDS)), "hetu 131052-308T"),
+    "IN_AADHAAR": Rule(_anywhere(_beside(_AADHAAR_WORDS)), "Aadhaar 3123 4567 8909"),
+    "IN_PAN": Rule(_anywhere(_beside(_PAN_WORDS)), "PAN ABCPE1234F"),
+    "IT_FISCAL_CODE": Rule(_anywhere(_beside(_FISCAL_WORDS)), "codice fiscale RSSMRA85T10A562S"),
+    "PL_PESEL": Rule(_anywhere(_beside(_PESEL_WORDS)), "PESEL 44051401359"),
+    "SG_NRIC_FIN": Rule(_anywhere(_beside(_NRIC_WORDS)), "NRIC S1234567D"),
+    "UK_NINO": Rule(_anywhere(_beside(_NINO_WORDS)), "national insurance AB 12 34 56 C"),
+    "US_SSN": Rule(_anywhere(_ssn), "SSN 536-90-4399"),
 }
+
+FINDERS: Mapping[str, Finder] = {
+    "LOCATION": Finder(street_addresses, "She lives at 12 Maple Street."),
+    "PERSON": Finder(people, "Spoke with Anna Schneider about it."),
+}
+"""What rules and lists find in part, where a model finds more: street addresses, and names with a cue or in a list."""

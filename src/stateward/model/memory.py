@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from stateward.model.values import Json
+
+COUNTRIES = ("US", "GB", "FR")
+"""Whose phone numbers are found without a word that says so, unless the policy names other countries."""
+
+_CODES = (
+    "AC AD AE AF AG AI AL AM AO AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT "
+    "BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER "
+    "ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GT GU GW GY HK HN HR HT HU ID IE "
+    "IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV "
+    "LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP "
+    "NR NU NZ OM PA PE PF PG PH PK PL PM PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK "
+    "SL SM SN SO SR SS ST SV SX SY SZ TA TC TD TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG US UY UZ VA "
+    "VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW "
+)
+COUNTRY_CODES = frozenset(_CODES.split())
+"""Countries whose phone numbers are known, by ISO 3166."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +85,7 @@ class Change:
         action: Id of the action that writes it.
         version: The version that it has to have now, 0 where it must not be there; None where that does not matter.
         embedding: Where its text lies among all texts, for a search by meaning.
+        note: What its ledger entry says besides; it holds no personal data.
     """
 
     namespace: tuple[str, ...]
@@ -80,6 +98,7 @@ class Change:
     action: str | None = None
     version: int | None = None
     embedding: Sequence[float] | None = None
+    note: Mapping[str, Json] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +123,19 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KnownValue:
+    """Something that is known of a person of the case, and is looked for in every way in which it is written.
+
+    Attributes:
+        entity: Presidio's entity type, such as `PERSON`.
+        value: `Jane Doe`; a person's name in full, first name first, or as `Doe, Jane`.
+    """
+
+    entity: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """A place in a text that holds personal data.
 
@@ -122,8 +154,16 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Coverage:
-    """What a redactor looks for, and what the policy asks for that it cannot find. Said, never skipped silently."""
+    """What a redactor looks for, and what the policy asks for that it cannot find. Said, never skipped silently.
+
+    Attributes:
+        covered: The entity types that are looked for.
+        uncovered: Those that cannot be found.
+        engine: What looks for them, with its version.
+        partial: Those of the covered ones that are found by lists and rules only, and so never all of them.
+    """
 
     covered: tuple[str, ...]
     uncovered: tuple[str, ...]
     engine: str
+    partial: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ from stateward.model.durations import Duration
 from stateward.model.durations import duration_text as duration_text
 from stateward.model.durations import parse_duration as parse_duration
 from stateward.model.grants import OAuthGrant, StsGrant, Variable
+from stateward.model.memory import COUNTRIES, COUNTRY_CODES
 from stateward.model.provenance import UNTRUSTED
 from stateward.model.served import Hints, overlapping
 
@@ -75,6 +76,24 @@ def parse_amount(value: object) -> Decimal:
     return Decimal(value)
 
 
+def _entity_type(name: str) -> str:
+    if name == "default":
+        raise ValueError("expected an entity type in capitals, such as PERSON; for all others there is `threshold`")
+    return _entity(name)
+
+
+def _country(code: str) -> str:
+    if code not in COUNTRY_CODES:
+        raise ValueError(f"expected a country by its ISO 3166 code, such as GB or DE{nearest(code, COUNTRY_CODES)}")
+    return code
+
+
+def _score(value: object) -> float:
+    if isinstance(value, bool) or not re.fullmatch(r"0(\.[0-9]+)?|1(\.0+)?", str(value)):
+        raise ValueError("expected a number from 0 to 1, such as 0.6")
+    return float(str(value))
+
+
 def _tool_key(name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_*][A-Za-z0-9_.:/*-]*", name) is None:
         raise ValueError("a tool's name has letters, digits and _ . : / - only; * stands for any of them")
@@ -96,6 +115,9 @@ Condition = Annotated[str, BeforeValidator(_condition), StringConstraints(strict
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
 ToolName = Annotated[str, AfterValidator(_tool_key)]
 EntityName = Annotated[str, AfterValidator(_entity)]
+EntityType = Annotated[str, AfterValidator(_entity_type)]
+Country = Annotated[str, AfterValidator(_country)]
+Score = Annotated[float, BeforeValidator(_score)]
 
 
 class _Part(BaseModel):
@@ -336,16 +358,38 @@ def _references(schema: object) -> Iterator[object]:
             yield from _references(value)
 
 
+class Detection(_Part):
+    """How personal data is looked for.
+
+    Attributes:
+        countries: Where the people are, as ISO 3166 codes such as `GB`: phone numbers are found without a word or a key
+            where they are written as there, and so are the national ids of these countries that are known.
+        threshold: From which score on a finding counts, 0 to 1: a higher one finds less.
+        thresholds: The same for single entity types.
+    """
+
+    countries: Annotated[tuple[Country, ...], Field(min_length=1)] = COUNTRIES
+    threshold: Score = 0.4
+    thresholds: Mapping[EntityType, Score] = Field(default_factory=dict)
+
+    def least(self, entity: str) -> float:
+        """From which score on a finding of this entity type counts."""
+        return self.thresholds.get(entity, self.threshold)
+
+
 class MemoryPolicy(_Part):
     """What may be remembered. A kind that is not named here is refused.
 
     Attributes:
         kinds: By name.
         personal_data: Treatment by entity type; `default` is for all others, `redact` where it is not given.
+        detection: How personal data is looked for.
     """
 
     kinds: Mapping[Name, MemoryKind] = Field(default_factory=dict)
     personal_data: Mapping[EntityName, Treatment] = Field(default_factory=dict)
+    # Left out of the digest where it is not given, as for a rule's mode.
+    detection: Detection = Field(default=Detection(), exclude_if=lambda one: one == Detection())
 
     def treatment(self, entity: str) -> Treatment:
         """What is done with a finding of this entity type before anything is written."""

@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
@@ -42,6 +42,7 @@ from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.unanswered import in_order, unanswered
 from stateward.orchestrate.usage import refuse_unpriced, used
 from stateward.ports import ActionRow
+from stateward.remember.known import known_values
 from stateward.remember.write import Entry, MemoryRules
 
 _ANSWER_TRIES = 3
@@ -136,6 +137,20 @@ class Step:
         rules = MemoryRules.of(self.ward.document)
         (gone,) = await self.services.keeper.keep(rules, await self._scope(), [entry])
         return gone is not None
+
+    async def knows(self, **values: str | Iterable[str]) -> None:
+        """Say who the case is about, as in `knows(PERSON="Jane Doe", PHONE_NUMBER=["+1 212 555 0187"])`.
+
+        From then on these values are found however they are written: names turned round, shortened, without accents,
+        by their parts; numbers whatever stands between their digits. They are kept sealed, for this thread.
+
+        Args:
+            values: By Presidio's entity type: one value, or some. What is empty is left out.
+
+        Raises:
+            ConfigurationError: an entity type or a value is none; the message does not quote values.
+        """
+        await self.services.case_file.add(self.thread.thread, known_values(values))
 
     async def decision(self, done: Done, /) -> Signature | None:
         """Who decided last about a call, and what; None where nobody was asked or has decided."""

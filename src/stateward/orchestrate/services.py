@@ -22,6 +22,7 @@ from stateward.orchestrate.reading import Doubt, Given, Reading, said
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Turns
 from stateward.ports import (
+    CaseFile,
     Credentials,
     Desk,
     Embedder,
@@ -36,7 +37,7 @@ from stateward.ports import (
     Schema,
     Threads,
 )
-from stateward.remember.write import Keeper
+from stateward.remember.write import Keeper, personal_data_policy
 from stateward.verify.gate import Gate
 from stateward.verify.origin import sighting
 
@@ -95,6 +96,7 @@ class Services:
     memory: Memory
     erasure: Erasure
     redactor: Redactor
+    case_file: CaseFile
     credentials: Credentials
     provenance: Provenance
     policies: Policies
@@ -107,14 +109,30 @@ class Services:
     _facts: dict[str, ThreadFacts] = field(default_factory=dict[str, ThreadFacts])
     _installed: set[str] = field(default_factory=set[str])
     _kept: set[str] = field(default_factory=set[str])
+    _proven: set[frozenset[str]] = field(default_factory=set[frozenset[str]])
 
     async def install(self, ward: Ward) -> None:
-        """Make the ward known to this process, and create its workflow's tables where they are missing."""
+        """Make the ward known to this process, and create its workflow's tables where they are missing.
+
+        Raises:
+            ConfigurationError: its policy promises to find personal data that cannot be found here.
+            RedactionFailed: what finds it does not work.
+        """
         self.wards.setdefault(ward.name, ward)
         if ward.migrations and ward.name not in self._installed:
             await self.schema.migrate(ward.migrations)
             self._installed.add(ward.name)
+        await self._prove(ward)
         await self.keep(ward)
+
+    async def _prove(self, ward: Ward) -> None:
+        """Refuse to start where the policy promises to find what cannot be found here."""
+        if not ward.document.memory.kinds:
+            return  # nothing can be kept
+        promised = personal_data_policy(ward.document).scanned()
+        if promised and promised not in self._proven:
+            await self.redactor.prove(promised)
+            self._proven.add(promised)
 
     async def keep(self, ward: Ward) -> None:
         """Keep the ward's policy before it judges for the first time in this process."""
@@ -195,7 +213,13 @@ class Services:
     @property
     def keeper(self) -> Keeper:
         """Writes memory under a policy."""
-        return Keeper(memory=self.memory, redactor=self.redactor, embedder=self.embedder, hash_key=self.hash_key)
+        return Keeper(
+            memory=self.memory,
+            redactor=self.redactor,
+            case_file=self.case_file,
+            embedder=self.embedder,
+            hash_key=self.hash_key,
+        )
 
     async def search(self, scope: Scope, search: Search) -> list[MemoryItem]:
         """What fits best, by words and, where embeddings are configured, by meaning; it brings its labels along."""

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stateward.errors import MemoryRefused, RedactionFailed
-from stateward.model.memory import Coverage, Finding
+from stateward.model.memory import Coverage, Finding, KnownValue
+from stateward.model.policy import Detection
 from stateward.model.values import Json
 from stateward.ports import Redactor
 
@@ -45,7 +46,18 @@ DEFAULT_ENTITIES = frozenset(
 """What is looked for unless the policy allows it. Others, such as `URL`, `IP_ADDRESS`, `MAC_ADDRESS`,
 `ORGANIZATION` and `NRP`, are looked for when the policy names them."""
 
-_LOWEST_SCORE = 0.4
+NATIONAL_ENTITIES: Mapping[str, tuple[str, ...]] = {
+    "GB": ("UK_NINO",),
+    "AU": ("AU_MEDICARE", "AU_TFN"),
+    "ES": ("ES_NIF",),
+    "FI": ("FI_PERSONAL_IDENTITY_CODE",),
+    "IN": ("IN_AADHAAR", "IN_PAN"),
+    "IT": ("IT_FISCAL_CODE",),
+    "PL": ("PL_PESEL",),
+    "SG": ("SG_NRIC_FIN",),
+}
+"""What is looked for as well where the policy's `detection` names the country."""
+
 _KEEPS_LAST_FOUR = frozenset({"CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER", "US_SSN"})
 _NUMBER_KEY = re.compile(
     r"\b(phones?|tel|telephone|mobile|cell|fax|cards?|pan|ssn|social security|iban|account|acct|passport"
@@ -64,18 +76,22 @@ class PersonalDataPolicy:
     Attributes:
         default: The treatment of every entity type that is not named.
         entities: The treatment of a Presidio entity type, such as `{"CREDIT_CARD": "refuse"}`.
+        detection: How it is looked for.
     """
 
     default: Treatment = "redact"
     entities: Mapping[str, Treatment] = field(default_factory=dict[str, Treatment])
+    detection: Detection = field(default_factory=Detection)
 
     def treatment(self, entity: str) -> Treatment:
         """What happens to findings of this entity type."""
         return self.entities.get(entity, self.default)
 
-    def scanned(self) -> frozenset[str]:
-        """The entity types to look for: the default list and those named, without those that are allowed."""
-        return frozenset(e for e in DEFAULT_ENTITIES | set(self.entities) if self.treatment(e) != "allow")
+    def scanned(self, more: Iterable[str] = ()) -> frozenset[str]:
+        """The entity types to look for: the default list, those named and `more`, without those that are allowed."""
+        national = (entity for country in self.detection.countries for entity in NATIONAL_ENTITIES.get(country, ()))
+        asked = DEFAULT_ENTITIES.union(self.entities, national, more)
+        return frozenset(e for e in asked if self.treatment(e) != "allow")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +108,14 @@ class Treated:
     coverage: Coverage
 
 
-async def treat(value: Mapping[str, Json], *, policy: PersonalDataPolicy, redactor: Redactor, key: bytes) -> Treated:
+async def treat(
+    value: Mapping[str, Json],
+    *,
+    policy: PersonalDataPolicy,
+    redactor: Redactor,
+    key: bytes,
+    known: Sequence[KnownValue] = (),
+) -> Treated:
     """Treat the personal data in a JSON object as the policy says.
 
     What was treated once is left alone when it is treated again.
@@ -102,14 +125,15 @@ async def treat(value: Mapping[str, Json], *, policy: PersonalDataPolicy, redact
         policy: What happens to which entity type.
         redactor: What finds personal data.
         key: The secret of the `hash` treatment: equal values have equal hashes under one key only.
+        known: What is known of the people of the case, found however it is written.
 
     Raises:
         MemoryRefused: the value holds data that the policy refuses; names its type and place, never the data.
         RedactionFailed: personal data could not be looked for.
     """
-    entities = policy.scanned()
+    entities = policy.scanned(one.entity for one in known)
     leaves = list(_leaves(value))
-    findings = await _scan(leaves, redactor=redactor, entities=entities)
+    findings = await _scan(leaves, redactor=redactor, policy=policy, entities=entities, known=known)
     writer = _Writer(policy=policy, key=key, results=iter(zip(leaves, findings, strict=True)))
     treated = writer.mapping(value, "$")
     return Treated(value=treated, counts=dict(writer.counts), coverage=redactor.coverage(entities))
@@ -134,11 +158,19 @@ class _Place:
     length: int
 
 
-async def _scan(leaves: Sequence[_Leaf], *, redactor: Redactor, entities: frozenset[str]) -> list[list[Finding]]:
+async def _scan(
+    leaves: Sequence[_Leaf],
+    *,
+    redactor: Redactor,
+    policy: PersonalDataPolicy,
+    entities: frozenset[str],
+    known: Sequence[KnownValue],
+) -> list[list[Finding]]:
     if not entities or not leaves:
         return [[] for _ in leaves]
     try:
-        found = await redactor.scan([leaf.context + leaf.text for leaf in leaves], entities=entities)
+        texts = [leaf.context + leaf.text for leaf in leaves]
+        found = await redactor.scan(texts, entities=entities, countries=policy.detection.countries, known=known)
     except MemoryRefused:
         raise
     except Exception as error:
@@ -148,7 +180,10 @@ async def _scan(leaves: Sequence[_Leaf], *, redactor: Redactor, entities: frozen
         ) from None
     if len(found) != len(leaves):
         raise RedactionFailed(f"the redactor answered {len(found)} of {len(leaves)} texts: nothing was written")
-    return [_own(leaf, entities, findings) for leaf, findings in zip(leaves, found, strict=True)]
+    return [
+        _own(leaf, entities, (one for one in findings if one.score >= policy.detection.least(one.entity)))
+        for leaf, findings in zip(leaves, found, strict=True)
+    ]
 
 
 def _own(leaf: _Leaf, entities: frozenset[str], findings: Iterable[Finding]) -> list[Finding]:
@@ -158,7 +193,7 @@ def _own(leaf: _Leaf, entities: frozenset[str], findings: Iterable[Finding]) -> 
     moved = (
         Finding(entity=f.entity, start=max(0, f.start - offset), end=f.end - offset, score=f.score)
         for f in findings
-        if f.end > offset and f.score >= _LOWEST_SCORE and f.entity in entities
+        if f.end > offset and f.entity in entities
     )
     return [f for f in moved if not any(start <= f.start and f.end <= end for start, end in left)]
 

@@ -12,11 +12,11 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from stateward.errors import MemoryRefused
-from stateward.model.memory import Change, Scope
+from stateward.model.memory import Change, KnownValue, Scope
 from stateward.model.policy import MemoryKind, PolicyDocument
 from stateward.model.values import Json
-from stateward.ports import Embedder, Memory, Redactor
-from stateward.remember.personal_data import PersonalDataPolicy, treat
+from stateward.ports import CaseFile, Embedder, Memory, Redactor
+from stateward.remember.personal_data import PersonalDataPolicy, Treated, treat
 
 # Stands between the labels of a namespace in the database.
 _MARK = "\x1f"
@@ -39,7 +39,7 @@ def personal_data_policy(document: PolicyDocument) -> PersonalDataPolicy:
     """The treatments of a policy document."""
     treatments = dict(document.memory.personal_data)
     default = treatments.pop("default", "redact")
-    return PersonalDataPolicy(default=default, entities=treatments)
+    return PersonalDataPolicy(default=default, entities=treatments, detection=document.memory.detection)
 
 
 def words_of(value: Mapping[str, Json]) -> str:
@@ -80,6 +80,7 @@ class Keeper:
 
     memory: Memory
     redactor: Redactor
+    case_file: CaseFile
     embedder: Embedder | None
     hash_key: bytes
 
@@ -92,17 +93,20 @@ class Keeper:
             RedactionFailed: a value could not be searched for personal data.
         """
         _refuse_nobody(scope)
-        changes = await asyncio.gather(*(self._change(rules, scope, entry) for entry in entries))
+        known = await self.case_file.known(scope.thread)
+        changes = await asyncio.gather(*(self._change(rules, scope, entry, known) for entry in entries))
         return await self.memory.change(scope, await self._embedded(changes))
 
-    async def _change(self, rules: MemoryRules, scope: Scope, entry: Entry) -> tuple[Change, str]:
+    async def _change(
+        self, rules: MemoryRules, scope: Scope, entry: Entry, known: Sequence[KnownValue]
+    ) -> tuple[Change, str]:
         place = Change(namespace=entry.namespace, key=entry.key, action=entry.action, version=entry.version)
         if entry.value is None:
             return place, ""
         kind = entry.namespace[0] if entry.namespace else ""
         rule = _rule(rules, kind, scope.purpose)
         _refuse_misshapen(rule, entry, kind)
-        value = await self._treated(rules, entry, kind)
+        value, note = await self._treated(rules, entry, kind, known)
         change = Change(
             namespace=entry.namespace,
             key=entry.key,
@@ -113,20 +117,24 @@ class Keeper:
             sensitivity=rule.sensitivity,
             action=entry.action,
             version=entry.version,
+            note=note,
         )
         return change, entry.words(value)
 
-    async def _treated(self, rules: MemoryRules, entry: Entry, kind: str) -> dict[str, Json]:
+    async def _treated(
+        self, rules: MemoryRules, entry: Entry, kind: str, known: Sequence[KnownValue]
+    ) -> tuple[dict[str, Json], dict[str, Json]]:
+        """The value, and what the audit trail says of the search."""
         place: list[Json] = [*entry.namespace[1:], entry.key]
         if any(_MARK in str(label) for label in place):
             raise MemoryRefused(f"the key or namespace of a {kind!r} item holds a control character: use plain text")
         given: dict[str, Json] = {"place": place, "value": dict(entry.value or {})}
-        named = await treat(given, policy=rules.personal_data, redactor=self.redactor, key=self.hash_key)
+        named = await treat(given, policy=rules.personal_data, redactor=self.redactor, key=self.hash_key, known=known)
         if named.value["place"] != place:
             raise MemoryRefused(f"the key or namespace of a {kind!r} item holds personal data: use ids of your own")
         treated = named.value["value"]
         assert isinstance(treated, dict)
-        return treated
+        return treated, _note(named)
 
     async def _embedded(self, changes: Sequence[tuple[Change, str]]) -> list[Change]:
         """The changes with embeddings of their treated texts: whoever makes those sees no personal data."""
@@ -135,6 +143,18 @@ class Keeper:
             return [change for change, _ in changes]
         found = iter(await self.embedder.aembed_documents(texts))
         return [replace(change, embedding=next(found)) if words else change for change, words in changes]
+
+
+def _note(treated: Treated) -> dict[str, Json]:
+    """How many of which type were treated, and what is found in part only, or not at all."""
+    said: dict[str, Json] = {}
+    if treated.counts:
+        said["treated"] = dict(treated.counts)
+    if treated.coverage.partial:
+        said["found_in_part"] = list(treated.coverage.partial)
+    if treated.coverage.uncovered:
+        said["not_found"] = list(treated.coverage.uncovered)
+    return said
 
 
 def _refuse_nobody(scope: Scope) -> None:

@@ -51,6 +51,7 @@ def difference(old: PolicyDocument, new: PolicyDocument) -> list[Change]:
         *_mapping("identities", old.identities, new.identities),
         *_mapping("memory.kinds", old.memory.kinds, new.memory.kinds, added="loosens", deeper=_kind),
         *_treatments(old, new),
+        *_fields("memory.detection", old.memory.detection, new.memory.detection, _DETECTION),
         *_fields("budget", old.budget, new.budget, _BUDGET),
         *_mapping("prices", old.prices, new.prices),
         *_fields("", old, new, _DOCUMENT, without=_LOOKED_AT),
@@ -298,6 +299,7 @@ _RULE: dict[str, Callable[[Any, Any], Effect]] = {
     "within": _higher_loosens,
 }
 _BUDGET: dict[str, Callable[[Any, Any], Effect]] = dict.fromkeys(("steps", "tokens", "usd", "wall"), _limit)
+_DETECTION: dict[str, Callable[[Any, Any], Effect]] = {"threshold": _higher_loosens, "countries": _more_tightens}
 _DOCUMENT: dict[str, Callable[[Any, Any], Effect]] = dict.fromkeys(("policy", "version", "checkpoints"), _neither)
 _LOOKED_AT = {"tools", "mcp", "answers", "identities", "memory", "budget", "prices"}
 

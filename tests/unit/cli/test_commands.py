@@ -83,6 +83,8 @@ def test_doctor_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
     assert "not running" in checks["postgres"]["found"] or checks["postgres"]["status"] == "fail"
     assert not (tmp_path / "home").exists()
+    assert checks["personal data"]["status"] == "warn"
+    assert "in part, by rules and lists: LOCATION, PERSON" in checks["personal data"]["found"]
 
 
 def test_doctor_names_a_setting_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

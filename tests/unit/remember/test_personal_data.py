@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from stateward.errors import MemoryRefused, RedactionFailed
-from stateward.model.memory import Coverage, Finding
+from stateward.model.memory import Coverage, Finding, KnownValue
+from stateward.model.policy import Detection
 from stateward.model.values import Json
 from stateward.remember.personal_data import (
     DEFAULT_ENTITIES,
@@ -45,7 +47,17 @@ class PatternRedactor:
             engine="patterns",
         )
 
-    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+    async def prove(self, entities: Iterable[str]) -> Coverage:
+        return self.coverage(entities)
+
+    async def scan(
+        self,
+        texts: Sequence[str],
+        *,
+        entities: frozenset[str],
+        countries: Sequence[str] = (),
+        known: Sequence[KnownValue] = (),
+    ) -> list[list[Finding]]:
         self.texts += texts
         self.entities.append(entities)
         return [self._find(text, entities) for text in texts]
@@ -61,12 +73,26 @@ class PatternRedactor:
 
 
 class BrokenRedactor(PatternRedactor):
-    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+    async def scan(
+        self,
+        texts: Sequence[str],
+        *,
+        entities: frozenset[str],
+        countries: Sequence[str] = (),
+        known: Sequence[KnownValue] = (),
+    ) -> list[list[Finding]]:
         raise ValueError(f"cannot read {texts[0]}")
 
 
 class ForgetfulRedactor(PatternRedactor):
-    async def scan(self, texts: Sequence[str], *, entities: frozenset[str]) -> list[list[Finding]]:
+    async def scan(
+        self,
+        texts: Sequence[str],
+        *,
+        entities: frozenset[str],
+        countries: Sequence[str] = (),
+        known: Sequence[KnownValue] = (),
+    ) -> list[list[Finding]]:
         return []
 
 
@@ -213,9 +239,27 @@ def test_a_digest_of_digits_alone_is_not_taken_for_a_number() -> None:
 def test_the_default_list_and_the_named_types_are_scanned_and_the_rest_is_said() -> None:
     redactor = PatternRedactor()
     treated = run({"text": "x"}, redactor=redactor, URL="mask", CRYPTO="allow")
-    assert redactor.entities == [DEFAULT_ENTITIES - {"CRYPTO"} | {"URL"}]
+    assert redactor.entities == [DEFAULT_ENTITIES - {"CRYPTO"} | {"URL", "UK_NINO"}]
     assert "URL" in treated.coverage.covered
     assert {"PERSON", "LOCATION"} <= set(treated.coverage.uncovered)
+
+
+def test_a_finding_below_the_policys_threshold_does_not_count() -> None:
+    def text(**detection: Any) -> Json:
+        policy = PersonalDataPolicy(detection=Detection(**detection))
+        return asyncio.run(treat({"t": "a@b.com"}, policy=policy, redactor=PatternRedactor(), key=KEY)).value["t"]
+
+    assert text() == "[EMAIL_ADDRESS]"
+    assert text(threshold=0.95) == "a@b.com"
+    assert text(thresholds={"EMAIL_ADDRESS": 0.95}) == "a@b.com"
+    assert text(threshold=0.95, thresholds={"EMAIL_ADDRESS": 0.9}) == "[EMAIL_ADDRESS]"
+
+
+def test_the_ids_of_a_country_are_looked_for_where_the_policy_names_it() -> None:
+    policy = PersonalDataPolicy(detection=Detection(countries=("ES", "IT")))
+    assert {"ES_NIF", "IT_FISCAL_CODE"} <= policy.scanned()
+    assert not {"UK_NINO", "PL_PESEL"} & policy.scanned()
+    assert "ES_NIF" not in PersonalDataPolicy(entities={"ES_NIF": "allow"}, detection=policy.detection).scanned()
 
 
 def test_nothing_is_scanned_where_everything_is_allowed() -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from stateward.errors import PolicyError
 from stateward.model.policy import PolicyDocument, duration_text, parse_duration
-from stateward.verify.load import load_policy, parse_policy, policy_digest, read_policy
+from stateward.verify.load import load_policy, parse_policy, policy_digest, policy_from_json, policy_json, read_policy
 
 MONTH_END = Path(__file__).parent / "policy_month_end.yaml"
 HEAD = "policy: p\nversion: 1\nidentities: {bot: {kind: agent}, ana: {kind: person, role: lead}}\n"
@@ -138,6 +138,11 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
         ),
         ("policy: p\nversion: 1\nmemory: {personal_data: {email: mask}}", 3, 26, "in capitals"),
         ("policy: p\nversion: 1\nmemory: {personal_data: {EMAIL: pseudonymize}}", 3, 33, "expected 'allow'"),
+        ("policy: p\nversion: 1\nmemory: {detection: {threshold: 1.5}}", 3, 33, "from 0 to 1"),
+        ("policy: p\nversion: 1\nmemory: {detection: {threshold: true}}", 3, 33, "from 0 to 1"),
+        ("policy: p\nversion: 1\nmemory: {detection: {thresholds: {person: 0.5}}}", 3, 35, "in capitals"),
+        ("policy: p\nversion: 1\nmemory: {detection: {countries: [US, UK]}}", 3, 38, "ISO 3166"),
+        ("policy: p\nversion: 1\nmemory: {detection: {countries: []}}", 3, 33, "must not be empty"),
         ("policy: p\nversion: 1\nmemory: {kinds: {n: {purpose: [], keep: 1d}}}", 3, 31, "must not be empty"),
     ],
 )
@@ -196,6 +201,21 @@ def test_places_point_at_keys_values_and_what_is_around_what_is_absent() -> None
     assert source.where(keep, key=True) == (line + 1, 9)
     assert source.where(keep, column=5) == (line + 1, 19)
     assert source.where(("tools", "send_close_pack", "ask", 0, "when"))[0] > line
+
+
+def test_a_policy_that_does_not_say_how_to_look_keeps_its_digest() -> None:
+    base = "policy: p\nversion: 1\nmemory: {kinds: {note: {purpose: [x], keep: 1d}}}"
+    said = base.replace("}}}", "}}, detection: {threshold: 0.4, countries: [US, GB, FR]}}")
+    other = base.replace("}}}", "}}, detection: {threshold: 0.6}}")
+    assert "detection" not in policy_json(parse_policy(base))["memory"]  # type: ignore[operator]
+    assert policy_digest(parse_policy(base)) == policy_digest(parse_policy(said))
+    assert policy_digest(parse_policy(base)) != policy_digest(parse_policy(other))
+    assert (
+        policy_from_json(
+            policy_json(parse_policy(other)), policy_digest(parse_policy(other))
+        ).memory.detection.threshold
+        == 0.6
+    )
 
 
 def test_the_digest_follows_what_is_said_not_how() -> None:

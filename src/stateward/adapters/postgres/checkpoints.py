@@ -129,6 +129,7 @@ class PostgresCheckpoints:
             await connection.execute(_SQL["delete_keys"], {"thread": thread})
             await connection.execute(_SQL["delete_rows"], {"thread": thread})
             await connection.execute(_SQL["forget_sightings"], {"thread": thread})
+            await connection.execute(_SQL["forget_case_values"], {"thread": thread})
         self._keys.forget(thread)
         self._commits.erased(thread)
 

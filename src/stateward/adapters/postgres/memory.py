@@ -144,6 +144,7 @@ def _written(change: Change) -> dict[str, Json]:
             "keep": change.keep.total_seconds(),
             "labels": list(change.labels),
             "sensitivity": change.sensitivity,
+            "note": dict(change.note),
         }
     if change.embedding is not None:
         written["embedding"] = [float(one) for one in change.embedding]

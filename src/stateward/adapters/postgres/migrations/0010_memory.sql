@@ -191,7 +191,7 @@ begin
         else
             v_all := array(select unnest(v_labels) union select jsonb_array_elements_text(c -> 'labels') order by 1);
             perform stateward.append(p ->> 'thread', 'memory.written', p ->> 'actor', c ->> 'action', null,
-                jsonb_strip_nulls(jsonb_build_object(
+                coalesce(c -> 'note', '{}') || jsonb_strip_nulls(jsonb_build_object(
                     'kind', c -> 'kind', 'item', c -> 'item', 'version', v_versions[v_at], 'sensitivity', c -> 'sensitivity',
                     'labels', case when v_all <> '{}' then to_jsonb(v_all) end)));
         end if;
@@ -305,6 +305,7 @@ begin
          "values" as (delete from stateward.checkpoint_value where thread_id = p_thread returning 1),
          writes as (delete from stateward.checkpoint_write where thread_id = p_thread returning 1),
          sightings as (delete from stateward.sighting where thread_id = p_thread returning 1),
+         known as (delete from stateward.case_value where thread_id = p_thread returning 1),
          actions as (update stateward.action set arguments = '{}', response = '', reasons = '[]'
                       where thread_id = p_thread returning 1),
          effects as (update stateward.effect

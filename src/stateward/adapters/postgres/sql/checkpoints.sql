@@ -161,3 +161,7 @@ returning label;
 -- name: forget_sightings
 -- What an erased thread has seen goes with its keys.
 delete from stateward.sighting where thread_id = %(thread)s;
+
+-- name: forget_case_values
+-- So does what was known of its people.
+delete from stateward.case_value where thread_id = %(thread)s;

@@ -1,0 +1,248 @@
+"""Make `person_names.txt` anew: `uv run --with faker==40.54.0 python -m benchmarks.personal_data.make_names FILE`.
+
+Names come from Faker's lists (MIT). A name that is also a word, as Will, Mark or Page are, must not count by
+itself: words are those that stand in small letters in the documentation of Python's standard library, and
+Faker's own lists of words.
+"""
+
+from __future__ import annotations
+
+import ast
+import pkgutil
+import re
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+from stateward.adapters.person_names import PARTICLES, folded
+
+HEADER = """\
+# Names of people, and words that are no names, for stateward.adapters.person_names. Folded: small letters without
+# accents. Made by benchmarks/personal_data/make_names.py from Faker {faker}, the documentation in Python {python}'s
+# standard library (single words only), and lists of words, cities and firms that stand in that file.
+#
+# Faker is Copyright (c) 2012 Daniele Faraglia, MIT License:
+{licence}
+"""
+_NAME = re.compile(r"[a-z]{2,}")
+_WORD = re.compile(r"(?<![\w.'\"`/-])[a-z]{2,14}(?![\w(='\"`/])")
+_OWN_WORDS = """
+accountant accounts accrual accrued accumulated acme action actions activity added address adjusted adjustment
+admin advice affected ageing agent aggregate agreement airport alert alerts amber amount analysis angel annual
+answer appliance application applied approval approved approver april archive arrival art article asset assets
+assigned attempt attendee auction audit auditor august authority autumn available avenue average azure baker
+balance balanced bank banking banks batch battery bell billing bin bins bishop blocked blvd board bond book
+booking books boulevard branch brand bread brewer brick brook brother brothers budget bug bugs build building
+bureau business buyer cable campaign campus capital care carrier cart carter carton cartons cash cashier
+category catering caution cell center central centre champion change changed channel charge chase check
+checked checking checkout cheque chip christmas church circle city clause clay clear cleared clearing clerk
+client clients cliff close closed closing cloud club coal coast code codes coffee collection college comment
+commerce committee community company complete completed compliance conference confirmed connection consulting
+contact contract contracts controller controls cook cooper copy corner corp corporate corporation cost cottage
+council country county coupon court coverage crane created creative credit creditor crew critical cross crown
+crystal currency customer customers customs cycle daily daisy dale damaged dashboard database dawn day
+deadline deal dealer dean dear debit debtor debug december deck declined deductible deferred delayed delete
+deleted delivered delivery department deposit depot depreciation description desk details device diamond
+difference dinner direct director disabled discount discounts dispatch dispute district division dock document
+documents dollar domain done dose draft drive drivers due duke dunning duplicate duty earl east easter edge
+editor electric electronics else employee enabled energy engineering enterprise entry equity error errors
+escalated escalation estate euro europe european event exchange executive exit expense expired expires export
+express factory faculty failed failure faith falcon farm faster fax feature february federal fee fees field
+fields file files final finance finding findings fire fiscal fisher fixed fleet flint floor flora flower
+follow food forecast form format fortune forward foundation fox fraction frank free freight friday friends
+fuel fulfilment fund furniture future gallery garden gas gate gateway gene generated gift glass glen global
+gold golden goods grand grant grants grass gross ground group grove guard guest guide hall handling harbor
+harbour hardware harmony harvest head health heath heather heights hello help heritage hermes hey hi high
+highway hill hire history hold holdings holiday home homes honor horizon hospital hotel house housing human
+hunt hunter import incident include included income incorporated indemnity inn innovation installed instalment
+instance institute insurance intercompany interest internal inventory invest investment invoice iris island
+isle issue issued item items ivy jack jade january job journal joy judge july june junior justice kettle key
+kind king kingdom knight lab label laboratory labs lading lake lance land landing lane large laser late latest
+laundry law lawn lead leader leaf league lease ledger legal lens letter level liability library license lily
+limited line lines liquid list lit live living loan lodge login logistics logs loss lounge love low loyalty
+luck lumber lunch mac machine macs magic mail major mall management manager manor march margin marina market
+marketing marsh marshall mason master match matched material matter meadow medical medium meeting member memo
+memorial merchant mercy merged merit message method metro mile miles mill miner minimum ministry minor minutes
+missing mobile model module monday money month monthly moon motor motors mount mountain move moved mr mrs ms
+museum music mutual name nation national near net network new next night noble nordic normal notary note notes
+notice november number oak ocean october offer office oil old olive online open opened opening operations
+opportunity orange orchard order orders organic origin outage outlet output outstanding overdue overview owner
+pacific package packing page paid palace pallet pallets paper parcel parish park parking parks parliament part
+partner partners parts party pass passed past path patience payable payment payroll pearl pending penny
+pension people pepper per period permit personnel petrol pharmacy phoenix phone picked picking pierce pike
+pilot pine pioneer place plan planet plant plaza please plus point policy pond pool pope portal porter
+portfolio post postage posted posting potter power premier premium president price prime prince princess
+priority private process processed processing procurement producer product production profile profit program
+progress project promo promotion property proposal prospect provider public purchase purchasing qty quality
+quantity quarter quarterly queen queue quote radio rail rain ranch range rapid rate ray reason rebate receipt
+receivable received reconciliation record records recovered recruiting reed reference refund regards regent
+region regional rejected release released reliance reminder remittance renewal rent rental reopened repair
+replacement report reported reports request requested requester required reserve reset residence resolved
+resort resources response restaurant result retail retained retry return returns revenue review revised ridge
+ring risk river road robin rock role roof root rose route royal ruby rule rules run rust rusty sage saint
+sales salmon salt sample sand sandy santa saturday saved saver savings scan schedule scheduled scholar school
+science scooter scope score sea seal season second secretary section security select seller sender senior sent
+september sergeant serial server service services session settlement severity sheet shelf shepherd shift
+shipment shipped shipping shop shopping shore signed silver sister size sky small snow social society solar
+sole solutions source south spa special spring springs square stable staff stage stainless standard standing
+star start started state statement station status steel steering step steps stock stone stop storage store
+stream street studio subject submitted subscription subtotal success suite sum summer summit sunday sunny
+supplier supply support surplus sweet system table target tariff task tasks tax team tech technology telecom
+template terminal terms terrace test thank thanks thousand three thursday ticket tickets tiger timber time
+timeout today tomorrow tools total totals tower town tracking trade trader trading traffic training
+transaction transactions transfer transit transport travel treasury trend trial trinity trust tuesday turner
+type types tyre union unit united units unity universal university unknown unpaid update updated upgrade upper
+urgent usage use user users utilities valley value van variance vat vendor venture verified version victory
+view village vine vintage violet violets virtual vision visit voucher wade wait walker wallet ward warehouse
+warning warranty water wave way wealth weaver weaving wednesday week weekend weight west wheel white whoever
+wholesale wind window wine winner winter wire wolf wood woods workflow works workshop world year yellow
+yesterday young youth zone
+"""  # of business, and names that are words
+_OWN_PLACES = """
+aberdeen adelaide africa albany albuquerque anaheim angeles antonio antwerp arlington asia atlanta atlantic
+auckland augusta aurora austin bakersfield baltimore bangalore barcelona basel bath baton belfast bethlehem
+birmingham bogota boise bologna bolton bordeaux boston braga bremen brisbane bristol brno bronx brooklyn
+bruges buffalo busan cairo calgary california cambridge caracas cardiff carolina chad chandler charlotte
+chelsea chennai chicago china cincinnati cleveland cologne columbia columbus concord cork cornwall dakota
+dallas delhi denver derby detroit devon diego doha dortmund dover dresden dubai dublin durban durham edinburgh
+essen essex eugene europe exeter florence florida francisco frankfurt fremont fresno galway gdansk geneva
+genoa georgia ghent glasgow granada graz greensboro haifa halifax hamburg hamilton hanoi hanover hartford
+havana helena henderson hialeah hobart honolulu houston india indiana indianapolis irvine irving israel
+jackson jacksonville jakarta jefferson jerusalem jordan kent kenya kingston kolkata krakow kyoto lagos
+lancaster lansing laredo lausanne leeds leicester leipzig lexington lille lima limerick lincoln linz liverpool
+london louisville lubbock lyon madison malaga manchester manhattan manila marseille medellin melbourne memphis
+mesa miami milan milwaukee minneapolis montana montgomery montreal mumbai munich nairobi nantes naples
+nashville nazareth newark newcastle nice norfolk nottingham oakland odessa oklahoma omaha orlando orleans
+osaka ottawa oxford pacific palermo paulo perth philadelphia phoenix pierre pittsburgh plano portland porto
+preston providence pune queens quito raleigh recife regina reno richmond rio riverside rotterdam rouge
+sacramento saigon salem salvador salzburg santiago savanna savannah seattle seoul seville shanghai sheffield
+shenzhen sofia spokane stockton strasbourg stuttgart surrey sussex sydney tampa texas tokyo toronto toulouse
+trenton tucson tulsa turin utrecht valencia vancouver vegas venice verona victoria virginia warsaw wellington
+wichita york zurich
+"""
+_OWN_FIRMS = """
+morgan stanley|jp morgan|wells fargo|goldman sachs|merrill lynch|lehman brothers|calvin klein|ralph lauren
+tommy hilfiger|louis vuitton|hugo boss|christian dior|laurent|harley davidson|baker hughes|johnson controls
+ernst young|charles schwab|jack daniels|jim beam|philip morris|thomas cook|warner bros|walt disney
+aston martin|john deere|eli lilly|ben jerry|estee lauder|elizabeth arden|arthur andersen|thomson reuters
+booz allen|allen overy|baker mckenzie|clifford chance|jones lang|smith barney|edward jones|raymond james
+price waterhouse|schneider electric|rolls royce|mercedes benz|johnson johnson|procter gamble|marks spencer
+black decker|dun bradstreet|bosch rexroth|max mara|marc jacobs|michael kors|kate spade|jimmy choo
+giorgio armani|paul smith|ted baker|vera wang|oscar mayer|uncle ben|betty crocker|aunt jemima|wendy|tiffany
+macy|kellogg|hershey|hilton|marriott|ford|lloyd|lloyds|chase manhattan|standard poor|fannie mae|freddie mac
+sallie mae|franklin templeton|t rowe|jefferies|lazard|rothschild|julius baer
+"""
+_TIMES = 3  # a word stands so often in small letters
+_WIDE = 76
+
+
+def main() -> None:
+    """Write the file."""
+    import faker  # type: ignore[import-not-found]
+
+    first, usual, last = _names()
+    words = (_words() | set(_OWN_WORDS.split())) - PARTICLES - {"elif", "joe"}
+    licence = next(Path(faker.__file__).parent.parent.glob("faker-*/licenses/LICENSE*")).read_text(encoding="utf-8")
+    head = HEADER.format(
+        faker=faker.VERSION,
+        python=".".join(map(str, sys.version_info[:2])),
+        licence="\n".join(f"# {line}".rstrip() for line in licence.strip().splitlines()),
+    )
+    places = _places() | set(_OWN_PLACES.split())
+    sections = {
+        "first, usual": usual,
+        "first": first - usual,
+        "last": last,
+        "words": words,
+        "places": places,
+        "firms": {name.replace(" ", "+") for name in _OWN_FIRMS.strip().replace("\n", "|").split("|")},
+    }
+    text = head + "".join(f"[{name}]\n{_wrapped(sorted(of))}" for name, of in sections.items())
+    Path(sys.argv[1]).write_text(text, encoding="utf-8")
+    print({name: len(of) for name, of in sections.items()}, len(text))
+
+
+def _names() -> tuple[set[str], set[str], set[str]]:
+    """All first names, those of English or of two languages, and the last names."""
+    first: dict[str, set[str]] = {}
+    last: set[str] = set()
+    persons = import_module("faker.providers.person")
+    for module in pkgutil.iter_modules(persons.__path__):
+        provider = import_module(f"faker.providers.person.{module.name}").Provider
+        for attribute in dir(provider):
+            values = [name for value in _strings(getattr(provider, attribute)) for name in _parts(value)]
+            if re.search(r"first_(?:romanized_)?name", attribute):
+                for name in values:
+                    first.setdefault(name, set()).add(module.name[:2])
+            elif re.search(r"last_(?:romanized_)?name", attribute):
+                last.update(values)
+    usual = {name for name, languages in first.items() if "en" in languages or len(languages) > 1}
+    return set(first), usual, last
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Iterable):
+        for inner in value:
+            yield from _strings(inner)
+
+
+def _parts(value: str) -> Iterator[str]:
+    if "{{" not in value:
+        parts = (folded(part) for part in re.split(r"[\s'’.-]+", value))
+        yield from (part for part in parts if _NAME.fullmatch(part) and part not in PARTICLES)
+
+
+def _words() -> set[str]:
+    counted: Counter[str] = Counter()
+    for path in Path(sysconfig.get_path("stdlib")).rglob("*.py"):
+        if not {"site-packages", "test", "tests", "idlelib", "encodings", "lib2to3"} & set(path.parts):
+            for text in _documentation(path):
+                counted.update(_WORD.findall(text))
+    words = {word for word, times in counted.items() if times >= _TIMES}
+    lorem = import_module("faker.providers.lorem.en_US").Provider
+    company = import_module("faker.providers.company.en_US").Provider
+    jobs = import_module("faker.providers.job.en_US").Provider
+    for text in _strings([lorem.word_list, company.catch_phrase_words, company.bsWords, jobs.jobs]):
+        words.update(_NAME.findall(text.lower()))
+    return words
+
+
+def _documentation(path: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
+    except SyntaxError:
+        return
+    whole = path.parent.name == "pydoc_data"
+    for node in ast.walk(tree):
+        if whole and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def _places() -> set[str]:
+    """States, countries and capitals."""
+    american = import_module("faker.providers.address.en_US").Provider
+    zones = import_module("faker.providers.date_time").Provider
+    named = [*american.states, *import_module("faker.providers.address.en").Provider.countries]
+    named += [name for one in zones.countries for name in (one.name, one.capital)]
+    return {part for name in named for part in _parts(name) if len(part) > 2}
+
+
+def _wrapped(names: Iterable[str]) -> str:
+    lines, line = [], ""
+    for name in names:
+        if len(line) + len(name) > _WIDE:
+            lines.append(line)
+            line = ""
+        line += f"{name} "
+    return "".join(f"{one.rstrip()}\n" for one in [*lines, line])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,362 @@
+"""Names of people, found by lists and by what stands around them; no model, no download.
+
+A capitalised word is a name because it is in a list of names and no ordinary word, because its neighbour is,
+or because a cue says so: a title, a greeting, the key of a JSON object, a signature, a verb such as `called`.
+Unknown people with names that are in no list are found beside a cue only: this is the floor, not a model.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+Named = tuple[int, int, float]
+
+SURE, LIKELY, LONE = 0.9, 0.75, 0.6
+"""The scores: beside a cue; by two words that are names; one first name alone."""
+
+_PARTICLES = (
+    "al af am ap ben bin bint d da das de degli dei del della den der des di do dos du e el het ibn ii iii iv jr l la"
+    " las le los op sr st te ten ter van vom von y zu zum zur"
+)
+PARTICLES = frozenset(_PARTICLES.split())
+_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
+_MOST_WORDS = 4
+_BEFORE = 60
+
+_TITLE = (
+    "mr mrs ms miss mx dr prof professor sir madam herr frau senor senora mme mlle monsieur madame signor signora"
+    " don dona"
+)
+_TITLES = frozenset(_TITLE.split())
+_GREETINGS = frozenset({"dear", "hi", "hello", "hey", "hallo", "bonjour", "hola", "thanks"})
+_DATE_WORD = (
+    "january february march april may june july august september october november december"
+    " monday tuesday wednesday thursday friday saturday sunday"
+)
+_DATE_WORDS = frozenset(_DATE_WORD.split())
+
+# A capitalised word, with the point of an initial or of a title; `'s` is not a part of it.
+_LETTER = r"[^\W\d_a-z]"
+_WORD = (
+    rf"(?>{_LETTER}\.(?!\w)|{_LETTER}[^\W\d_]*(?:(?:['’](?![sS]\b)|-)[^\W\d_]+)*"
+    r"(?:(?:(?<=\bMr)|(?<=\bMs)|(?<=\bDr)|(?<=\bMrs)|(?<=\bProf))\.)?)"
+)
+_PARTICLE = "|".join(sorted(PARTICLES, key=len, reverse=True))
+_NEXT = rf"[ \u00a0](?:(?:{_PARTICLE})[ \u00a0]){{0,2}}{_WORD}"
+# Not a part of a path, an address, a call, an assignment or a qualified name.
+_RUN = re.compile(rf"(?<![\w'’@/\\$#.-])(?>{_WORD}(?:{_NEXT})*+)(?![\w@(\[=\\/]|[.:]\w|::|-\w)")
+_PIECE = re.compile(rf"{_WORD}|[^\W\d_]+")
+
+_PERSON_KEY = (
+    r"(?:(?:first|last|full|given|family|middle|maiden|sur|fore|customer|client|contact|holder|cardholder|employee"
+    r"|patient|passenger|guest|user|owner|person|recipient|account|display|legal)[ _-]?name|surname|forename"
+    r"|card[ _-]?holder|account[ _-]?holder|holder|beneficiary|payee|payer|assignee|employee|patient|passenger"
+    r"|attendees?|recipient|requester|reporter|approver|spouse|signatory|signed by|attn|attention)"
+)
+_WEAK_KEY = (
+    r"(?:name|customer|contact|owner|user|agent|author|manager|by|from|to|cc|bcc|caller|driver|tenant|ship to|sold to"
+    r"|bill to)"
+)
+_MARK = r"[\"'*|]*\s*[:=]\s*[\"'*|]*\s*"
+_SURE_BEFORE = re.compile(
+    rf"(?:(?<![a-z]){_PERSON_KEY}{_MARK}"
+    r"|\bmy (?:full )?name is\s+|\bname's\s+|\bname on (?:the |my )?card:?\s+|\bspeaking (?:with|to)\s+"
+    r"|\b(?:regards|sincerely|faithfully|thanks|thank you|cheers|wishes|signed|cordially)[,!.]?\s+"
+    r"|\b(?:dear|hi|hello|hey)[, ]\s*)$",
+    re.IGNORECASE,
+)
+_ROLES = (
+    r"patient|tenant|customer|client|caller|passenger|guarantor|husband|wife|spouse|partner|son|daughter|brother"
+    r"|sister|mother|father|colleague|neighbou?r|employee|driver|agent|nurse|lawyer|accountant|landlord|applicant"
+    r"|claimant|manager|supervisor|friend|holder|recipient|beneficiary|attendees?|guest|member|witness|heir"
+)
+_ROLE_BEFORE = re.compile(
+    rf"(?:\b(?:{_ROLES})(?: is| was|,|:| named| called)?,? (?:an? )?|(?<![a-z]){_WEAK_KEY}{_MARK})$", re.IGNORECASE
+)
+_WEAK_BEFORE = re.compile(
+    r"\b(?:with|by|from|to|for|asks?|asked|tell|told|called|phoned|e-?mailed|met|meet|contact|contacted|reach"
+    r"|colleague|according to|opinion of|per|and|or|cc|via|behalf of|than|add|has|is|was|when|that|did|does|about"
+    r"|named)[:,]?\s+$",
+    re.IGNORECASE,
+)
+_VERBS = (
+    r"called|calls|said|says|wrote|writes|thinks?|thought|asks|asked|told|tells|reports|reported|confirms|confirmed"
+    r"|signed|signs|wants|wanted|paid|pays|lives|lived|moved|works|worked|joined|agreed|agrees|replied|replies"
+    r"|complained|complains|explained|explains|requested|requests|gave|gives|approved|approves|rejected|picked up"
+    r"|answered|answers|insists|insisted|mentioned|mentions|claims|claimed|stated|states|believes|wishes|needs|knows"
+    r"|left|resigned|retired|passed away|died|born"
+)
+_VERB_AFTER = re.compile(
+    r",?\s+(?:has |had |have |was |were |is |will |would |also |just |then |already )?(?:been )?"
+    rf"(?:{_VERBS})\b|['’]s\s+[a-z]"
+)
+_MAIL_AFTER = re.compile(r"[\"']?\s*[<(,;|]\s*[\"'<]?[\w.+-]+@")
+_FIRM_AFTER = re.compile(
+    r",? ?(?:&|\+ )|,?\s+(?:inc|ltd|llc|gmbh|ag|s\.?a|corp|co|plc|llp|kg|bv|oy|ab|sons|brothers|bros|and sons"
+    r"|and co)\b",
+    re.IGNORECASE,
+)
+_START = re.compile(r"(?:^|[.!?:;\"'“(>|*-]\s*|\n\s*)$")
+_TOGETHER = re.compile(r"(?:,| and| or| &)[ \n]")
+
+
+class Word(NamedTuple):
+    """One word of a run."""
+
+    start: int
+    end: int
+    text: str
+    plain: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lists:
+    """What is known of words, all folded.
+
+    Attributes:
+        first: First names.
+        usual: Those of them that are English, or in use in more than one language.
+        last: Last names.
+        words: What is a word as well, or only.
+        places: Countries, states and large cities.
+        firms: Firms that are named like people, in their words.
+    """
+
+    first: frozenset[str]
+    usual: frozenset[str]
+    last: frozenset[str]
+    words: frozenset[str]
+    places: frozenset[str]
+    firms: frozenset[tuple[str, ...]]
+
+    def is_first(self, word: str) -> bool:
+        """Whether it, or each part of a double name, is a first name."""
+        return all(part in self.first for part in word.split("-"))
+
+    def is_last(self, word: str) -> bool:
+        """Whether it, or a part of a double name, is a last name."""
+        return word in self.last or any(part in self.last for part in word.split("-")) or word[:2] in ("o'", "mc")
+
+    def is_name(self, word: str) -> bool:
+        """Whether it is in a list of names."""
+        return self.is_first(word) or self.is_last(word)
+
+    def is_word(self, word: str) -> bool:
+        """Whether it is an ordinary word, or a place."""
+        return word in self.words or word in self.places
+
+    def is_sure(self, word: str) -> bool:
+        """Whether it is a name and nothing else."""
+        return self.is_name(word) and not self.is_word(word)
+
+
+def folded(text: str) -> str:
+    """Small letters without accents."""
+    plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
+    return "".join(c for c in plain if not unicodedata.combining(c)).replace("’", "'")
+
+
+def people(text: str) -> list[Named]:
+    """Where people are named: first character, one past the last, and a score."""
+    known = lists()
+    found: list[Named] = []
+    before: Sequence[Word] = ()
+    for match in _RUN.finditer(text):
+        for words, score in _split(text, match, known):
+            if score:
+                low = _with_last_name(text, before, words, known)
+                if found and low < found[-1][1]:
+                    found.pop()
+                found.append((low, words[-1].end, score))
+            elif _goes_on(text, found, words, known):
+                found.append((words[0].start, words[-1].end, LIKELY))
+            alone = len(words) == 1 and words[0].plain not in known.usual
+            before = words if alone or not found or found[-1][1] < words[-1].end else ()
+    return found
+
+
+def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequence[Word], float]]:
+    """The stretches of a run that may be names, each with its score, 0 where it is none."""
+    words = [_word(piece, run.start()) for piece in _PIECE.finditer(run[0])]
+    at = 0
+    cued = False
+    while at < len(words):
+        plain = words[at].plain.rstrip(".")
+        if plain in _TITLES or plain in _GREETINGS:
+            at, cued = at + 1, True
+            continue
+        end = _end(words, at, known)
+        if end == at:
+            at, cued = at + 1, False
+            continue
+        stretch = words[at:end]
+        place = _Place(text=text, words=words, low=at, high=end, known=known, cued=cued)
+        yield stretch, place.score()
+        at, cued = end, False
+
+
+def _end(words: Sequence[Word], at: int, known: Lists) -> int:
+    end = at
+    while end < len(words) and end - at < _MOST_WORDS + 2:
+        one = words[end]
+        if one.text[0].islower():
+            if end == at or end + 1 == len(words) or not _may_be_name(words[end + 1], known):
+                break
+        elif not _may_be_name(one, known):
+            break
+        end += 1
+    return end
+
+
+def _may_be_name(word: Word, known: Lists) -> bool:
+    plain = word.plain
+    if len(plain.rstrip(".")) == 1:
+        return plain.endswith(".")
+    if word.text[0].islower():
+        return plain in PARTICLES
+    inner = re.sub(r"^(?:Mc|Mac|De|Di|La|Le|Van|Von|O['’])(?=[A-Z])", "", word.text)
+    if not word.text.isupper() and any(c.isupper() for part in re.split(r"['’-]", inner) for c in part[1:]):
+        return False  # an identifier such as OrderService
+    return known.is_name(plain) or not known.is_word(plain)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """A stretch of capitalised words, and what stands around it."""
+
+    text: str
+    words: Sequence[Word]
+    low: int
+    high: int
+    known: Lists
+    cued: bool
+
+    def score(self) -> float:
+        """How sure it is that this is a name, 0 where it is not."""
+        names = [one.plain for one in self.words[self.low : self.high] if one.plain not in PARTICLES]
+        full = [name for name in names if not name.endswith(".")]
+        if not full or tuple(full[:2]) in self.known.firms or _FIRM_AFTER.match(self.text, self._end):
+            return 0.0
+        if self._before.endswith("& "):
+            return 0.0
+        if self.cued or _SURE_BEFORE.search(self._before):
+            return SURE if self._fits_a_cue(full) else 0.0
+        if self._is_loud():
+            return self._loud(full)
+        return self._alone(full[0]) if len(names) == 1 else self._several(full, names)
+
+    def _fits_a_cue(self, full: Sequence[str]) -> bool:
+        if len(full) == 1 and self.high < len(self.words):  # followed by a word: `Dear Acme Team`
+            return self.known.is_sure(full[0])
+        if self.known.is_word(full[0]) and full[0] not in self.known.usual and not self.cued:
+            return False
+        return all(name not in self.known.words or self.known.is_name(name) for name in full)
+
+    def _is_loud(self) -> bool:
+        return all(one.text.isupper() for one in self.words[self.low : self.high])
+
+    def _loud(self, full: Sequence[str]) -> float:
+        """Capitals only, as in forms: both words have to be names."""
+        known = self.known
+        sure = sum(known.is_sure(name) for name in full)
+        return LIKELY if len(full) > 1 and all(map(known.is_name, full)) and sure and known.is_first(full[0]) else 0.0
+
+    def _alone(self, name: str) -> float:
+        known = self.known
+        if (name,) in known.firms or len(name) < 3 or name in _DATE_WORDS or self._in_a_phrase():
+            return 0.0
+        verb = _VERB_AFTER.match(self.text, self._end) or _MAIL_AFTER.match(self.text, self._end)
+        if known.is_sure(name):
+            if name in known.usual and known.is_first(name):
+                return LONE
+            return LONE if verb or _ROLE_BEFORE.search(self._before) or _WEAK_BEFORE.search(self._before) else 0.0
+        return LONE if verb and name in known.usual and name not in known.places else 0.0
+
+    def _several(self, full: Sequence[str], names: Sequence[str]) -> float:
+        known = self.known
+        first, last = names[0], full[-1]
+        if self._in_a_phrase():
+            sure = known.is_sure(first) and first in known.usual and known.is_sure(last)
+            return LIKELY if sure and self.high == len(self.words) else 0.0
+        if self._says_person():
+            named = any(known.is_name(name) for name in full)
+            return SURE if named or not any(known.is_word(name) for name in full) else 0.0
+        if known.is_first(first) and not known.is_word(first):
+            return LIKELY if known.is_name(last) or last not in known.words else 0.0
+        if known.is_sure(last):
+            fits = known.is_last(last) or known.is_sure(first)
+            return LIKELY if fits and (known.is_name(first) or not known.is_word(first)) else 0.0
+        introduced = first in known.usual and _WEAK_BEFORE.search(self._before)
+        return LIKELY if introduced and (known.is_last(last) or not known.is_word(last)) else 0.0
+
+    def _says_person(self) -> bool:
+        return bool(
+            _ROLE_BEFORE.search(self._before)
+            or _VERB_AFTER.match(self.text, self._end)
+            or _MAIL_AFTER.match(self.text, self._end)
+        )
+
+    def _in_a_phrase(self) -> bool:
+        """Whether capitalised words that are no names stand beside it: `Lincoln Park Branch`, `Bank Julius`."""
+        if self.high < len(self.words):
+            return True
+        if self.low == 0 or self.words[self.low - 1].plain.rstrip(".") in _GREETINGS:
+            return False
+        first = self.words[0].start
+        return self.low > 1 or not _START.search(self.text[max(0, first - 4) : first])
+
+    @property
+    def _before(self) -> str:
+        start = self.words[self.low].start
+        return self.text[max(0, start - _BEFORE) : start]
+
+    @property
+    def _end(self) -> int:
+        return self.words[self.high - 1].end
+
+
+def _with_last_name(text: str, before: Sequence[Word], words: Sequence[Word], known: Lists) -> int:
+    """Where the name begins: with the last name of `Smith, Jane`, if one stands there."""
+    start = words[0].start
+    if not 0 < len(before) < 3 or text[before[-1].end : start] != ", " or not known.is_first(words[0].plain):
+        return start
+    return before[0].start
+
+
+def _goes_on(text: str, found: Sequence[Named], words: Sequence[Word], known: Lists) -> bool:
+    """Whether it is one more in a row of people: `Jane Smith, Xu Yv`."""
+    if not found or len(words) < 2 or found[-1][2] < LIKELY or any(known.is_word(one.plain) for one in words):
+        return False
+    between = text[found[-1][1] : words[0].start]
+    return bool(_TOGETHER.fullmatch(between))
+
+
+def _word(piece: re.Match[str], offset: int) -> Word:
+    return Word(offset + piece.start(), offset + piece.end(), piece[0], folded(piece[0]))
+
+
+@cache
+def lists() -> Lists:
+    """The lists that are shipped, read once."""
+    text = files("stateward.adapters").joinpath("person_names.txt").read_text(encoding="utf-8")
+    sections: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line.startswith("["):
+            sections[line.strip("[]")] = []
+        elif line and not line.startswith("#"):
+            next(reversed(sections.values())).extend(line.split())
+    usual = frozenset(sections["first, usual"])
+    return Lists(
+        first=usual.union(sections["first"]),
+        usual=usual,
+        last=frozenset(sections["last"]),
+        words=frozenset(sections["words"]),
+        places=frozenset(sections["places"]),
+        firms=frozenset(tuple(name.split("+")) for name in sections["firms"]),
+    )

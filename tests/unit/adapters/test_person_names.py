@@ -1,0 +1,106 @@
+"""People and street addresses are found by lists and cues, and what only looks like one is left alone."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pytest
+
+from stateward.adapters.person_names import lists, people
+from stateward.adapters.street_addresses import street_addresses
+
+
+def named(text: str) -> list[str]:
+    return [text[start:end] for start, end, _ in people(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Spoke with Anna Schneider about it.", ["Anna Schneider"]),
+        ("Dear Mrs. Xqwerty, we thank you", ["Xqwerty"]),
+        ("Hi Zzyzxa, thanks", ["Zzyzxa"]),
+        ("Kind regards,\nWill", ["Will"]),
+        ("my name is Qorvan Blyxt.", ["Qorvan Blyxt"]),
+        ('{"first_name": "Qorvan", "last_name": "Blyxt"}', ["Qorvan", "Blyxt"]),
+        ('"full_name": "Ludwig van den Berg"', ["Ludwig van den Berg"]),
+        ("Kowalska, Jane; 4711", ["Kowalska, Jane"]),
+        ("JANE SMITH called", ["JANE SMITH"]),
+        ("Jane's order", ["Jane"]),
+        ("Qorvan Blyxt <q@example.com>", ["Qorvan Blyxt"]),
+        ("José García and Zoë O’Brien met", ["José García", "Zoë O’Brien"]),
+        ("met J. Smith and Mary-Ann McDonald", ["J. Smith", "Mary-Ann McDonald"]),
+        ("Jane Smith, Qorvan Blyxt, Peter Jones", ["Jane Smith", "Qorvan Blyxt", "Peter Jones"]),
+        ("According to Kowalski it works", ["Kowalski"]),
+        ("Will called twice", ["Will"]),
+    ],
+)
+def test_people_are_found(text: str, names: list[str]) -> None:
+    assert named(text) == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Will you mark the bill as paid in May or in June?",
+        "Morgan Stanley and Wells Fargo; Ernst & Young; Miller & Sons; Schneider GmbH",
+        "class OrderService extends BaseService, Anna.py, /Users/Anna, jane@Smith.com, Anna(1), Smith=2",
+        "Dear Customer, dear Team, Hi All, Hello World, Thanks Everyone",
+        "The Lincoln Park Branch, Victoria Street, Jefferson Avenue",
+        "Paris, Austin, Charlotte, Florence and Sofia",
+        '"name": "Quarterly Report", "name": "Standing Desk"',
+        "Grand Total, Sales Tax, Price Page, Key Account",
+    ],
+)
+def test_what_only_looks_like_a_name_is_left_alone(text: str) -> None:
+    assert named(text) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "12 Maple Street",
+        "221B Baker St.",
+        "742 Evergreen Terrace, Springfield, IL 62704",
+        "10 Downing Street, London SW1A 2AA",
+        "Hauptstraße 5",
+        "Lange Straße 12a, 10115 Berlin",
+        "Prinsengracht 263",
+        "14 rue de la Paix",
+        "Calle de Alcalá 42",
+        "5 W 42nd St",
+    ],
+)
+def test_street_addresses_are_found_whole(address: str) -> None:
+    text = f"She lives at {address} since March."
+    assert [text[start:end].rstrip(".") for start, end, _ in street_addresses(text)] == [address.rstrip(".")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["4 Hard Drive, 2 Solid State Drive", "Wall Street rose by 3 %", "on 5 May the Road Map", "24 Month Supreme Court"],
+)
+def test_what_only_looks_like_a_street_is_left_alone(text: str) -> None:
+    assert street_addresses(text) == []
+
+
+def test_the_lists_say_where_they_are_from_and_hold_what_they_say() -> None:
+    text = files("stateward.adapters").joinpath("person_names.txt").read_text(encoding="utf-8")
+    assert "MIT License" in text
+    assert "Permission is hereby granted, free of charge" in text
+    assert len(text) < 400_000
+    known = lists()
+    assert len(known.first) > 15_000
+    assert len(known.last) > 15_000
+    assert {"jane", "anna"} <= known.usual
+    assert not {"jane", "anna", "smith"} & known.words
+    assert {"will", "may", "mark"} <= known.words
+
+
+@pytest.mark.parametrize(
+    "piece", ["Anna ", "A. ", "Anna-", "van der ", "Mr. ", "Anna, ", "1 Old ", "Rue de la ", "O'", "\n"]
+)
+def test_text_made_to_be_slow_is_answered(piece: str) -> None:
+    text = (piece * 4_000)[:4_000]
+    people(text)
+    street_addresses(text)

@@ -434,6 +434,16 @@ class Desk(Protocol):
         """All questions of a turn, decided or not, oldest first."""
         ...
 
+    async def awaited(self, thread: str, *, task: str = "") -> str | None:
+        """The turn that a thread waits in: of its last question that is open, or that its run has not gone on after.
+
+        A write that was begun and has not ended counts as a question.
+
+        Args:
+            task: A task that went on, whose last question counts as well: it may have to go on again.
+        """
+        ...
+
     async def ask(self, question: Approval, *, actor: str) -> None:
         """Ask a question that belongs to no action, such as an escalation."""
         ...

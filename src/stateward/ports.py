@@ -333,6 +333,16 @@ class Journal(Protocol):
         """Mark the outcome as unknown and ask people what happened; `why` is what the tool raised, if it did."""
         ...
 
+    def refuse_late(self, thread: str) -> None:
+        """Refuse what would act in a thread that this process knows to be abandoned; a reservation is told anyway.
+
+        It is known from the beginning of a run, from the next commit of one that is under way.
+
+        Raises:
+            ThreadAbandoned: the thread was abandoned.
+        """
+        ...
+
     def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
         """Audit a read that happened; the thread's next commit has it."""
         ...

@@ -77,6 +77,7 @@ class Performer:
 
         Raises:
             ThreadError: a living worker is running it right now.
+            ThreadAbandoned: the thread was abandoned.
         """
         if permit.effect == "read":
             return await self._read(permit, thread, run, traits)
@@ -120,6 +121,7 @@ class Performer:
     async def _read(self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits) -> Receipt:
         retry, attempt = traits.retry, 1
         while True:
+            self.journal.refuse_late(permit.thread)
             called = Called(attempt=attempt)
             await self._caller.call(called, permit, run, within=traits.timeout)
             self.journal.read(permit, actor=thread.principal, ok=called.error is None)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -96,6 +96,15 @@ ToolName = Annotated[str, AfterValidator(_tool_key)]
 EntityName = Annotated[str, AfterValidator(_entity)]
 
 
+def later(default: object) -> Any:
+    """A key that came after the first release of its part.
+
+    It is left out of the policy's digest where it is not given, so that an older policy keeps its digest, and with it
+    every approval and permit, over an upgrade. So what its default means may never change: that would take a new key.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -117,11 +126,11 @@ class Identity(_Part):
 
     kind: IdentityKind
     role: Sentence | None = None
-    env: Variable | None = None
-    sts: StsGrant | None = None
-    oauth: OAuthGrant | None = None
-    provider: Name | None = None
-    serves: tuple[EffectKind, ...] = ()
+    env: Variable | None = later(None)
+    sts: StsGrant | None = later(None)
+    oauth: OAuthGrant | None = later(None)
+    provider: Name | None = later(None)
+    serves: tuple[EffectKind, ...] = later(())
 
     @property
     def source(self) -> tuple[object, ...]:
@@ -143,8 +152,7 @@ class Identity(_Part):
 
 
 class _Rule(_Part):
-    # Left out of the digest where it is not given, so that policies from before it have the digest that they had.
-    mode: Mode = Field(default="enforce", exclude_if=lambda mode: mode == "enforce")
+    mode: Mode = later("enforce")
 
 
 class DenyRule(_Rule):
@@ -187,10 +195,10 @@ class AskRule(_Rule):
     of: Annotated[StrictInt, Field(ge=1)] = 1
     excluding: tuple[Name, ...] = Field(default=(), alias="not")
     within: Duration = timedelta(days=7)
-    stage: Annotated[StrictInt, Field(ge=1, le=99)] = 1
-    lapse: Literal["reject", "escalate"] = "reject"
-    remind: Duration | None = None
-    confirm: Literal["typed"] | None = None
+    stage: Annotated[StrictInt, Field(ge=1, le=99)] = later(1)
+    lapse: Literal["reject", "escalate"] = later("reject")
+    remind: Duration | None = later(None)
+    confirm: Literal["typed"] | None = later(None)
     because: Sentence | None = None
 
 
@@ -219,7 +227,7 @@ class ToolRule(_Part):
     open_world: StrictBool = True
     identity: Name | None = None
     allowed: Names = Field(alias="for")
-    returns: tuple[Name, ...] = ()
+    returns: tuple[Name, ...] = later(())
     deny: tuple[DenyRule, ...] = ()
     limit: tuple[LimitRule, ...] = ()
     ask: tuple[AskRule, ...] = ()
@@ -295,7 +303,7 @@ class MemoryKind(_Part):
 
     purpose: Names
     keep: Duration
-    labels: tuple[Name, ...] = ()
+    labels: tuple[Name, ...] = later(())
 
 
 class MemoryPolicy(_Part):
@@ -325,9 +333,9 @@ class Budget(_Part):
     """
 
     steps: Annotated[StrictInt, Field(ge=1)] = 200
-    tokens: Annotated[StrictInt, Field(ge=1)] | None = None
-    usd: Annotated[Amount, Field(gt=0)] | None = None
-    wall: Duration | None = None
+    tokens: Annotated[StrictInt, Field(ge=1)] | None = later(None)
+    usd: Annotated[Amount, Field(gt=0)] | None = later(None)
+    wall: Duration | None = later(None)
 
 
 class Price(_Part):
@@ -395,15 +403,14 @@ class PolicyDocument(_Part):
     version: Annotated[StrictInt, Field(ge=1)]
     identities: Mapping[Name, Identity] = Field(default_factory=dict)
     tools: Mapping[ToolName, ToolRule] = Field(default_factory=dict)
-    # Left out of the digest where it is not given, as with `mode`.
-    mcp: Mapping[Name, ServerRule] = Field(default_factory=dict, exclude_if=lambda servers: not servers)
-    answers: Mapping[Name, AnswerRule] = Field(default_factory=dict)
+    mcp: Mapping[Name, ServerRule] = later({})
+    answers: Mapping[Name, AnswerRule] = later({})
     memory: MemoryPolicy = MemoryPolicy()
     budget: Budget = Budget()
-    prices: Mapping[Sentence, Price] = Field(default_factory=dict)
+    prices: Mapping[Sentence, Price] = later({})
     escalate: Escalation | None = None
     checkpoints: CheckpointPolicy = CheckpointPolicy()
-    abandon: AbandonRule | None = None
+    abandon: AbandonRule | None = later(None)
 
     @property
     def label(self) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 
 from stateward.blocking import Runtime
 from stateward.cli.exits import DONE, say
@@ -43,7 +42,7 @@ def serve(*, host: str, port: int, workflows: Sequence[str]) -> int:
 
 
 @contextmanager
-def _stopping_in_order() -> Iterator[None]:
+def _stopping_in_order() -> Generator[None]:
     """Let SIGTERM end the process as a return does: uvicorn passes it on, and by itself it would leave all open."""
     before = signal.signal(signal.SIGTERM, _stop)
     try:
@@ -52,5 +51,5 @@ def _stopping_in_order() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(*_: object) -> None:
     raise SystemExit(DONE)

@@ -5,9 +5,22 @@ from __future__ import annotations
 import pytest
 
 from stateward import AsyncRuntime
-from stateward.testing.contracts import Adapters, Check, desk, journal, ledger, memory, named, provenance, threads
+from stateward.testing.contracts import (
+    Adapters,
+    Check,
+    desk,
+    journal,
+    ledger,
+    memory,
+    named,
+    overview,
+    policies,
+    provenance,
+    threads,
+)
 
-ALL = [*threads.CHECKS, *journal.CHECKS, *desk.CHECKS, *ledger.CHECKS, *memory.CHECKS, *provenance.CHECKS]
+PORTS = [threads, journal, desk, ledger, memory, provenance, overview, policies]
+ALL: list[Check] = [check for port in PORTS for check in port.CHECKS]
 
 
 @pytest.fixture
@@ -20,6 +33,8 @@ def adapters(async_runtime: AsyncRuntime) -> Adapters:
         ledger=services.ledger,
         memory=services.memory,
         provenance=services.provenance,
+        overview=services.overview,
+        policies=services.policies,
     )
 
 
@@ -28,7 +43,7 @@ async def test_the_adapter_keeps_the_contract(check: Check, adapters: Adapters) 
     await check(adapters)
 
 
-@pytest.mark.parametrize("module", [threads, journal, desk, ledger, memory, provenance])
+@pytest.mark.parametrize("module", PORTS)
 def test_no_check_is_forgotten(module) -> None:
     written = {name for name in vars(module) if getattr(vars(module)[name], "__module__", "") == module.__name__}
     checks = {name for name in written if not name.startswith("_") and callable(vars(module)[name])}

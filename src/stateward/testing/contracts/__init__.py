@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from stateward.ports import Desk, Journal, Ledger, Memory, Provenance, Threads
+from stateward.ports import Desk, Journal, Ledger, Memory, Overview, Policies, Provenance, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,8 @@ class Adapters:
     ledger: Ledger
     memory: Memory
     provenance: Provenance
+    overview: Overview
+    policies: Policies
 
 
 Check = Callable[[Adapters], Awaitable[None]]

@@ -140,7 +140,7 @@ class Performer:
         Args:
             doubt: Whether an attempt before this one may have left something.
         """
-        called, tries = Called(attempt=found.receipt.attempt, begun=doubt), 1
+        called, tries = Called(attempt=found.receipt.attempt, doubt=doubt), 1
         retry = traits.retry or (_ONCE_MORE if traits.idempotent or permit.idempotent else None)
         try:
             await self._caller.call(called, permit, run, within=traits.timeout)
@@ -155,7 +155,7 @@ class Performer:
                 if found.outcome == "busy":
                     return await self._overtaken(permit, thread)
                 doubt = not called.nothing_happened and not traits.transactional
-                called, tries = Called(attempt=found.receipt.attempt, begun=doubt), tries + 1
+                called, tries = Called(attempt=found.receipt.attempt, doubt=doubt), tries + 1
                 await self._caller.call(called, permit, run, within=traits.timeout)
         except asyncio.CancelledError:
             await self._cut_off(called, permit, thread)

@@ -58,6 +58,7 @@ CHANGES = {
     "tokens": ("steps: 50}", "steps: 50, tokens: 9}"),
     "wall": ("steps: 50}", "steps: 50, wall: 1d}"),
     "answers": ("escalate:", "answers: {text: {}}\nescalate:"),
+    "mcp": ("escalate:", "mcp: {files: {for: [bot]}}\nescalate:"),
     "prices": ("escalate:", "prices: {m: {input: 1, output: 1}}\nescalate:"),
     "abandon": ("escalate:", "abandon: {by: [boss]}\nescalate:"),
 }
@@ -75,6 +76,7 @@ FIRST_KEYS: dict[str, set[str]] = {
     "Budget": {"steps"},
     "Escalation": {"to", "after"},
     "PolicyDocument": {"policy", "version", "identities", "tools", "memory", "budget", "escalate"},
+    "ServerRule": {"trusted", "identity", "allowed", "returns", "deny", "limit", "ask"},
     "AnswerRule": {"deny", "ask", "tries"},
     "Price": {"input", "output"},
     "CheckpointPolicy": {"keep"},

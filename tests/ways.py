@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import tools_condition
 
 from stateward.orchestrate.loops import blocking
 from stateward.testing import ScriptedModel
@@ -34,12 +37,14 @@ class Way:
         build: Makes the graph from the bank, its tools, the policy, what the model says, and the runtime.
         graph: The name of the graph that its threads are opened for.
         awaits: Whether the graph is awaited on a loop of its own, and not called.
+        answers: Whether the wards see its answer.
     """
 
     name: str
     build: Build
     graph: str
     awaits: bool = False
+    answers: bool = True
 
     def __str__(self) -> str:
         return self.name
@@ -74,6 +79,31 @@ def agent(bank: Bank, tools: list[Any], policy: str, said: list[AIMessage], runt
     return create_agent(model, tools, middleware=[ward], checkpointer=runtime.checkpointer, store=runtime.store)
 
 
+def own_graph(bank: Bank, tools: list[Any], policy: str, said: list[AIMessage], runtime: Any) -> Any:
+    """A graph that a team draws itself, whose node for tools has the wards."""
+    node = runtime.tool_node(policy=parse_policy(policy), tools=tools, principal="bot", purpose="bank")
+    model = ScriptedModel(script=[*said, *[AIMessage("done")] * 9]).bind_tools(tools)
+    graph = StateGraph(MessagesState)
+    graph.add_node("model", lambda now: {"messages": [model.invoke(now["messages"])]})
+    graph.add_node("tools", node)
+    graph.add_edge(START, "model")
+    graph.add_conditional_edges("model", tools_condition)
+    graph.add_edge("tools", "model")
+    return graph.compile(checkpointer=runtime.checkpointer, store=runtime.store)
+
+
+def deep_agent(bank: Bank, tools: list[Any], policy: str, said: list[AIMessage], runtime: Any) -> Any:
+    """A deep agent, with a subagent."""
+    from deepagents import create_deep_agent
+
+    # Of the tools that it brings along none is in the policy: they are not shown, and denied.
+    ward = runtime.middleware(policy=parse_policy(policy), tools=tools, principal="bot", purpose="bank")
+    model = ScriptedModel(script=[*said, *[AIMessage("done")] * 9])
+    inner = {"name": "general-purpose", "description": "Anything.", "system_prompt": "Do it.", "middleware": [ward]}
+    kept = {"checkpointer": runtime.checkpointer, "store": runtime.store}
+    return create_deep_agent(model, tools, middleware=[ward], subagents=[inner], **kept)
+
+
 def resume(bank: Bank, graph: Any, thread: str) -> dict[str, Any]:
     """Go on with a thread as whoever has only the graph and `resumption` does: blocking or awaited, as the way is."""
     config, given = blocking(bank.runtime.services.loop, bank.runtime.inner.resumption(thread))
@@ -86,5 +116,8 @@ WAYS = [
     Way(name="workflow awaited", build=workflow, graph="bank", awaits=True),
     Way(name="create_agent", build=agent, graph="bot"),
     Way(name="create_agent awaited", build=agent, graph="bot", awaits=True),
+    Way(name="a graph of one's own", build=own_graph, graph="bot", answers=False),
 ]
+if find_spec("deepagents"):
+    WAYS.append(Way(name="deep agent awaited", build=deep_agent, graph="bot", awaits=True))
 every_way = pytest.mark.parametrize("way", WAYS, ids=str)

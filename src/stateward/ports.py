@@ -334,6 +334,16 @@ class Journal(Protocol):
         """Mark the outcome as unknown and ask people what happened; `why` is what the tool raised, if it did."""
         ...
 
+    def refuse_late(self, thread: str) -> None:
+        """Refuse what would act in a thread that this process knows to be abandoned; a reservation is told anyway.
+
+        It is known from the beginning of a run, from the next commit of one that is under way.
+
+        Raises:
+            ThreadAbandoned: the thread was abandoned.
+        """
+        ...
+
     def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
         """Audit a read that happened; the thread's next commit has it."""
         ...
@@ -433,6 +443,16 @@ class Desk(Protocol):
 
     async def of_turn(self, thread: str, turn: str) -> list[Approval]:
         """All questions of a turn, decided or not, oldest first."""
+        ...
+
+    async def awaited(self, thread: str, *, task: str = "") -> str | None:
+        """The turn that a thread waits in: of its last question that is open, or that its run has not gone on after.
+
+        A write that was begun and has not ended counts as a question.
+
+        Args:
+            task: A task that went on, whose last question counts as well: it may have to go on again.
+        """
         ...
 
     async def ask(self, question: Approval, *, actor: str) -> None:

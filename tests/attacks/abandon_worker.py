@@ -42,6 +42,7 @@ tools:
     ask: [{when: args.amount > 100, by: [boss], not: [requester], because: a large refund}]
   ship: {effect: write, for: [bot]}
   recall: {effect: write, for: [bot]}
+  peek: {effect: read, for: [bot]}
   mail: {effect: write, for: [bot], ask: [{when: args.to == "everybody", by: [boss]}]}
 escalate: {to: [boss], after: 2d}
 """
@@ -84,7 +85,7 @@ class Shop:
         return [row[0] for row in found]
 
     def tools(self) -> list[Any]:
-        """charge, ship (with a probe), mail (which nothing takes back)."""
+        """charge, ship (with a probe), mail (which nothing takes back), peek (a read)."""
         shop = self
 
         @tool
@@ -122,7 +123,13 @@ class Shop:
             shop.did("mail", to)
             return "sent"
 
-        return [charge, ship, mail]
+        @tool
+        def peek(at: str) -> str:
+            """Look at something, and be seen."""
+            shop.did("peek", at)
+            return "seen"
+
+        return [charge, ship, mail, peek]
 
 
 def load(runtime: Runtime, shop: Shop) -> None:

@@ -186,6 +186,13 @@ def arm(points: Points) -> None:
         begin(self, thread, turn)
 
     Turns.begin = said
+    leave = PostgresJournal.leave
+
+    def leaves(self: PostgresJournal, row: Any, *, actor: str) -> None:
+        points.reach("leaves")
+        leave(self, row, actor=actor)
+
+    PostgresJournal.leave = leaves
 
     async def kept(name: str, query: str, count: int) -> None:
         if points.here(name):

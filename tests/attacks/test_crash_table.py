@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 WORKER = Path(__file__).with_name("crash_worker.py")
 THREAD, PARENT, BOSS = "crash-1", "the parent of workers", Principal("boss")
 LATEST = POLICY + "checkpoints: {keep: latest}\n"
+ANSWERS = POLICY + "answers: {text: {ask: [{by: [boss], because: it leaves the house}]}}\n"
 KINDS = ["workflow", "agent"]
 Script = list[list[tuple[str, dict[str, Any]]]]
 
@@ -600,4 +601,58 @@ def test_14_history_is_pruned(case: Case, kind: str, at: str) -> None:
     case.goes_on(says="and now?")
     assert case.said() == ["human", "ai", "tool", "ai", "human", "ai"]
     assert case.checkpoints() == 1
+    case.assert_once()
+
+
+# 15. Between an answer's approval and its leaving.
+
+
+def answers(case: Case) -> str:
+    """A run whose answer waits for people; the answer."""
+    case.job["policy"] = ANSWERS
+    case.goes_on()
+    assert (case.status, case.asked) == ("waiting", [0, 1])
+    (asked,) = case.runtime.approvals(thread=THREAD)
+    assert asked.kind == "answer"
+    return str(asked.arguments["text"])
+
+
+def left(case: Case) -> int:
+    return case.kinds.count("answer.left")
+
+
+def assert_left_once(case: Case, answer: str) -> None:
+    """What was approved has left, once; nobody was asked again, and neither was the planner."""
+    assert (case.answer(), left(case), case.status) == (answer, 1, "answered")
+    assert [status for _, status in case.questions] == ["approved"]
+    assert case.asked == [0, 1]
+    assert case.called("pay") == 1
+
+
+@pytest.mark.parametrize("at", ["decided", "leaves", "sends the answer"])
+def test_15_an_answer_is_approved_and_has_not_left(case: Case, kind: str, at: str) -> None:
+    answer = answers(case)
+    if at == "decided":
+        case.dies(at, decides="approve")
+    else:
+        case.runtime.decide(case.runtime.approvals(thread=THREAD)[0], "approve", by=BOSS)
+        case.dies(at)
+    assert (case.actions[-1], left(case)) == (("text", "permitted"), 0)
+    assert case.column("select principal from stateward.signature") == ["boss"]
+    case.finish()
+    assert_left_once(case, answer)
+
+
+# 16. When an approved answer has left.
+
+
+@pytest.mark.parametrize("at", ["sent the answer", "committed the answer", "waits"])
+def test_16_an_approved_answer_has_left(case: Case, kind: str, at: str) -> None:
+    answer = answers(case)
+    case.runtime.decide(case.runtime.approvals(thread=THREAD)[0], "approve", by=BOSS)
+    case.dies(at)
+    assert (case.actions[-1], left(case), case.status) == (("text", "consumed"), 1, "answered")
+    for _ in range(2):
+        case.goes_on()
+        assert_left_once(case, answer)
     case.assert_once()

@@ -15,6 +15,9 @@ from typing import Any
 import psycopg
 import pytest
 from abandon_worker import ANN, BOSS, POLICY, WORLD, Shop, load
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage
+from plain import GO
 
 from bank import Killed
 from stateward import Principal, Runtime, Settings, call
@@ -22,6 +25,8 @@ from stateward.errors import DecisionRefused, ThreadAbandoned
 from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval
 from stateward.orchestrate.workflow import Graph
+from stateward.testing import ScriptedModel, proposes
+from stateward.verify.load import parse_policy
 
 WORKER = Path(__file__).parent / "abandon_worker.py"
 THREAD = "order-1"
@@ -36,7 +41,7 @@ class Order:
     settings: Settings
     graph: Graph = field(init=False)
 
-    def run(self, *script: Any) -> None:
+    def run(self, *script: Any, **more: Any) -> None:
         """Go as far as it goes."""
         self.graph = self.shop.flow(*script).compile(self.runtime)
         config: Any = self.runtime.thread(
@@ -47,7 +52,7 @@ class Order:
             requester="ann",
             graph="shop",
         )
-        self.graph.invoke({"messages": [("user", "go")]}, config)  # pyright: ignore[reportUnknownMemberType]
+        self.graph.invoke({"messages": [("user", "go")]}, config, **more)  # pyright: ignore[reportUnknownMemberType]
 
     def abandon(self, by: Principal = ANN) -> Abandonment:
         return self.runtime.abandon(THREAD, by=by, reason="the order was cancelled")
@@ -258,6 +263,54 @@ def test_a_run_that_is_under_way_acts_no_more_but_its_receipt_arrives(order: Ord
     with psycopg.connect(order.shop.url) as connection:
         permits = "select tool from stateward.action where status in ('asked', 'permitted')"
         assert connection.execute(permits).fetchall() == []
+
+
+PEEK = call("peek", at="the account")
+
+
+def late(order: Order, given: Any, *, graph: Any = None, **more: Any) -> list[str]:
+    """What the world sees of a run that comes too late."""
+    config: Any = order.runtime.config(THREAD)
+    with pytest.raises(ThreadAbandoned):
+        (graph or order.graph).invoke(given, config, **more)
+    return order.shop.happened()
+
+
+def test_a_run_that_was_cut_off_as_it_read_does_not_read_when_it_goes_on_too_late(order: Order) -> None:
+    order.shop.after = lambda tool: (_ for _ in ()).throw(Killed()) if tool == "peek" else None
+    with pytest.raises(Killed):
+        order.run([PEEK], [PEEK])
+    order.shop.after = lambda _: None
+    with order.another() as other:
+        other.abandon(THREAD, by=ANN, reason="over")
+    # The permit of the read is void, so the planner is told; and the read that it asks for then is refused.
+    assert late(order, None) == ["peek the account"]
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["new", "begun"])
+def test_an_agent_that_is_started_too_late_does_not_read(order: Order, begun: bool) -> None:
+    tools, runtime = [one for one in order.shop.tools() if one.name in ("peek", "refund", "recall")], order.runtime
+    policy = parse_policy(
+        "policy: shop\nversion: 1\nidentities: {bot: {kind: agent}}\ntools: {peek: {effect: read, for: [bot]}}"
+    )
+    ward = runtime.middleware(policy=policy, tools=tools, principal="bot", purpose="shop")
+    model = ScriptedModel(script=[*([AIMessage("hello")] if begun else []), *[proposes(PEEK)] * 3])
+    agent: Any = create_agent(model, tools, middleware=[ward], checkpointer=runtime.checkpointer, store=runtime.store)
+    facts: dict[str, Any] = {"purpose": "shop", "subject": "x", "requester": "ann", "graph": "bot"}
+    config = runtime.thread(THREAD, principal=Principal("bot", kind="agent"), **facts)
+    if begun:
+        agent.invoke(GO, config)
+    with psycopg.connect(order.shop.url) as connection:  # another process abandons it, which has no ward to undo with
+        connection.execute("select stateward.abandon(%s, 'ann', '{}')", (THREAD,))
+    assert late(order, GO, graph=agent) == []
+
+
+def test_a_run_that_is_under_way_reads_no_more_when_it_has_been_told(order: Order) -> None:
+    with order.another() as other:
+        order.shop.after = lambda tool: tool == "charge" and other.abandon(THREAD, by=ANN, reason="meanwhile")
+        with pytest.raises(ThreadAbandoned):
+            order.run([call("charge", amount=5)], [PEEK], durability="sync")
+    assert order.shop.happened() == ["charge 5.0"]
 
 
 def test_a_client_that_names_its_turn_like_an_undo_stands_for_none(order: Order) -> None:

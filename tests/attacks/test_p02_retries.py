@@ -14,7 +14,7 @@ from langchain.agents.middleware import wrap_tool_call
 from langchain_core.messages import AIMessage
 from langchain_core.tools import ToolException
 
-from bank import BOSS, POLICY, Bank, Started, start, texts
+from bank import BOSS, POLICY, Bank, Killed, Started, start, texts
 from stateward import AsyncRuntime, Effect, Principal, call, tool
 from stateward.errors import ConfigurationError
 from stateward.model.effect import Retry
@@ -253,3 +253,48 @@ async def test_a_sibling_that_fails_leaves_the_outcome_to_a_person(
     await async_runtime.decide(asked, "done", by=BOSS)
     out = await async_runtime.resume(agent, "sibling")
     assert (bank.amounts(), len(texts(out))) == ([5], 2)
+
+
+def refusing_later(bank: Bank, first: type[BaseException]) -> Any:
+    """A renewal that takes effect and cannot say so, and after that says that it does nothing."""
+
+    @tool(idempotent=True)
+    async def renew(amount: float, effect: Effect) -> int:
+        """Renew a contract."""
+        if effect.attempt > 1:
+            raise ToolException("the other side is closed")
+        bank.ran.append(("renew", amount, effect.key))
+        raise first
+
+    return renew
+
+
+def test_an_attempt_that_did_nothing_says_nothing_of_the_one_before_it(bank: Bank) -> None:
+    run = run_with(bank, refusing_later(bank, TimeoutError))
+    assert (run.asked.kind, run.effects()[0]["status"]) == ("outcome", "unknown")
+    assert bank.amounts("renew") == [5]
+    run.decide("done")
+    run.resume()
+    assert (run.effects()[0]["status"], bank.amounts("renew")) == ("settled", [5])
+
+
+def test_nor_of_the_one_that_a_crash_has_cut_off(bank: Bank) -> None:
+    one = refusing_later(bank, Killed)
+    others = [other for other in bank.tools() if other.name != one.name]
+    graph = bank.flow([*others, one], POLICY, [proposes(call("renew", amount=5))]).compile(bank.runtime)
+    run = Started(bank=bank, graph=graph, config=bank.config(), out={})
+    with pytest.raises(Killed):
+        start(graph, run.config)
+    run.resume()
+    assert (run.asked.kind, run.effects()[0]["status"]) == ("outcome", "unknown")
+    assert bank.amounts("renew") == [5]
+
+
+def test_a_first_attempt_that_did_nothing_has_failed(bank: Bank) -> None:
+    @tool(idempotent=True)
+    async def renew(amount: float, effect: Effect) -> int:
+        """Renew a contract."""
+        raise ToolException("the other side is closed")
+
+    run = run_with(bank, renew)
+    assert ([one["status"] for one in run.effects()], texts(run.out)) == (["failed"], ["the other side is closed"])

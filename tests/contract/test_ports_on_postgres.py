@@ -14,19 +14,14 @@ from stateward.testing.contracts import (
     ledger,
     memory,
     named,
+    overview,
+    policies,
     provenance,
     threads,
 )
 
-ALL = [
-    *threads.CHECKS,
-    *journal.CHECKS,
-    *desk.CHECKS,
-    *ledger.CHECKS,
-    *memory.CHECKS,
-    *provenance.CHECKS,
-    *case_file.CHECKS,
-]
+PORTS = [threads, journal, desk, ledger, memory, provenance, case_file, overview, policies]
+ALL: list[Check] = [check for port in PORTS for check in port.CHECKS]
 
 
 @pytest.fixture
@@ -40,6 +35,8 @@ def adapters(async_runtime: AsyncRuntime) -> Adapters:
         memory=services.memory,
         provenance=services.provenance,
         case_file=services.case_file,
+        overview=services.overview,
+        policies=services.policies,
     )
 
 
@@ -48,7 +45,7 @@ async def test_the_adapter_keeps_the_contract(check: Check, adapters: Adapters) 
     await check(adapters)
 
 
-@pytest.mark.parametrize("module", [threads, journal, desk, ledger, memory, provenance, case_file])
+@pytest.mark.parametrize("module", PORTS)
 def test_no_check_is_forgotten(module) -> None:
     written = {name for name in vars(module) if getattr(vars(module)[name], "__module__", "") == module.__name__}
     checks = {name for name in written if not name.startswith("_") and callable(vars(module)[name])}

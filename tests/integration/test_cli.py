@@ -327,6 +327,49 @@ def test_a_call_is_explained_by_stated_facts(shell: Shell) -> None:
     assert "write name=value" in shell(*call, "--history", "3", code=2).stderr
 
 
+ANSWERS = """
+answers:
+  text:
+    deny: [{when: 'answer.text.contains("secret")', because: secrets stay here}]
+    ask: [{when: 'requester == "eve"', by: [boss], because: eve is watched}]
+"""
+
+
+def test_an_answer_is_explained_by_stated_facts(shell: Shell) -> None:
+    answer = ("policy", "explain", "--answer", "text", "--workflow", "mini")
+    assert shell.json(*answer, "--set", "text=5")["verdict"] == "allow"
+    assert "no rule for it: it leaves" in shell(*answer, "--set", "text=hello").stdout
+    (shell.folder / "graphs" / "mini" / "policy.yaml").write_text(POLICY + ANSWERS)
+    said = shell.json(*answer, "--set", "text=the secret", code=1)
+    assert (said["tool"], said["verdict"], said["reasons"][0]["rule"]) == ("text", "deny", "answers.text.deny[0]")
+    assert "is true" in shell(*answer, "--arguments", '{"text": "a secret"}', code=1).stdout
+    assert shell.json(*answer, "--set", "text=x")["verdict"] == "allow"
+    assert shell.json(*answer, "--set", "text=x", "--requester", "eve")["verdict"] == "ask"
+    assert "there is no" not in shell("policy", "explain", "text", "--workflow", "mini", "--set", "text=x").stderr
+
+
+def test_an_answer_that_cannot_be_is_not_explained(shell: Shell) -> None:
+    of = ("--workflow", "mini")
+    assert "answers with 'text'" in shell("policy", "explain", "--answer", "pack", *of, code=2).stderr
+    assert "text: Field required" in shell("policy", "explain", "--answer", "text", *of, code=2).stderr
+    wrong = shell("policy", "explain", "--answer", "text", *of, "--set", "txt=1", code=2).stderr
+    assert "has no field txt; did you mean 'text'?" in wrong.replace("\n", " ")
+    for given in (("--answer", "text"), ("pay", "--answer", "text", *of), of):
+        assert "which tool or which answer" in shell("policy", "explain", *given, code=2).stderr
+
+
+def test_a_recorded_answer_is_explained(shell: Shell) -> None:
+    (shell.folder / "graphs" / "mini" / "policy.yaml").write_text(POLICY.replace("pay-demo", "answers-demo") + ANSWERS)
+    shell("run", "mini", "--period", "2028-01", code=3)
+    [asked] = shell.json("inbox", "--thread", "mini-2028-01.1")["approvals"]
+    shell("decide", asked["id"], "approve", "--as", "boss")
+    shell("resume", "mini-2028-01.1")
+    entries = shell.json("timeline", "mini-2028-01.1")["entries"]
+    (answer,) = [one["action"] for one in entries if one["kind"] == "answer.allowed"]
+    found = shell.json("policy", "explain", "--action", answer)
+    assert (found["tool"], found["verdict"], found["recorded"]["verdict"]) == ("text", "allow", "allow")
+
+
 def test_a_run_is_abandoned_and_what_it_paid_is_fetched_back(shell: Shell) -> None:
     shell("run", "mini", "--period", "2027-01", code=3)
     thread = "mini-2027-01.1"

@@ -36,7 +36,8 @@ class Called:
 
     Attributes:
         attempt: Which attempt of the action it is.
-        begun: Whether the tool was called, so that something may have happened; in this attempt or one before it.
+        doubt: Whether an attempt before it may have left something, whatever this one says of itself.
+        begun: Whether the tool was called, so that something may have happened.
         finished: Whether it has returned.
         result: What it returned.
         settled: What it settled in a transaction of its own, which has committed.
@@ -44,6 +45,7 @@ class Called:
     """
 
     attempt: int
+    doubt: bool = False
     begun: bool = False
     finished: bool = False
     result: Json = None
@@ -54,7 +56,7 @@ class Called:
     @property
     def nothing_happened(self) -> bool:
         """Whether it certainly has left nothing."""
-        return not self.begun or isinstance(self.error, NothingDone)
+        return not self.doubt and (not self.begun or isinstance(self.error, NothingDone))
 
     @property
     def said(self) -> str:

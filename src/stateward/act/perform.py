@@ -77,6 +77,7 @@ class Performer:
 
         Raises:
             ThreadError: a living worker is running it right now.
+            ThreadAbandoned: the thread was abandoned.
         """
         if permit.effect == "read":
             return await self._read(permit, thread, run, traits)
@@ -120,6 +121,7 @@ class Performer:
     async def _read(self, permit: Permit, thread: ThreadFacts, run: Run, traits: Traits) -> Receipt:
         retry, attempt = traits.retry, 1
         while True:
+            self.journal.refuse_late(permit.thread)
             called = Called(attempt=attempt)
             await self._caller.call(called, permit, run, within=traits.timeout)
             self.journal.read(permit, actor=thread.principal, ok=called.error is None)
@@ -138,7 +140,7 @@ class Performer:
         Args:
             doubt: Whether an attempt before this one may have left something.
         """
-        called, tries = Called(attempt=found.receipt.attempt, begun=doubt), 1
+        called, tries = Called(attempt=found.receipt.attempt, doubt=doubt), 1
         retry = traits.retry or (_ONCE_MORE if traits.idempotent or permit.idempotent else None)
         try:
             await self._caller.call(called, permit, run, within=traits.timeout)
@@ -153,7 +155,7 @@ class Performer:
                 if found.outcome == "busy":
                     return await self._overtaken(permit, thread)
                 doubt = not called.nothing_happened and not traits.transactional
-                called, tries = Called(attempt=found.receipt.attempt, begun=doubt), tries + 1
+                called, tries = Called(attempt=found.receipt.attempt, doubt=doubt), tries + 1
                 await self._caller.call(called, permit, run, within=traits.timeout)
         except asyncio.CancelledError:
             await self._cut_off(called, permit, thread)

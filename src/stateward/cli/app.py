@@ -455,6 +455,7 @@ def policy_explain(
         str,
         typer.Option("--action", metavar="ID", help="A recorded action, as it was judged then.", show_default=False),
     ] = "",
+    answer: Annotated[str, typer.Option(metavar="ANSWER", help="An answer, no tool.", show_default=False)] = "",
     workflow: Annotated[
         str | None, typer.Option(metavar="NAME", help="The workflow; with --action, if it is not found.")
     ] = None,
@@ -479,13 +480,14 @@ def policy_explain(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What the policy says to one call, rule by rule; nothing is run."""
+    """What the policy says to one call, or to one answer, rule by rule; nothing is run."""
     from stateward.cli import policies
 
     if action:
         raise typer.Exit(policies.explain_action(action, workflow=workflow, as_json=as_json))
     wishes = policies.Wishes(
         tool=tool,
+        answer=answer,
         sets=sets or (),
         arguments=arguments,
         principal=principal,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,8 +22,10 @@ from stateward.cli.options import parse_arguments, typed
 from stateward.cli.workflows import Loaded, load_workflow
 from stateward.errors import StatewardError, ToolInputError
 from stateward.model.judgement import Judgement
-from stateward.model.policy import PolicyDocument
+from stateward.model.policy import PolicyDocument, nearest
 from stateward.model.values import Json
+from stateward.model.verdict import Allow
+from stateward.orchestrate.services import Ward
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.workflow import gate_of
 from stateward.settings import Settings
@@ -37,9 +39,10 @@ _MARKS = {"pass": "green", "ask": "magenta", "deny": "red", "allow": "green"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wishes:
-    """A call to explain, as it stands on the command line."""
+    """A call, or an answer, to explain, as it stands on the command line."""
 
-    tool: str
+    tool: str = ""
+    answer: str = ""
     sets: Sequence[str] = ()
     arguments: str | None = None
     principal: str = ""
@@ -101,15 +104,20 @@ def check(file: Path, *, workflow: str, as_json: bool) -> int:
 
 
 def explain(wishes: Wishes, *, workflow: str | None, as_json: bool) -> int:
-    """What the policy says to one call; nothing is run or recorded."""
-    if not (wishes.tool and workflow):
+    """What the policy says to one call, or to one answer; nothing is run or recorded."""
+    if bool(wishes.tool) == bool(wishes.answer) or not workflow:
         raise ToolInputError(
-            "say which tool of which workflow, TOOL --workflow NAME, or --action ID of a recorded action"
+            "say which tool or which answer of which workflow, TOOL --workflow NAME, or --answer ANSWER "
+            "--workflow NAME; or --action ID of a recorded action"
         )
-    bench = bench_of(load_workflow(workflow))
-    facts = stated(bench, wishes.tool, wishes.facts)
-    arguments = parse_arguments(wishes.arguments) if wishes.arguments else _sets(wishes.sets)
-    ruling = bench.judge(wishes.tool, arguments, facts)
+    loaded = load_workflow(workflow)
+    bench = bench_of(loaded)
+    if wishes.answer:
+        ruling = _explained_answer(wishes, bench, loaded.flow.ward())
+    else:
+        facts = stated(bench, wishes.tool, wishes.facts)
+        arguments = parse_arguments(wishes.arguments) if wishes.arguments else _sets(wishes.sets)
+        ruling = bench.judge(wishes.tool, arguments, facts)
     _tell(ruling, as_json=as_json)
     return FAILED if ruling.verdict.kind == "deny" else DONE
 
@@ -195,6 +203,34 @@ async def _others(document: PolicyDocument) -> Sequence[str]:
         await database.close()
 
 
+def _explained_answer(wishes: Wishes, bench: Bench, ward: Ward) -> Ruling:
+    spec = ward.answer
+    if wishes.answer != spec.name:
+        raise ToolInputError(f"the workflow answers with {spec.name!r}, and not with {wishes.answer!r}")
+    texts = {name for name, one in spec.schema["properties"].items() if one.get("type") == "string"}
+    fields = parse_arguments(wishes.arguments) if wishes.arguments else _sets(wishes.sets, texts=texts)
+    known = spec.model.model_fields
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        raise ToolInputError(f"{spec.name} has no field {', '.join(unknown)}{nearest(unknown[0], known)}")
+    try:
+        content = spec.read(fields)
+    except ValueError as error:
+        raise ToolInputError(f"the answer does not fit {spec.name}: {error}") from error
+    if spec.name in bench.gate.answers:
+        return bench.judge(spec.name, content, stated(bench, spec.name, wishes.facts))
+    return Ruling(
+        tool=spec.name,
+        verdict=Allow(),
+        trace=(),
+        policy=ward.document.label,
+        policy_digest=bench.gate.digest,
+        effect="answer",
+        identity=None,
+        idempotent=False,
+    )
+
+
 def _recorded(id_: str) -> tuple[Judgement, PolicyDocument | None]:
     from stateward.blocking import Runtime
 
@@ -213,13 +249,13 @@ def _pairs(option: str, given: Iterable[str]) -> Iterable[tuple[str, str]]:
         yield name.strip(), text.strip()
 
 
-def _sets(pairs: Sequence[str]) -> dict[str, Json]:
+def _sets(pairs: Sequence[str], *, texts: Collection[str] = ()) -> dict[str, Json]:
     given: dict[str, Json] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise ToolInputError(f"--set {pair}: write name=value")
-        given[name] = typed(text, None)
+        given[name] = typed(text, "" if name in texts else None)
     return given
 
 
@@ -234,6 +270,8 @@ def _tell(ruling: Ruling, *, as_json: bool, recorded: Judgement | None = None) -
     verdict = Text.assemble((ruling.verdict.kind, _MARKS[ruling.verdict.kind]))
     console.print(Text(f"{ruling.tool}: ") + verdict + Text(f", by {ruling.policy} ({ruling.policy_digest[:12]})"))
     console.print(_trace_table(ruling), highlight=False)
+    if ruling.effect == "answer" and not ruling.trace:
+        console.print("the policy has no rule for it: it leaves when it is valid", highlight=False)
 
 
 def _trace_table(ruling: Ruling) -> Table:

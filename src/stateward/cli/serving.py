@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from stateward.blocking import Runtime
 from stateward.cli.exits import DONE, say
@@ -29,7 +31,7 @@ def serve(*, host: str, port: int, workflows: Sequence[str]) -> int:
     settings = Settings.from_environment()
     identity = identity_of(settings)
     refuse_address(host, identity)
-    with Runtime.open(settings=settings) as runtime:
+    with _stopping_in_order(), Runtime.open(settings=settings) as runtime:
         for name in workflows:
             load_workflow(name).flow.compile(runtime)
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -37,3 +39,17 @@ def serve(*, host: str, port: int, workflows: Sequence[str]) -> int:
         say(f"stateward serves {where} ({trusts}); {where}/openapi.json describes it")
         run(create_app(runtime, identity=identity), host=host, port=port)
     return DONE
+
+
+@contextmanager
+def _stopping_in_order() -> Generator[None]:
+    """Let SIGTERM end the process as a return does: uvicorn passes it on, and by itself it would leave all open."""
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit(DONE)

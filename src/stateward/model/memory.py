@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import MappingProxyType
 
 from stateward.model.values import Json
 
@@ -98,7 +97,7 @@ class Change:
     action: str | None = None
     version: int | None = None
     embedding: Sequence[float] | None = None
-    note: Mapping[str, Json] = MappingProxyType({})
+    note: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -120,6 +120,15 @@ Country = Annotated[str, AfterValidator(_country)]
 Score = Annotated[float, BeforeValidator(_score)]
 
 
+def later(default: object, *, alias: str | None = None) -> Any:
+    """A key that came after the first release of its part.
+
+    It is left out of the policy's digest where it is not given, so that an older policy keeps its digest, and with it
+    every approval and permit, over an upgrade. So what its default means may never change: that would take a new key.
+    """
+    return Field(default=default, alias=alias, exclude_if=lambda value: value == default)
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -141,11 +150,11 @@ class Identity(_Part):
 
     kind: IdentityKind
     role: Sentence | None = None
-    env: Variable | None = None
-    sts: StsGrant | None = None
-    oauth: OAuthGrant | None = None
-    provider: Name | None = None
-    serves: tuple[EffectKind, ...] = ()
+    env: Variable | None = later(None)
+    sts: StsGrant | None = later(None)
+    oauth: OAuthGrant | None = later(None)
+    provider: Name | None = later(None)
+    serves: tuple[EffectKind, ...] = later(())
 
     @property
     def source(self) -> tuple[object, ...]:
@@ -167,8 +176,7 @@ class Identity(_Part):
 
 
 class _Rule(_Part):
-    # Left out of the digest where it is not given, so that policies from before it have the digest that they had.
-    mode: Mode = Field(default="enforce", exclude_if=lambda mode: mode == "enforce")
+    mode: Mode = later("enforce")
 
 
 class DenyRule(_Rule):
@@ -211,10 +219,10 @@ class AskRule(_Rule):
     of: Annotated[StrictInt, Field(ge=1)] = 1
     excluding: tuple[Name, ...] = Field(default=(), alias="not")
     within: Duration = timedelta(days=7)
-    stage: Annotated[StrictInt, Field(ge=1, le=99)] = 1
-    lapse: Literal["reject", "escalate"] = "reject"
-    remind: Duration | None = None
-    confirm: Literal["typed"] | None = None
+    stage: Annotated[StrictInt, Field(ge=1, le=99)] = later(1)
+    lapse: Literal["reject", "escalate"] = later("reject")
+    remind: Duration | None = later(None)
+    confirm: Literal["typed"] | None = later(None)
     because: Sentence | None = None
 
 
@@ -243,7 +251,7 @@ class ToolRule(_Part):
     open_world: StrictBool = True
     identity: Name | None = None
     allowed: Names = Field(alias="for")
-    returns: tuple[Name, ...] = ()
+    returns: tuple[Name, ...] = later(())
     deny: tuple[DenyRule, ...] = ()
     limit: tuple[LimitRule, ...] = ()
     ask: tuple[AskRule, ...] = ()
@@ -326,10 +334,9 @@ class MemoryKind(_Part):
 
     purpose: Names
     keep: Duration
-    labels: tuple[Name, ...] = ()
-    # Left out of the digest where it is not given, so that policies from before it have the digest that they had.
-    sensitivity: Sensitivity | None = Field(default=None, exclude_if=lambda sensitivity: sensitivity is None)
-    shape: dict[str, Any] | None = Field(default=None, alias="schema", exclude_if=lambda shape: shape is None)
+    labels: tuple[Name, ...] = later(())
+    sensitivity: Sensitivity | None = later(None)
+    shape: dict[str, Any] | None = later(None, alias="schema")
 
     @field_validator("shape")
     @classmethod
@@ -389,7 +396,7 @@ class MemoryPolicy(_Part):
     kinds: Mapping[Name, MemoryKind] = Field(default_factory=dict)
     personal_data: Mapping[EntityName, Treatment] = Field(default_factory=dict)
     # Left out of the digest where it is not given, as for a rule's mode.
-    detection: Detection = Field(default=Detection(), exclude_if=lambda one: one == Detection())
+    detection: Detection = later(Detection())
 
     def treatment(self, entity: str) -> Treatment:
         """What is done with a finding of this entity type before anything is written."""
@@ -407,9 +414,9 @@ class Budget(_Part):
     """
 
     steps: Annotated[StrictInt, Field(ge=1)] = 200
-    tokens: Annotated[StrictInt, Field(ge=1)] | None = None
-    usd: Annotated[Amount, Field(gt=0)] | None = None
-    wall: Duration | None = None
+    tokens: Annotated[StrictInt, Field(ge=1)] | None = later(None)
+    usd: Annotated[Amount, Field(gt=0)] | None = later(None)
+    wall: Duration | None = later(None)
 
 
 class Price(_Part):
@@ -477,15 +484,14 @@ class PolicyDocument(_Part):
     version: Annotated[StrictInt, Field(ge=1)]
     identities: Mapping[Name, Identity] = Field(default_factory=dict)
     tools: Mapping[ToolName, ToolRule] = Field(default_factory=dict)
-    # Left out of the digest where it is not given, as with `mode`.
-    mcp: Mapping[Name, ServerRule] = Field(default_factory=dict, exclude_if=lambda servers: not servers)
-    answers: Mapping[Name, AnswerRule] = Field(default_factory=dict)
+    mcp: Mapping[Name, ServerRule] = later({})
+    answers: Mapping[Name, AnswerRule] = later({})
     memory: MemoryPolicy = MemoryPolicy()
     budget: Budget = Budget()
-    prices: Mapping[Sentence, Price] = Field(default_factory=dict)
+    prices: Mapping[Sentence, Price] = later({})
     escalate: Escalation | None = None
     checkpoints: CheckpointPolicy = CheckpointPolicy()
-    abandon: AbandonRule | None = None
+    abandon: AbandonRule | None = later(None)
 
     @property
     def label(self) -> str:

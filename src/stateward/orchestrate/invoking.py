@@ -22,13 +22,14 @@ from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolInvocationError
 from langgraph.runtime import Runtime
 from langgraph.types import Command
+from pydantic import ValidationError
 
 from stateward.act.calling import NothingDone, Paused
 from stateward.errors import ConfigurationError
 from stateward.model.action import Call
 from stateward.model.effect import Effect
 from stateward.model.values import Json, plain
-from stateward.orchestrate.said import Returned, Said, content_of, kept
+from stateward.orchestrate.said import Returned, Said, content_of, failure_of, kept
 from stateward.orchestrate.upstream import in_run
 
 AnyFunction = Callable[..., Any]
@@ -78,7 +79,7 @@ class Invoker:
     """
 
     def __init__(self, tool: BaseTool, *, tells: bool = True) -> None:
-        self._tells = tells
+        self._tool, self._tells = tool, tells
         self._node = ToolNode([_held(tool)], handle_tool_errors=False)
 
     async def call(self, call: Call, effect: Effect, given: Given) -> Returned:
@@ -104,20 +105,41 @@ class Invoker:
             if not attempt.ended:
                 raise
             _cancel_again()
-            return _unsaid(call, attempt)
+            return self._answer(_unsaid(attempt), call, attempt)
         except GraphBubbleUp as pause:
             raise Paused(_PAUSED) from pause
         except ToolInvocationError as error:
             raise self._unfit(attempt, error) from error
         except ToolException as error:
-            if self._tells or not attempt.begun:
-                raise NothingDone(str(error)) from error
+            if self._is_nothing(attempt):
+                raise NothingDone(_told(self._tool.handle_tool_error, error)) from error
             raise
-        return _answer(_said(said), call, attempt)
+        return self._answer(_said(said), call, attempt)
+
+    def _answer(self, said: list[Said], call: Call, attempt: _Attempt) -> Returned:
+        content, failure = content_of(said, call.id), failure_of(said, call.id)
+        if failure is not None:  # the tool says so itself: it is no success, whatever it returned
+            error = ToolException(failure)
+            if self._is_nothing(attempt):
+                raise NothingDone(failure) from error
+            raise error
+        only = said[0] if len(said) == 1 else None
+        if not said:
+            return Returned(result=kept(_plainly(attempt.result, str(attempt.result))), said=None)
+        if isinstance(only, ToolMessage) and only.artifact is None and attempt.result is not only:
+            return Returned(result=kept(_plainly(attempt.result, content)), said=None)
+        return Returned(result=kept(content, said), said=said)
+
+    def _is_nothing(self, attempt: _Attempt) -> bool:
+        """Whether an error that a tool tells of says that nothing happened."""
+        return self._tells or not attempt.begun
 
     def _unfit(self, attempt: _Attempt, error: ToolInvocationError) -> Exception:
         """Arguments that do not fit were never run; what fails inside the tool in the same way may have."""
-        return error.source if attempt.begun else NothingDone(str(error))
+        if attempt.begun:
+            return error.source
+        handler = self._tool.handle_validation_error
+        return NothingDone(_told(handler, error.source, bare="Tool input validation error") if handler else str(error))
 
 
 class _Watch(BaseCallbackHandler):
@@ -150,8 +172,12 @@ def _place_of(metadata: Mapping[str, Any] | None) -> str:
 
 
 def _held(one: BaseTool) -> BaseTool:
-    """The tool, which gives the effect to its function and notes what it returns."""
-    inner, outer = one.model_copy(), one.model_copy()
+    """The tool, which gives the effect to its function, notes what it returns, and raises what goes wrong in it.
+
+    LangChain's handlers make a result of an error, which would be taken for what was done: see `_told`.
+    """
+    inner = one.model_copy(update={"handle_tool_error": False, "handle_validation_error": False})
+    outer = one.model_copy()
     for name in ("_run", "_arun"):
         vars(inner)[name] = _noting(getattr(one, name))
     effects = effect_parameters(one)
@@ -257,22 +283,30 @@ def _said(output: Any) -> list[Said]:
     return found
 
 
-def _answer(said: list[Said], call: Call, attempt: _Attempt) -> Returned:
-    content = content_of(said, call.id)
-    only = said[0] if len(said) == 1 else None
-    if isinstance(only, ToolMessage) and only.status == "error" and not attempt.ended:
-        raise NothingDone(str(only.text))  # the tool handles its own ToolException
-    if isinstance(only, ToolMessage) and only.artifact is None and attempt.result is not only:
-        return Returned(result=kept(_plainly(attempt.result, content)), said=None)
-    return Returned(result=kept(content, said), said=said)
+def _told(handler: Any, error: Exception, *, bare: str = "Tool execution error") -> str:
+    """What the model is told of an error that the tool's own handler is for; nothing more becomes of it than that."""
+    if not handler:
+        return str(error)
+    if isinstance(handler, bool):
+        return str(error.args[0]) if isinstance(error, ToolException) and error.args else bare
+    try:
+        said = handler(error) if callable(handler) else handler
+    except Exception:
+        return str(error)
+    return _text(said.content if isinstance(said, ToolMessage) else said) or str(error)
 
 
-def _unsaid(call: Call, attempt: _Attempt) -> Returned:
+def _text(content: Any) -> str:
+    """The text of a message's content; of what is none, how it prints."""
+    try:
+        return str(ToolMessage(content, tool_call_id="").text)
+    except ValidationError:
+        return str(content)
+
+
+def _unsaid(attempt: _Attempt) -> list[Said]:
     """The answer of a tool that came to its end while the run was cancelled, and was not asked for it any more."""
-    if isinstance(attempt.result, ToolMessage | Command):
-        said = [cast("Said", attempt.result)]
-        return Returned(result=kept(content_of(said, call.id), said), said=said)
-    return Returned(result=kept(_plainly(attempt.result, str(attempt.result))), said=None)
+    return [cast("Said", attempt.result)] if isinstance(attempt.result, ToolMessage | Command) else []
 
 
 def _plainly(result: object, content: Json) -> Json:

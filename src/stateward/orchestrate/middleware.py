@@ -27,7 +27,7 @@ from stateward.orchestrate.said import Said
 from stateward.orchestrate.services import Ward, current_services, current_thread
 from stateward.orchestrate.steps import Turn, calls_of, running_task
 from stateward.orchestrate.turns import Rounds
-from stateward.orchestrate.unanswered import in_order, unanswered
+from stateward.orchestrate.unanswered import in_order, unanswered, waiting_task
 from stateward.orchestrate.upstream import (
     agent_in_making,
     graph_namespace,
@@ -183,7 +183,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         if waiting is not None:
             return Finished(response=waiting)  # somebody wrote on while people are asked: that comes after the answer
         request = await self._shown(request.override(messages=in_order(request.messages)))
-        asking = Asking(request=request, task=running_task(), rounds=Rounds())
+        asking = Asking(request=request, task=await _task(request.state["messages"]), rounds=Rounds())
         services = current_services()
         if self.ward.document.answers and not graph_namespace() and services.turns.is_fresh(current_thread()):
             turn = await self._wards.turn(asking.turn, rounds=asking.rounds)
@@ -310,6 +310,15 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         async with turn.acting(call_id):
             said = await _answer(turn, call_id)
         return said if said is not None else _refused(asked, "nobody has judged this call")
+
+
+async def _task(messages: Sequence[AnyMessage]) -> str:
+    """The task that asks the model; an earlier one where a person wrote on while people are asked on its behalf."""
+    task = running_task()
+    if graph_namespace() or len(messages) < 2 or not isinstance(messages[-1], HumanMessage):
+        return task
+    asked = await current_services().desk.awaited(current_thread(), task=task)
+    return waiting_task(asked or "") or task
 
 
 async def _answer(turn: Turn, call: str) -> Any:

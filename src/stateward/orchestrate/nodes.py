@@ -39,7 +39,7 @@ from stateward.orchestrate.said import divided, result_of
 from stateward.orchestrate.services import Services, Ward, current_services, current_thread
 from stateward.orchestrate.steps import Turn, calls_of
 from stateward.orchestrate.turns import Rounds
-from stateward.orchestrate.unanswered import in_order, unanswered
+from stateward.orchestrate.unanswered import as_it_was, going_back, in_order, unanswered
 from stateward.orchestrate.usage import refuse_unpriced, used
 from stateward.ports import ActionRow
 from stateward.remember.known import known_values
@@ -193,22 +193,23 @@ class Nodes:
     ward: Ward
     parts: Parts
 
-    async def retrieve(self, state: Any) -> dict[str, Any]:
-        """Open the thread, and load what the run starts from."""
-        step = await self._step("retrieve", state, opens=True)
+    async def retrieve(self, state: Any) -> Goto:
+        """Open the thread, and load what the run starts from; or go back to where people are still asked."""
+        before = as_it_was(state)
+        step = await self._step("retrieve", before, opens=True)
+        back = await self._back(step, state) if before is state else None
+        if back is not None:
+            return back
         update: dict[str, Any] = {"failures": 0, "outcome": ""}
         for function in self.parts.retrieve:
-            update.update(await function({**state, **update}, step) or {})
-        return update
+            update.update(await function({**before, **update}, step) or {})
+        return Command(goto="orchestrate", update=update)
 
     async def orchestrate(self, state: Any) -> Goto:
         """Let the planner say what is next."""
         step = await self._step("orchestrate", state)
         if unanswered(state["messages"]) is not None:
             return Command(goto="act")  # somebody wrote on while people are asked: that comes after the answer
-        asked = await self._still_asked(step, state["messages"])
-        if asked is not None:  # the same about a question how to go on
-            return Command(goto=Send("escalate", {"messages": state["messages"][-1:], "asked_about": asked}))
         turn = step.turn(step.place)
         over = await turn.spend(Spent(steps=1))
         if over:
@@ -253,6 +254,7 @@ class Nodes:
 
     async def remember(self, state: Any) -> None:
         """Keep what the team's functions keep of this turn."""
+        state = as_it_was(state)
         step = await self._step("remember", state)
         for row in await step.turn(_turn_id(_last(state["messages"]))).rows():
             function = self.parts.remember.get(row.action.call.tool)
@@ -264,6 +266,7 @@ class Nodes:
 
     async def validate(self, state: Any) -> Goto:
         """Check the answer; what fails goes back to the planner, and to people after some tries."""
+        state = as_it_was(state)
         step = await self._step("validate", state)
         update, content, problem = await self._shaped(state, step)
         problem = problem or await self._problem({**state, **update}, step)
@@ -285,6 +288,7 @@ class Nodes:
 
     async def answer(self, state: Any) -> Goto:
         """Let the answer leave; where the policy has rules for it, only as it was permitted."""
+        whole, state = state, as_it_was(state)
         step = await self._step("answer", state)
         last, escalated = _last(state["messages"]), state.get("outcome") == "escalated"
         turn = step.turn(_turn_id(last))
@@ -300,6 +304,8 @@ class Nodes:
         elif self.parts.answer and self.ward.answer.is_text:
             update = dict(await self.parts.answer(state, step) or {})
         await turn.answer("escalated" if escalated else "answered")
+        if whole is not state and not escalated:  # what came while people were asked about it is read now
+            return Command(goto="retrieve", update={**update, "resumes": {}})
         return Command(goto=END, update=update)
 
     @property
@@ -433,12 +439,20 @@ class Nodes:
             raise ThreadError("the answer in the state is not the one that was permitted, so it does not leave")
         return found
 
-    async def _still_asked(self, step: Step, messages: Sequence[AnyMessage]) -> str | None:
-        """What people are still asked about how to go on, where somebody has written on meanwhile."""
-        if len(messages) < 2 or not isinstance(messages[-1], HumanMessage):
+    async def _back(self, step: Step, state: Any) -> Goto | None:
+        """Where people are still asked about what the last message does not belong to, or their answer waits."""
+        messages = cast("Sequence[AnyMessage]", state.get("messages") or ())
+        asked = await self.services.desk.awaited(step.thread.thread) if len(messages) > 1 else None
+        if asked is None:
             return None
-        asked = await self.services.desk.list(thread=step.thread.thread)
-        return next((one.turn.removeprefix("escalate:") for one in asked if one.kind == "escalation"), None)
+        about = asked.removeprefix("escalate:")
+        if about != asked:
+            return Command(goto=Send("escalate", {"messages": messages[-1:], "asked_about": about}))
+        found = going_back(asked, messages[:-1])
+        if found is None:
+            return None  # about a turn's calls, which `orchestrate` finds in the conversation
+        node, place = found
+        return Command(goto=node, update={"resumes": {_turn_id(messages[-1]): place}})
 
     def _try_again(self, state: Any, problem: str) -> Goto:
         failures = int(state.get("failures") or 0) + 1

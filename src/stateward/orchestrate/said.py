@@ -74,6 +74,13 @@ def content_of(said: Sequence[Said], call: str) -> Json:
     return ""
 
 
+def failure_of(said: Sequence[Said], call: str) -> str | None:
+    """What the message that answers the call says, where it says that the call has failed."""
+    answers = [message for one in said for message in _messages(one) if isinstance(message, ToolMessage)]
+    failed = [one for one in answers if one.status == "error" and (one.tool_call_id == call or len(answers) == 1)]
+    return str(failed[0].text) if failed else None
+
+
 def divided(said: Sequence[Said]) -> tuple[list[ToolMessage], list[Command[Any]]]:
     """The messages, and the other changes of the state. Where a run goes next is not a tool's to say in a workflow."""
     messages = [message for one in said for message in _messages(one)]

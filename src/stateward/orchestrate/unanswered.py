@@ -1,17 +1,57 @@
-"""Calls that a conversation has no answer for, as when a person writes on while people are asked about a call.
+"""What a conversation has no answer for, as when a person writes on while people are asked about a call.
 
 The question is not lost: the run goes back to it, and what the person wrote is read after the call's answer. Providers
 refuse a conversation in which a call is not followed by its answer, so the model sees it in that order; the state keeps
-the order in which things happened.
+the order in which things happened. Where a step of the workflow waits, or its answer, the node that waits goes on with
+the conversation as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 
 _NEVER_ANSWERED = "there is no answer: this call was left, and whether it ran is not known here"
+
+
+# The nodes in which a team's own functions may act, and so wait.
+_NODES = ("retrieve", "remember", "validate", "answer")
+
+
+def going_back(turn: str, messages: Sequence[AnyMessage]) -> tuple[str, str] | None:
+    """The node that waits for a question of this turn, and the id of the message that it was at.
+
+    Args:
+        turn: The question's turn.
+        messages: The conversation before the person wrote on.
+
+    Returns:
+        None where the turn's calls stand in the conversation.
+    """
+    if any(one.id == turn and isinstance(one, AIMessage) and not one.tool_calls for one in messages):
+        return "validate", turn  # an answer that is judged
+    for node in _NODES:
+        place = next((id_ for id_ in _ids(messages) if turn.startswith(f"step:{node}:{id_}:")), None)
+        if place is not None:
+            return node, place
+    return None
+
+
+def waiting_task(turn: str) -> str:
+    """The task of an agent's model that asks: about its answer, or how to go on; nothing where it is about calls."""
+    about = turn.removeprefix("escalate:").removeprefix("answer:")
+    return "" if about == turn else about.split(":")[0]
+
+
+def as_it_was(state: Any) -> Any:
+    """The state as it was when people were asked, where the last message came since; else the state."""
+    messages = state.get("messages") or ()
+    resumes = cast("Mapping[str, str]", state.get("resumes") or {})
+    place = resumes.get(messages[-1].id) if messages else None
+    at = next((at for at, one in enumerate(messages) if place is not None and one.id == place), None)
+    return state if at is None else {**state, "messages": messages[: at + 1]}
 
 
 def unanswered(messages: Sequence[AnyMessage]) -> AIMessage | None:
@@ -38,6 +78,11 @@ def in_order(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
         if isinstance(message, AIMessage):
             ordered.extend(answers.get(id_) or _left(id_, name) for id_, name in _calls(message).items())
     return ordered
+
+
+def _ids(messages: Sequence[AnyMessage]) -> list[str]:
+    """Longest first: a client may have named one message like the beginning of another."""
+    return sorted((one.id for one in messages if one.id), key=len, reverse=True)
 
 
 def _is_in_order(messages: Sequence[AnyMessage]) -> bool:

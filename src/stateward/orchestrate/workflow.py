@@ -41,11 +41,13 @@ class FlowState(TypedDict):
         messages: The conversation between the planner and its tools.
         failures: How many times in a row the answer did not pass its checks.
         outcome: `answered` or `escalated`, at the end.
+        resumes: Where a message leads that came while people were asked: by its id, the message that was worked on.
     """
 
     messages: Annotated[list[AnyMessage], add_messages]
     failures: NotRequired[int]
     outcome: NotRequired[str]
+    resumes: NotRequired[dict[str, str]]
 
 
 class Workflow:
@@ -219,7 +221,7 @@ def policy_of(policy: str | Path | PolicyDocument) -> tuple[PolicyDocument, Poli
 
 # The drawn graph: from each node, where it may go.
 EDGES: dict[str, tuple[str, ...]] = {
-    "retrieve": ("orchestrate",),
+    "retrieve": ("orchestrate", "retrieve", "validate", "remember", "answer", "escalate"),
     "orchestrate": ("act", "verify", "validate", "escalate"),
     "verify": ("act", "approve"),
     "approve": ("act",),
@@ -227,12 +229,18 @@ EDGES: dict[str, tuple[str, ...]] = {
     "remember": ("orchestrate",),
     "validate": ("answer", "orchestrate", "escalate"),
     "escalate": ("orchestrate", "answer"),
-    "answer": ("validate", END),
+    "answer": ("validate", "retrieve", END),
 }
 # What a waiting thread depends on, which its version is a digest of: the nodes, as 0.1.0 drew them. The edges that
 # have come since lead from `orchestrate` to where it led by way of `verify`, and back to `validate` from an `answer`
-# that nobody has judged; no thread waits in between.
-_SHAPE = {**EDGES, "orchestrate": ("verify", "validate", "escalate"), "answer": (END,)}
+# that nobody has judged; no thread waits in between. Those from `retrieve`, and back to it, are taken by a message that
+# comes while people are asked.
+_SHAPE = {
+    **EDGES,
+    "retrieve": ("orchestrate",),
+    "orchestrate": ("verify", "validate", "escalate"),
+    "answer": (END,),
+}
 
 
 def _graph(state: type, nodes: Any) -> StateGraph[Any, Any, Any, Any]:

@@ -95,6 +95,9 @@ class FakeJournal:
     def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
         self.told.append("ok" if ok else "failed")
 
+    def refuse_late(self, thread: str) -> None:
+        pass
+
     def let_go(self, action: str) -> None:
         self.told.append("let go")
 

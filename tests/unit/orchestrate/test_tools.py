@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langchain_core.tools import ToolException
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import StructuredTool, ToolException
 from langchain_core.tools import tool as langchain_tool
 from pydantic import BaseModel
 
@@ -15,6 +16,7 @@ from stateward.act.perform import Traits
 from stateward.errors import ConfigurationError
 from stateward.model.action import Call
 from stateward.orchestrate.fitting import refuse_misfits
+from stateward.orchestrate.invoking import Given, Invoker
 from stateward.orchestrate.tools import ToolSpec, Undo, specs
 from stateward.verify.load import parse_policy
 
@@ -198,3 +200,20 @@ async def _refund_of_another_kind(amount: int) -> None:
 
 
 _refund_of_another_kind.__name__ = "refund"
+
+
+@pytest.mark.parametrize("handler", [False, True, lambda error: ToolMessage("fine", tool_call_id="c1")])
+@pytest.mark.parametrize("says", ["raises", "returns"])
+async def test_an_error_of_a_tool_that_cannot_tell_may_have_happened(handler: Any, says: str) -> None:
+    async def post(amount: float) -> Any:
+        """Post it."""
+        if says == "raises":
+            raise ToolException("no")
+        return ToolMessage("no", tool_call_id="c1", status="error")
+
+    one = StructuredTool.from_function(coroutine=post, handle_tool_error=handler)
+    asked = Call(id="c1", tool="post", arguments={"amount": 1})
+    with pytest.raises(NothingDone, match=r"no|fine"):
+        await Invoker(one).call(asked, EFFECT, Given())
+    with pytest.raises(ToolException, match="no"):
+        await Invoker(one, tells=False).call(asked, EFFECT, Given())

@@ -40,7 +40,8 @@ class PostgresCheckpoints:
         lane.heal()
         moves = lane.moves
         row = await self._one(_SQL["load"], {"thread": thread, "ns": ns, "id": id_})
-        if row is None:
+        lane.ended = lane.ended or bool(row and row["ended"])
+        if row is None or row["checkpoint_id"] is None:
             return None
         async with self._keys.opening(
             thread

@@ -258,8 +258,9 @@ class Commits:
         if lane.flying is not batch:
             return  # the thread was deleted meanwhile, and whoever waited was told
         match row["status"]:
-            case "open" | "done":
-                answers = row["answers"] if row["status"] == "open" else [LOST] * len(batch.transits)
+            case "open" | "ended" | "done":
+                lane.ended = lane.ended or row["status"] == "ended"
+                answers = [LOST] * len(batch.transits) if row["status"] == "done" else row["answers"]
                 for (_, waiting), answer in zip(batch.transits, answers, strict=True):
                     if not waiting.done():
                         waiting.set_result(answer)

@@ -60,6 +60,11 @@ class PostgresDesk:
         """All questions of a turn, decided or not."""
         return await self._list(thread=thread, turn=turn)
 
+    async def awaited(self, thread: str, *, task: str = "") -> str | None:
+        """The turn that a thread waits in."""
+        await self._commits.told(thread)
+        return await self._one(_SQL["awaited"], {"thread": thread, "task": task}, "turn")
+
     async def ask(self, question: Approval, *, actor: str) -> None:
         """A question of its own, such as an escalation."""
         await self._commits.barrier(question.thread)

@@ -162,6 +162,11 @@ class PostgresJournal:
                 await note_question(connection, question, actor=thread.principal)
             return await approval_of(connection, question.id) or question
 
+    def refuse_late(self, thread: str) -> None:
+        """Refuse what would act in a thread that is known to be abandoned."""
+        if self._commits.lane(thread).ended:
+            raise ThreadAbandoned(thread)
+
     def read(self, permit: Permit, *, actor: str, ok: bool) -> None:
         """Audit a read; the thread's next commit has it."""
         kind = "read.done" if ok else "read.failed"

@@ -82,6 +82,7 @@ class Lane:
         flying: What is on its way.
         moves: How often it was moved: by a checkpoint that it took, or by one that landed.
         spent: What the thread has used up, where this process knows; `seconds` as of `spent_at` on the loop's clock.
+        ended: Whether the thread is known to be abandoned, which it stays.
         sealer: What its values are sealed with, from the first of them on.
     """
 
@@ -94,6 +95,7 @@ class Lane:
         self.timer: asyncio.TimerHandle | None = None
         self.spent: Spent | None = None
         self.spent_at = 0.0
+        self.ended = False
         self.sealer: Any = None
         self._refused = ""
         self.moves = 0

@@ -77,6 +77,7 @@ class PostgresThreads:
         await self._commits.settled(thread)
         detail = {"reason": reason, "verified_by": by.verified_by}
         row = await self._db.one(_SQL["abandon"], {"thread": thread, "actor": by.id, "detail": Jsonb(detail)})
+        self._commits.lane(thread).ended = True
         return bool(row and row["done"])
 
     async def conclude(self, thread: str, *, actor: str, detail: Mapping[str, Json]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from stateward.ports import CaseFile, Desk, Journal, Ledger, Memory, Provenance, Threads
+from stateward.ports import CaseFile, Desk, Journal, Ledger, Memory, Overview, Policies, Provenance, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,8 @@ class Adapters:
     memory: Memory
     provenance: Provenance
     case_file: CaseFile
+    overview: Overview
+    policies: Policies
 
 
 Check = Callable[[Adapters], Awaitable[None]]

@@ -16,7 +16,7 @@ from stateward.model.values import Json
 from stateward.model.verdict import Ask
 from stateward.ports import Decided, EditCase, Judged, Refused, Vote
 from stateward.testing.contracts import Adapters, Check
-from stateward.testing.contracts.samples import BOSS, BOT, asks, facts, judged, kinds, recorded
+from stateward.testing.contracts.samples import BOSS, BOT, asks, facts, judged, kinds, permit, recorded
 
 APPROVE = Decision(kind="approve")
 DAY, AT_ONCE = timedelta(days=1), timedelta(milliseconds=1)
@@ -304,6 +304,27 @@ async def takes_an_answer_once(adapters: Adapters) -> None:
     assert (await kinds(adapters)).count("approval.signed") == 1
 
 
+async def knows_what_a_thread_waits_for(adapters: Adapters) -> None:
+    """As long as it is open, as nobody has gone on, or for the task that showed it; else a write that has not ended."""
+    await adapters.threads.open(facts())
+    assert await adapters.desk.awaited("t1") is None
+    one = await _asked(adapters)
+    assert await adapters.desk.awaited("t1") == one.turn
+    await adapters.threads.mark("t1", "waiting", actor=BOT)
+    await adapters.desk.look("t1", "turn-1", task="task", round_=0)
+    await _vote(adapters, one)
+    assert await adapters.desk.awaited("t1") == one.turn
+    await adapters.threads.mark("t1", "open", actor=BOT)
+    assert await adapters.desk.awaited("t1") is None
+    assert await adapters.desk.awaited("t1", task="another") is None
+    assert await adapters.desk.awaited("t1", task="task") == one.turn
+    begun = await permit(adapters, judged(turn="turn-2"))
+    await adapters.journal.reserve(begun, actor=BOT)
+    assert await adapters.desk.awaited("t1") == "turn-2"
+    await adapters.journal.settle(begun, attempt=1, result={}, actor=BOT)
+    assert await adapters.desk.awaited("t1") is None
+
+
 async def knows_what_it_does_not_have(adapters: Adapters) -> None:
     """None, or an error where something is to be decided."""
     assert await adapters.desk.get("A-NONE") is None
@@ -334,5 +355,6 @@ CHECKS: tuple[Check, ...] = (
     asks_a_question_of_its_own_once,
     shows_at_a_replay_what_was_shown_at_first,
     takes_an_answer_once,
+    knows_what_a_thread_waits_for,
     knows_what_it_does_not_have,
 )

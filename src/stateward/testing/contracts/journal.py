@@ -266,6 +266,18 @@ async def keeps_what_was_only_observed_apart(adapters: Adapters) -> None:
     assert entries[-1].detail["facts"] == {"history": {"x": 1.5}}
 
 
+async def reads_no_more_in_an_abandoned_thread(adapters: Adapters) -> None:
+    """From when this process knows of it."""
+    await adapters.threads.open(facts())
+    adapters.journal.refuse_late("t1")
+    await adapters.threads.abandon("t1", by=Principal("ann"), reason="over")
+    try:
+        adapters.journal.refuse_late("t1")
+    except ThreadAbandoned:
+        return
+    raise AssertionError("it was let through")
+
+
 async def acts_no_more_in_an_abandoned_thread(adapters: Adapters) -> None:
     """What was begun ends, what takes it back is done, and nothing else is begun or asked."""
     begun, unused = (permit_of(row) for row in await recorded(adapters, judged(), judged(call="c2", position=1)))
@@ -319,4 +331,5 @@ CHECKS: tuple[Check, ...] = (
     holds_a_permit_against_what_was_done,
     keeps_what_was_only_observed_apart,
     acts_no_more_in_an_abandoned_thread,
+    reads_no_more_in_an_abandoned_thread,
 )

@@ -401,6 +401,9 @@ begin
                        head_hash = v_thread.head_hash, updated_at = clock_timestamp()
                  where thread_id = t.thread;
             end if;
+            if v_thread.status = 'abandoned' then
+                status := 'ended';
+            end if;
         end if;
         return next;
     end loop;

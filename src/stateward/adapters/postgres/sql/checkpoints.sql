@@ -3,10 +3,13 @@
 select place, status, answers from stateward.flush(%(doc)s::jsonb, %(bodies)b::bytea[]);
 
 -- name: load
--- A checkpoint with its writes: the one that is named, else the head of the namespace.
-select c.checkpoint_id, c.parent_id, encode(c.run, 'hex') as run, c.body, c.task, c.idx, c.path, c.channel, c.bodies
-  from stateward.stored_checkpoint c
- where c.thread_id = %(thread)s and c.ns = %(ns)s
+-- A checkpoint with its writes: the one that is named, else the head of the namespace; and whether the thread was
+-- abandoned, be there a checkpoint or not.
+select c.checkpoint_id, c.parent_id, encode(c.run, 'hex') as run, c.body, c.task, c.idx, c.path, c.channel, c.bodies,
+       coalesce((select t.status = 'abandoned' from stateward.thread t where t.thread_id = %(thread)s), false) as ended
+  from (values (1)) as one
+  left join stateward.stored_checkpoint c
+    on c.thread_id = %(thread)s and c.ns = %(ns)s
    and c.checkpoint_id = coalesce(%(id)s::text, (select h.checkpoint_id from stateward.checkpoint_head h
                                                   where h.thread_id = %(thread)s and h.ns = %(ns)s));
 

@@ -16,6 +16,24 @@ select stateward.question(a.approval_id) as found
    and (%(status)s::text is null or a.status = %(status)s)
  order by a.requested_at, a.approval_id;
 
+-- name: awaited
+-- The turn of the last question that is open in a thread, that its run waits for, or that a task of it has shown; or of
+-- the last write that was begun and has not ended.
+select turn from (
+    select a.turn, a.requested_at as at
+      from stateward.thread t join stateward.approval a using (thread_id)
+     where t.thread_id = %(thread)s
+       and (t.status = 'waiting' or a.status = 'pending'
+            or exists (select from stateward.shown s
+                        where s.thread_id = t.thread_id and s.task = %(task)s and a.approval_id = any (s.approvals)))
+    union all
+    select a.turn, e.reserved_at
+      from stateward.effect e join stateward.action a using (action_id)
+     where e.thread_id = %(thread)s and e.status in ('reserved', 'unknown')
+) as found
+ order by at desc
+ limit 1;
+
 -- name: decide
 -- Takes one decision with all that follows from it, or refuses it and says why.
 select stateward.decide(%(decision)s::jsonb) as said;

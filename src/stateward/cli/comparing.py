@@ -16,8 +16,8 @@ from stateward.errors import ToolInputError
 from stateward.model.durations import parse_duration
 from stateward.model.policy import PolicyDocument
 from stateward.orchestrate.workflow import gate_of
-from stateward.verify.backtest import Backtest, Difference, Replay
-from stateward.verify.difference import Change, difference, together
+from stateward.policies.backtest import Backtest, Difference, Replay
+from stateward.policies.difference import Change, difference, together
 from stateward.verify.load import load_policy, read_policy
 
 _STYLES = {"loosens": "red", "tightens": "green", "unknown": "yellow", "neither": "dim"}

@@ -28,9 +28,9 @@ from stateward.model.verdict import Allow
 from stateward.orchestrate.services import Ward
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.workflow import gate_of
+from stateward.policies.backtest import Replay, Unjudged
+from stateward.policies.cases import Bench, CaseFacts, CaseResult, read_cases, run_cases, stated
 from stateward.settings import Settings
-from stateward.verify.backtest import Replay, Unjudged
-from stateward.verify.cases import Bench, CaseFacts, CaseResult, read_cases, run_cases, stated
 from stateward.verify.gate import Gate, RuleResult, Ruling
 from stateward.verify.load import read_policy
 

@@ -10,8 +10,8 @@ import pytest
 from stateward import PolicyError
 from stateward.model.policy import PolicyDocument
 from stateward.model.served import Hints, Served, overlapping
+from stateward.policies.difference import difference
 from stateward.verify.arguments import ToolSchema
-from stateward.verify.difference import difference
 from stateward.verify.gate import Gate
 from stateward.verify.load import parse_policy, policy_digest, policy_from_json, policy_json
 from stateward.verify.servers import means, rule_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stateward import PolicyError
+from stateward.policies.cases import Bench, parse_cases, run_cases
 from stateward.verify.arguments import ToolSchema
-from stateward.verify.cases import Bench, parse_cases, run_cases
 from stateward.verify.gate import Gate
 from stateward.verify.load import parse_policy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stateward.verify.difference import difference, together
+from stateward.policies.difference import difference, together
 from stateward.verify.load import parse_policy
 
 POLICY = """\

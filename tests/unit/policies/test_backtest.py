@@ -12,8 +12,8 @@ import pytest
 from stateward import PolicyError
 from stateward.model.judgement import Judgement
 from stateward.model.policy import PolicyDocument
+from stateward.policies.backtest import Backtest, Replay, Unjudged
 from stateward.verify.arguments import ToolSchema
-from stateward.verify.backtest import Backtest, Replay, Unjudged
 from stateward.verify.gate import Gate, Ruling
 from stateward.verify.load import load_policy, parse_policy, policy_digest, policy_from_json, policy_json
 

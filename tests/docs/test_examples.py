@@ -10,7 +10,7 @@ What a block is, its language says:
 - `sh`, `json`, `mermaid`, and other `yaml` and `text`, are only shown.
 
 In an output, `...` stands for anything, and an approval's id for any id, which later blocks may then use.
-Everything runs against one embedded server, in a home of its own.
+Each file has an embedded server of its own, so that none depends on what another has left.
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ def _trimmed(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def home() -> Iterator[Path]:
-    """A home with a running server for all examples; its path is short, because a socket's name has to be."""
+    """A home with a running server; its path is short, because a socket's name has to be."""
     with (
         tempfile.TemporaryDirectory(prefix="sw", ignore_cleanup_errors=True) as made,
         pytest.MonkeyPatch.context() as m,

@@ -33,9 +33,9 @@ from bank import POLICY, BankState
 from stateward import AsyncRuntime, Effect, Principal, Settings, Workflow, call, tool
 from stateward.act.perform import Performer
 from stateward.adapters.postgres import commits
-from stateward.adapters.postgres import memory as memories
 from stateward.adapters.postgres.checkpoints import PostgresCheckpoints
 from stateward.adapters.postgres.commits import Commits
+from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.desk import PostgresDesk
 from stateward.adapters.postgres.journal import PostgresJournal
 from stateward.adapters.postgres.memory import PostgresMemory
@@ -104,12 +104,14 @@ class Points:
         at: The name of the point.
         turn: In which turn of the planner, counted from 0.
         now: Which turn it is.
+        writes: Whether memory is being written.
     """
 
     world: World
     at: str
     turn: int
     now: int = 0
+    writes: bool = False
 
     def here(self, name: str) -> bool:
         return self.at == name and self.now == self.turn
@@ -209,10 +211,11 @@ def arm(points: Points) -> None:
     after(Performer, "perform", lambda *_: kept("read, and kept", READ, 1))
     before(PostgresDesk, "look", lambda *_, **__: points.reach("asks"))
     after(PostgresDesk, "look", lambda *_, **__: points.reach("shows"))
-    before(memories, "append", lambda *_, **__: points.reach("remembers"))
-    after(PostgresMemory, "put", lambda *_: points.reach("remembered"))
+    before(PostgresMemory, "change", lambda *_: points.reach("remembers"))
+    after(PostgresMemory, "change", lambda *_: points.reach("remembered"))
     after(PostgresCheckpoints, "prune", lambda *_: points.reach("pruned"))
     arm_commits(points)
+    arm_memory(points)
     arm_pruning(points)
 
 
@@ -250,6 +253,27 @@ async def _die_when_sent(generator: Any, interval: float = 0) -> Any:
         select.select([], [], [], 0.001)
         state = generator.send(psycopg.waiting.READY_W)
     die()
+
+
+def arm_memory(points: Points) -> None:
+    """The one statement that writes an item with its entry is on its way, and its answer is never read."""
+    connection = Database.connection
+
+    @asynccontextmanager
+    async def sent(self: Database) -> AsyncIterator[Any]:
+        async with connection(self) as here:
+            if points.writes and points.here("remembers, sent"):
+                here.prepare_threshold, here.wait = None, _die_when_sent
+            yield here
+
+    change = PostgresMemory.change
+
+    async def changes(self: PostgresMemory, *given: Any) -> Any:
+        await self._commits.barrier(given[0].thread)
+        points.writes = True
+        return await change(self, *given)
+
+    Database.connection, PostgresMemory.change = sent, changes
 
 
 def arm_pruning(points: Points) -> None:

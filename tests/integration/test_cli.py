@@ -153,10 +153,12 @@ class Shell:
         file = self.folder / "paid"
         return file.read_text().splitlines() if file.exists() else []
 
-    def wait_for_look(self) -> None:
+    def wait_for_look(self, run: subprocess.Popen[str]) -> None:
         until = time.monotonic() + PATIENCE
         while not (self.folder / "looking").exists():
-            assert time.monotonic() < until, "the run never came to the slow tool"
+            if run.poll() is not None or time.monotonic() > until:
+                run.kill()
+                pytest.fail(f"the run never came to the slow tool: {run.communicate()[1]}")
             time.sleep(0.02)
 
 
@@ -371,8 +373,8 @@ def test_a_recorded_answer_is_explained(shell: Shell) -> None:
 
 
 def test_a_run_is_abandoned_and_what_it_paid_is_fetched_back(shell: Shell) -> None:
-    shell("run", "mini", "--period", "2027-01", code=3)
-    thread = "mini-2027-01.1"
+    shell("run", "mini", "--period", "2027-08", code=3)
+    thread = "mini-2027-08.1"
     refused = shell("abandon", thread, "--reason", "a mistake", "--as", "eve", code=1)
     assert "eve may not abandon it; it is for ann" in refused.stderr
     assert shell("abandon", thread, "--as", "ann", code=2).stdout == ""  # no reason
@@ -385,8 +387,8 @@ def test_a_run_is_abandoned_and_what_it_paid_is_fetched_back(shell: Shell) -> No
     assert shell.json("inbox", "--thread", thread)["approvals"] == []
     assert "abandoned it: a mistake" in shell("timeline", thread).stdout
     assert "nothing is left to do" in shell("resume", thread).stdout
-    shell("run", "mini", "--period", "2027-01", code=3)  # anew, under the next number
-    assert [one["thread"] for one in shell.json("inbox")["approvals"]][-1] == "mini-2027-01.2"
+    shell("run", "mini", "--period", "2027-08", code=3)  # anew, under the next number
+    assert [one["thread"] for one in shell.json("inbox")["approvals"]][-1] == "mini-2027-08.2"
 
 
 def test_a_subject_is_held_exported_and_forgotten(shell: Shell) -> None:
@@ -440,7 +442,7 @@ def test_a_requester_cannot_play_the_approver(shell: Shell) -> None:
 
 def test_a_killed_run_goes_on_with_the_same_command(shell: Shell) -> None:
     killed = shell.start("run", "mini", "--period", "2027-01", LOOK_SECONDS="60")
-    shell.wait_for_look()
+    shell.wait_for_look(killed)
     killed.kill()
     killed.communicate()
     done = shell.process("run", "mini", "--period", "2027-01", "--approve-as", "boss").stdout
@@ -450,7 +452,7 @@ def test_a_killed_run_goes_on_with_the_same_command(shell: Shell) -> None:
 
 def test_an_interrupt_says_how_to_go_on(shell: Shell) -> None:
     run = shell.start("run", "mini", "--period", "2027-02", LOOK_SECONDS="1")
-    shell.wait_for_look()
+    shell.wait_for_look(run)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-from stateward.errors import ConfigurationError, MissingExtra
+from stateward.errors import ConfigurationError
 from stateward.model.values import Json, JsonObject, canonical, plain_object
 from stateward.verify.arguments import Shape, problem, shape_of
 
@@ -50,7 +50,6 @@ class JsonSchema:
 
     Raises:
         ConfigurationError: it is no JSON Schema, or one that could not be checked safely; the message says where.
-        MissingExtra: the library that checks it is not installed.
     """
 
     def __init__(self, tool: str, schema: JsonObject) -> None:
@@ -264,11 +263,8 @@ def _matches(pattern: object, text: str) -> bool:
 @cache
 def _validator(name: str) -> tuple[Any, Any, Any]:
     """jsonschema's validator of a dialect, with what could hang or reach out replaced."""
-    try:
-        jsonschema: Any = import_module("jsonschema")
-        registry: Any = import_module("referencing").Registry()
-    except ImportError as error:  # pragma: no cover - the extra is installed wherever this is tested
-        raise MissingExtra("jsonschema", extra="mcp") from error
+    jsonschema: Any = import_module("jsonschema")
+    registry: Any = import_module("referencing").Registry()
     base = getattr(jsonschema, name)
     wrong, follow = jsonschema.ValidationError, base.VALIDATORS["$ref"]
 

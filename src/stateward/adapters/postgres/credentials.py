@@ -23,6 +23,7 @@ from stateward.model.values import Json
 from stateward.model.verdict import Permit
 
 _SQL = statements("database")
+_UNMINT_PAUSES = (0.0, 0.05, 0.25, 1.0)  # seconds
 _LIFE_SECONDS = 3600
 
 
@@ -78,7 +79,10 @@ class PostgresCredentials:
             raise CredentialError(f"no login could be made for {role!r}: {str(error).strip()}") from error
 
     async def _unmint(self, user: str) -> None:
-        for _ in range(2):  # where the call's connection was cut, the pool's may have been too
+        # The pool's connection may have been cut with the call's; and what the tool made for its session, such as a
+        # temporary table, is the login's until the server has ended that session.
+        for pause in _UNMINT_PAUSES:
+            await asyncio.sleep(pause)
             with suppress(Error, DatabaseError):  # it expires by itself, and the next start sweeps it
                 await self._db.one(_SQL["unmint"], {"user": user})
                 return

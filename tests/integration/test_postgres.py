@@ -19,10 +19,11 @@ import stateward
 import stateward.adapters.postgres.statements as statements_module
 from bank import BOOKS, Bank
 from stateward import AsyncRuntime, Effect, Principal, Settings, call
+from stateward.adapters.postgres import commits
 from stateward.adapters.postgres.credentials import PostgresCredentials
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.statements import migrations, statements
-from stateward.errors import ConfigurationError, DatabaseError
+from stateward.errors import ConfigurationError, DatabaseError, NotDurable
 from stateward.model.effect import Credential
 from stateward.model.policy import Identity
 from stateward.model.verdict import Permit
@@ -115,6 +116,22 @@ def test_what_is_remembered_anew_is_not_swept(databases: Databases) -> None:
         assert sweeper.execute(statements("memory")["sweep"], values).fetchone() == (0,)
         writer.commit()
         assert sweeper.execute("select count(*) from stateward.memory").fetchone() == (3000,)
+
+
+async def test_a_checkpoint_is_waited_for_while_the_one_before_it_is_under_way(
+    async_runtime: AsyncRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that takes its time is no graph without our checkpointer."""
+    monkeypatch.setattr(commits, "_ACCEPTED", 0.02)
+    ours: commits.Commits = async_runtime.services.journal._commits  # type: ignore[attr-defined]
+    lane = ours.lane("t")
+    lane.arriving = 1
+    following = asyncio.create_task(ours.follow("t", "c"))
+    await asyncio.sleep(0.2)
+    assert not following.done()
+    lane.arriving = 0
+    with pytest.raises(NotDurable):
+        await following
 
 
 def test_every_statement_has_a_sentence(shared: str) -> None:

@@ -80,6 +80,7 @@ class Lane:
     Attributes:
         pending: What was handed over and is not on its way.
         flying: What is on its way.
+        arriving: How many hand something over and wait for the thread's key.
         moves: How often it was moved: by a checkpoint that it took, or by one that landed.
         spent: What the thread has used up, where this process knows; `seconds` as of `spent_at` on the loop's clock.
         ended: Whether the thread is known to be abandoned, which it stays.
@@ -98,6 +99,7 @@ class Lane:
         self.ended = False
         self.sealer: Any = None
         self._refused = ""
+        self.arriving = 0
         self.moves = 0
         self._heads: dict[str, str] = {}
         self._seen: OrderedDict[str, str] = OrderedDict()  # namespaces by checkpoint
@@ -108,7 +110,7 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Whether nothing of it is under way."""
-        return self.pending.empty and self.flying is None and not self._holds
+        return self.pending.empty and self.flying is None and not self._holds and not self.arriving
 
     def put(self, row: CheckpointRow) -> asyncio.Future[None]:
         """Take a checkpoint; the future is done when it is durable, or when the run has visibly moved on.
@@ -175,7 +177,7 @@ class Lane:
             moves: How often the lane had been moved when it was asked; what is older than a move is no news.
         """
         ns, checkpoint = place
-        if head and moves == self.moves and not self._moves(ns):
+        if head and moves == self.moves and not self._is_moving(ns):
             if not ns and self._heads.get(ns) != checkpoint:
                 self.spent = None  # another process may have moved the thread on, and used up more of its budgets
             self._heads[ns] = checkpoint
@@ -243,7 +245,7 @@ class Lane:
         if self.error is not None:
             raise self.error
 
-    def _moves(self, ns: str) -> bool:
+    def _is_moving(self, ns: str) -> bool:
         return any(batch is not None and ns in batch.moves for batch in (self.pending, self.flying))
 
     def _notice(self, place: Place) -> None:

@@ -158,7 +158,7 @@ class Performer:
                 called, tries = Called(attempt=found.receipt.attempt, doubt=doubt), tries + 1
                 await self._caller.call(called, permit, run, within=traits.timeout)
         except asyncio.CancelledError:
-            await self._cut_off(called, permit, thread)
+            await self._cut_off(called, permit, thread, traits)
             raise
         except Paused as pause:
             if traits.transactional or traits.idempotent or permit.idempotent:
@@ -168,10 +168,12 @@ class Performer:
             self.journal.let_go(permit.action)
         return await self._ended(called, permit, thread, traits)
 
-    async def _cut_off(self, called: Called, permit: Permit, thread: ThreadFacts) -> None:
+    async def _cut_off(self, called: Called, permit: Permit, thread: ThreadFacts, traits: Traits) -> None:
         """The run is cancelled: what is known is kept, and the rest is found out later."""
         if called.finished and not called.settled:
             self.journal.send(permit, attempt=called.attempt, result=called.result, actor=thread.principal)
+        elif traits.transactional or traits.idempotent or permit.idempotent:
+            pass  # it stays reserved, and is called again when the run goes on
         elif called.nothing_happened:
             why = called.said or "the run was cancelled before it began"
             await asyncio.shield(self.journal.fail(permit, attempt=called.attempt, error=why, actor=thread.principal))

@@ -554,7 +554,11 @@ async def test_a_cancelled_call_is_left_to_be_found_out() -> None:
     assert (journal.status, journal.told) == ("reserved", ["let go"])
 
 
-async def test_a_run_that_is_cancelled_before_the_call_has_done_nothing() -> None:
+@pytest.mark.parametrize(
+    ("traits", "status"), [(PLAIN, "failed"), (IDEMPOTENT, "reserved"), (TRANSACTIONAL, "reserved")]
+)
+async def test_a_run_that_is_cancelled_before_the_call_has_done_nothing(traits: Traits, status: str) -> None:
+    """What may be called again stays reserved: whoever goes on calls it, and the permit is not lost."""
     minting = asyncio.Event()
 
     class Slow(FakeCredentials):
@@ -565,12 +569,14 @@ async def test_a_run_that_is_cancelled_before_the_call_has_done_nothing() -> Non
             yield Credential(identity="writer", secret="hunter2hunter2")
 
     journal, tool = FakeJournal(), Tool()
-    running = asyncio.create_task(perform(journal, tool, credentials=Slow(), permit=replace(PERMIT, identity="writer")))
+    running = asyncio.create_task(
+        perform(journal, tool, traits, credentials=Slow(), permit=replace(PERMIT, identity="writer"))
+    )
     await minting.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert (journal.status, tool.effects) == ("failed", [])
+    assert (journal.status, tool.effects) == (status, [])
 
 
 async def test_a_run_that_is_cancelled_when_the_call_is_done_keeps_its_receipt() -> None:

@@ -159,15 +159,18 @@ class Commits:
             ThreadBusy: the thread stands elsewhere by now.
         """
         lane = self.lane(thread)
+        deadline = self._loop.time() + _ACCEPTED
         while not lane.knows(checkpoint):
             lane.refuse_broken()
-            seen = (await asyncio.wait([lane.watch()], timeout=_ACCEPTED))[0] if checkpoint else ()
-            # LangGraph hands it over when the one before it is in, and a server that takes its time is waited for.
-            if not seen and (not checkpoint or lane.idle):
+            now = self._loop.time()
+            if not lane.idle:  # LangGraph hands it over when the one before it is in: a slow server is waited for
+                deadline = now + _ACCEPTED
+            if now >= deadline or not checkpoint:
                 raise NotDurable(
                     "the state that this action follows from is not in the database: compile the graph with the "
                     "runtime's checkpointer and do not run it with durability='exit'"
                 )
+            await asyncio.wait([lane.watch()], timeout=_ACCEPTED / 10)
         lane.follow(checkpoint)
 
     async def close(self) -> None:

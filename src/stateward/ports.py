@@ -328,6 +328,10 @@ class Journal(Protocol):
         """This process does not run the effect any more."""
         ...
 
+    async def release(self, permit: Permit, *, attempt: int) -> None:
+        """Nobody runs the effect any more, and its outcome is not known: whichever worker goes on finds it so."""
+        ...
+
     async def lose(
         self, permit: Permit, *, attempt: int, thread: ThreadFacts, by: Sequence[str], why: str = ""
     ) -> Approval:

@@ -13,7 +13,7 @@ from plain import GO, PlainBank, thread
 from pydantic import BaseModel
 
 from bank import BOSS, Bank, Killed, Started, start, texts
-from stateward import Effect, Principal, Runtime, Settings, call, tool
+from stateward import AsyncRuntime, Effect, Principal, Runtime, Settings, call, tool
 from stateward.errors import ThreadError
 from ways import every_way
 
@@ -379,6 +379,37 @@ async def test_a_cancelled_run_leaves_the_outcome_to_a_person(async_runtime: Any
     await async_runtime.decide(asked, "done", by=BOSS)
     await async_runtime.resume(graph, "cancelled")
     assert bank.amounts() == [5]
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["same key", "person"])
+async def test_what_a_cancelled_run_left_is_found_by_another_worker(
+    async_runtime: Any, database_url: str, again: bool
+) -> None:
+    """The worker whose run was cancelled lives on, and does not run it any more."""
+    bank = Bank(runtime=async_runtime, url=database_url)
+    inside = asyncio.Event()
+
+    @tool(idempotent=again)
+    async def pay(amount: float, effect: Effect) -> str:
+        """Pay somebody."""
+        bank.ran.append(("pay", amount, effect.key))
+        if not inside.is_set():
+            inside.set()
+            await asyncio.sleep(60)
+        return "paid"
+
+    config = await bank.config("cancelled")
+    running = asyncio.create_task(_only(bank, pay).ainvoke({"messages": [("user", "go")]}, config))
+    await asyncio.wait_for(inside.wait(), 20)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    async with AsyncRuntime.connect(settings=async_runtime.settings) as other:
+        await other.resume(_only(Bank(runtime=other, url=database_url), pay), "cancelled")
+        asked = [one.kind for one in await other.approvals()]
+    assert asked == ([] if again else ["outcome"])
+    assert len(bank.ran) == (2 if again else 1)
+    assert len({key for _, _, key in bank.ran}) == 1
 
 
 async def test_a_cancelled_run_does_not_let_go_of_a_thread_that_still_works(

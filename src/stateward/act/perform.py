@@ -161,22 +161,23 @@ class Performer:
             await self._cut_off(called, permit, thread, traits)
             raise
         except Paused as pause:
-            if traits.transactional or traits.idempotent or permit.idempotent:
-                raise  # it stays reserved, and is called again when the run goes on
+            if _may_repeat(permit, traits):
+                await self.journal.release(permit, attempt=called.attempt)
+                raise  # it is called again when the run goes on
             called.error = pause
         finally:
             self.journal.let_go(permit.action)
         return await self._ended(called, permit, thread, traits)
 
     async def _cut_off(self, called: Called, permit: Permit, thread: ThreadFacts, traits: Traits) -> None:
-        """The run is cancelled: what is known is kept, and the rest is found out later."""
+        """The run is cancelled: what is known is kept, and the rest is found out by whoever goes on."""
         if called.finished and not called.settled:
             self.journal.send(permit, attempt=called.attempt, result=called.result, actor=thread.principal)
-        elif traits.transactional or traits.idempotent or permit.idempotent:
-            pass  # it stays reserved, and is called again when the run goes on
-        elif called.nothing_happened:
+        elif called.nothing_happened and not _may_repeat(permit, traits):
             why = called.said or "the run was cancelled before it began"
             await asyncio.shield(self.journal.fail(permit, attempt=called.attempt, error=why, actor=thread.principal))
+        else:
+            await asyncio.shield(self.journal.release(permit, attempt=called.attempt))
 
     async def _ended(self, called: Called, permit: Permit, thread: ThreadFacts, traits: Traits) -> Receipt | Waiting:
         attempt, actor = called.attempt, thread.principal
@@ -265,6 +266,11 @@ class Performer:
     @property
     def _caller(self) -> Caller:
         return Caller(credentials=self.credentials, identities=self.identities)
+
+
+def _may_repeat(permit: Permit, traits: Traits) -> bool:
+    """Whether it may be called again with the same key, whatever an attempt that was cut off has left."""
+    return traits.transactional or traits.idempotent or permit.idempotent
 
 
 def _owned(receipt: Receipt) -> Receipt:

@@ -98,6 +98,9 @@ class FakeJournal:
     def refuse_late(self, thread: str) -> None:
         pass
 
+    async def release(self, permit: Permit, *, attempt: int) -> None:
+        self.told.append("released")
+
     def let_go(self, action: str) -> None:
         self.told.append("let go")
 
@@ -551,7 +554,7 @@ async def test_a_cancelled_call_is_left_to_be_found_out() -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert (journal.status, journal.told) == ("reserved", ["let go"])
+    assert (journal.status, journal.told) == ("reserved", ["released", "let go"])
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class Database:
     def __init__(self, uri: str, *, size: int = 10, direct: str = "") -> None:
         self.uri, self.direct = uri, direct or uri
         self._has_direct, self._pooled = bool(direct), False
-        self.worker = secrets.randbits(31)
+        self.worker = secrets.randbelow(2**31 - 1) + 1
         self.pool: AsyncConnectionPool[Connection] = _Pool(
             uri,
             min_size=1,

@@ -7,6 +7,7 @@ after a crash, has a transaction of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -21,7 +22,7 @@ from stateward.adapters.postgres.statements import statements
 from stateward.adapters.postgres.texts import kept
 from stateward.adapters.postgres.threads import is_ended
 from stateward.approve.ask import outcome_question
-from stateward.errors import ThreadAbandoned
+from stateward.errors import DatabaseError, ThreadAbandoned
 from stateward.model.approval import Approval
 from stateward.model.effect import Receipt
 from stateward.model.history import History
@@ -182,6 +183,12 @@ class PostgresJournal:
     def let_go(self, action: str) -> None:
         """This process does not run the effect any more."""
         self._running.discard(action)
+
+    async def release(self, permit: Permit, *, attempt: int) -> None:
+        """Nobody runs the effect any more; a release that fails is as good as a worker that lives a little longer."""
+        values = {"action": permit.action, "attempt": attempt, "worker": self._db.worker}
+        with suppress(DatabaseError):
+            await self._db.one(_SQL["release"], values)
 
     async def history(self, thread: ThreadFacts, past: Past) -> History:
         """How a tool was used."""

@@ -120,6 +120,22 @@ async def finds_a_cut_off_attempt_unknown(adapters: Adapters) -> None:
     assert (first.outcome, first.receipt.attempt, second.outcome) == ("reserved", 2, "busy")
 
 
+async def releases_an_attempt_to_whoever_goes_on(adapters: Adapters) -> None:
+    """Its outcome is not known then; a newer attempt is not let go of, and what has ended stays as it is."""
+    one, other = await permit(adapters), await permit(adapters, judged(call="c2", turn="turn-2"))
+    for each in (one, other):
+        await adapters.journal.reserve(each, actor=BOT)
+        adapters.journal.let_go(each.action)
+        await adapters.journal.release(each, attempt=1)
+    assert (await adapters.journal.reserve(one, actor=BOT)).outcome == "unknown"
+    assert (await adapters.journal.restart(one, attempt=1, actor=BOT)).receipt.attempt == 2
+    await adapters.journal.release(one, attempt=1)
+    assert (await adapters.journal.reserve(one, actor=BOT)).outcome == "busy"
+    await adapters.journal.settle(other, attempt=1, result={"paid": 5}, actor=BOT)
+    await adapters.journal.release(other, attempt=1)
+    assert (await adapters.journal.reserve(other, actor=BOT)).outcome == "settled"
+
+
 async def ignores_an_older_attempt(adapters: Adapters) -> None:
     """It does not own the effect any more."""
     one = await permit(adapters)
@@ -319,6 +335,7 @@ CHECKS: tuple[Check, ...] = (
     settles_once,
     ends_with_a_failure_or_an_abandonment,
     finds_a_cut_off_attempt_unknown,
+    releases_an_attempt_to_whoever_goes_on,
     ignores_an_older_attempt,
     asks_people_about_a_lost_outcome_once,
     asks_nobody_about_a_settled_one,

@@ -53,6 +53,12 @@ update stateward.action set status = 'abandoned', response = %(why)s
  where action_id = %(action_id)s and status = 'permitted'
 returning action_id;
 
+-- name: release
+-- An open effect that its worker has let go of is nobody's; no worker has the number 0. Its status is what it was.
+update stateward.effect set worker = 0
+ where action_id = %(action)s and attempt = %(attempt)s and worker = %(worker)s and status = 'reserved'
+returning action_id;
+
 -- name: worker_lives
 -- Whether the worker still holds its sign of life.
 select not exists (select 1 from pg_locks

@@ -24,7 +24,6 @@ from stateward.errors import StatewardError, ToolInputError
 from stateward.model.judgement import Judgement
 from stateward.model.policy import PolicyDocument, nearest
 from stateward.model.values import Json
-from stateward.model.verdict import Allow
 from stateward.orchestrate.services import Ward
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.workflow import gate_of
@@ -219,16 +218,7 @@ def _explained_answer(wishes: Wishes, bench: Bench, ward: Ward) -> Ruling:
         raise ToolInputError(f"the answer does not fit {spec.name}: {error}") from error
     if spec.name in bench.gate.answers:
         return bench.judge(spec.name, content, stated(bench, spec.name, wishes.facts))
-    return Ruling(
-        tool=spec.name,
-        verdict=Allow(),
-        trace=(),
-        policy=ward.document.label,
-        policy_digest=bench.gate.digest,
-        effect="answer",
-        identity=None,
-        idempotent=False,
-    )
+    return bench.gate.let_leave(spec.name)
 
 
 def _recorded(id_: str) -> tuple[Judgement, PolicyDocument | None]:

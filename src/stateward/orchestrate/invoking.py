@@ -64,10 +64,16 @@ _ATTEMPT: ContextVar[_Attempt] = ContextVar("stateward_attempt")
 _PLACE: ContextVar[str] = ContextVar("stateward_place")
 
 
+def running_effect() -> Effect | None:
+    """The effect of the call that a tool is running for; None where the wards have not called it."""
+    attempt = _ATTEMPT.get(None)
+    return None if attempt is None else attempt.effect
+
+
 def current_action() -> str | None:
     """Id of the action whose tool is running here, or None."""
-    attempt = _ATTEMPT.get(None)
-    return None if attempt is None else attempt.effect.action
+    effect = running_effect()
+    return None if effect is None else effect.action
 
 
 class Invoker:
@@ -259,12 +265,6 @@ async def _beside(function: AnyFunction, *given: Any) -> object:
         return await asyncio.get_running_loop().run_in_executor(executor, call)
     finally:
         executor.shutdown(wait=False)
-
-
-def running_effect() -> Effect | None:
-    """The effect of the call that a tool is running for; None where the wards have not called it."""
-    attempt = _ATTEMPT.get(None)
-    return None if attempt is None else attempt.effect
 
 
 def effect_parameters(one: BaseTool) -> list[str]:

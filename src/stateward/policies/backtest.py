@@ -18,7 +18,6 @@ from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.provenance import Origin
 from stateward.model.values import Json
-from stateward.model.verdict import Allow
 from stateward.verify.gate import Gate, Ruling
 
 Kind = Literal["allow", "deny", "ask"]
@@ -155,16 +154,7 @@ class Replay:
         """An answer that the policy has no rules for leaves where it is valid, and nobody judges it."""
         if any(rule.endswith(".validate") for rule in was.rules):
             return Unjudged(why=f"{was.tool} was not valid, which no rule of a tool or an answer did")
-        return Ruling(
-            tool=was.tool,
-            verdict=Allow(),
-            trace=(),
-            policy="",
-            policy_digest=self.gate.digest,
-            effect="answer",
-            identity=None,
-            idempotent=False,
-        )
+        return self.gate.let_leave(was.tool)
 
 
 # A rule of a tool or an answer, or the step that no rule of its own belongs to.

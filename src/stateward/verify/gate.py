@@ -271,6 +271,19 @@ class Gate:
             facts=_recorded(compiled, facts) if compiled else {},
         )
 
+    def let_leave(self, answer: str) -> Ruling:
+        """What is said of an answer that the policy has no rules for: it leaves when it is valid."""
+        return Ruling(
+            tool=answer,
+            verdict=Allow(),
+            trace=(),
+            policy=self._label,
+            policy_digest=self._digest,
+            effect="answer",
+            identity=None,
+            idempotent=False,
+        )
+
 
 def explain(ruling: Ruling) -> str:
     """The ruling for people: the verdict, then a line for each step and each rule, with its value and why, and at last

@@ -136,6 +136,18 @@ async def releases_an_attempt_to_whoever_goes_on(adapters: Adapters) -> None:
     assert (await adapters.journal.reserve(other, actor=BOT)).outcome == "settled"
 
 
+async def asks_no_more_what_a_late_receipt_tells(adapters: Adapters) -> None:
+    """The worker that was taken for dead has done it, and says so after people were asked."""
+    one = await permit(adapters)
+    await adapters.journal.reserve(one, actor=BOT)
+    asked = await adapters.journal.lose(one, attempt=1, thread=facts(), by=("boss",))
+    assert [each.id for each in await adapters.desk.list(thread="t1")] == [asked.id]
+    adapters.journal.send(one, attempt=1, result={"paid": 5}, actor=BOT)
+    assert (await adapters.journal.reserve(one, actor=BOT)).outcome == "settled"
+    assert await adapters.desk.list(thread="t1") == []
+    assert (await kinds(adapters))[-2:] == ["effect.settled", "approval.withdrawn"]
+
+
 async def ignores_an_older_attempt(adapters: Adapters) -> None:
     """It does not own the effect any more."""
     one = await permit(adapters)
@@ -336,6 +348,7 @@ CHECKS: tuple[Check, ...] = (
     ends_with_a_failure_or_an_abandonment,
     finds_a_cut_off_attempt_unknown,
     releases_an_attempt_to_whoever_goes_on,
+    asks_no_more_what_a_late_receipt_tells,
     ignores_an_older_attempt,
     asks_people_about_a_lost_outcome_once,
     asks_nobody_about_a_settled_one,

@@ -87,26 +87,6 @@ begin
     perform 1 from stateward.thread where thread_id = p_thread for no key update;
 end $$;
 
-create or replace function stateward.move_effect(
-    p_action text, p_attempt int, p_status text, p_result jsonb, p_error text, p_actor text
-) returns boolean language plpgsql as $$
-declare
-    e stateward.effect;
-begin
-    perform stateward.hold((select thread_id from stateward.effect where action_id = p_action));
-    update stateward.effect
-       set status = p_status, result = p_result, error = coalesce(p_error, ''),
-           settled_at = case when p_status in ('settled', 'failed', 'abandoned') then clock_timestamp() end
-     where action_id = p_action and attempt = p_attempt and status in ('reserved', 'unknown') and status <> p_status
-    returning * into e;
-    if not found then
-        return false;
-    end if;
-    perform stateward.append(e.thread_id, 'effect.' || p_status, p_actor, p_action, e.tool,
-                             jsonb_build_object('attempt', p_attempt));
-    return true;
-end $$;
-
 -- It runs as the owner, called by a login that is lent to a tool. Where `pg_temp` is not named, the login's own types come
 -- before ours, and a check of a type of its own, named `text`, would run as the owner.
 alter function stateward.settle_here(jsonb) set search_path = pg_catalog, stateward, pg_temp;
@@ -127,6 +107,49 @@ create function stateward.says(p_kind text, p_actor text, p_action text, p_tool 
 language sql immutable as $$
     select jsonb_build_object('kind', p_kind, 'actor', p_actor, 'action', p_action, 'tool', p_tool, 'detail', p_detail);
 $$;
+
+-- Withdraws the questions what became of an effect that has ended by itself, as where the other side knows of it by now;
+-- the entries that tell of it.
+create function stateward.moot(e stateward.effect, p_actor text) returns jsonb[] language plpgsql as $$
+declare
+    a stateward.approval;
+    v jsonb[] := '{}';
+begin
+    for a in update stateward.approval set status = 'withdrawn', decided_at = clock_timestamp()
+              where thread_id = e.thread_id and action_id = e.action_id and kind = 'outcome' and status = 'pending'
+          returning * loop
+        v := v || stateward.says('approval.withdrawn', p_actor, e.action_id, a.tool,
+                                 jsonb_build_object('approval', a.approval_id, 'digest', a.digest));
+    end loop;
+    return v;
+end $$;
+
+-- Settles, fails, loses or abandons an open effect. When it has ended, nobody has to say any more what became of it.
+create or replace function stateward.move_effect(
+    p_action text, p_attempt int, p_status text, p_result jsonb, p_error text, p_actor text
+) returns boolean language plpgsql as $$
+declare
+    e stateward.effect;
+    v jsonb;
+begin
+    perform stateward.hold((select thread_id from stateward.effect where action_id = p_action));
+    update stateward.effect
+       set status = p_status, result = p_result, error = coalesce(p_error, ''),
+           settled_at = case when p_status in ('settled', 'failed', 'abandoned') then clock_timestamp() end
+     where action_id = p_action and attempt = p_attempt and status in ('reserved', 'unknown') and status <> p_status
+    returning * into e;
+    if not found then
+        return false;
+    end if;
+    perform stateward.append(e.thread_id, 'effect.' || p_status, p_actor, p_action, e.tool,
+                             jsonb_build_object('attempt', p_attempt));
+    if p_status <> 'unknown' then
+        foreach v in array stateward.moot(e, p_actor) loop
+            perform stateward.append(e.thread_id, v ->> 'kind', p_actor, p_action, v ->> 'tool', v -> 'detail');
+        end loop;
+    end if;
+    return true;
+end $$;
 
 -- Uses up the permit of an action, or finds what became of its effect. An effect that was reserved by a worker that no
 -- longer lives is of unknown outcome.
@@ -226,11 +249,19 @@ declare
     t stateward.transition;
 begin
     update stateward.effect set status = 'settled', result = p -> 'result', error = '', settled_at = clock_timestamp()
-     where action_id = p ->> 'action' and attempt = (p ->> 'attempt')::int and status in ('reserved', 'unknown')
+     where action_id = p ->> 'action' and attempt = (p ->> 'attempt')::int and status = 'reserved'
     returning * into e;
-    if found then
-        t.entries := array[stateward.says('effect.settled', p ->> 'actor', e.action_id, e.tool,
-                                          jsonb_build_object('attempt', e.attempt))];
+    if not found then -- people were asked already what became of it
+        update stateward.effect set status = 'settled', result = p -> 'result', error = '', settled_at = clock_timestamp()
+         where action_id = p ->> 'action' and attempt = (p ->> 'attempt')::int and status = 'unknown'
+        returning * into e;
+        if found then
+            t.entries := stateward.moot(e, p ->> 'actor');
+        end if;
+    end if;
+    if e.action_id is not null then
+        t.entries := stateward.says('effect.settled', p ->> 'actor', e.action_id, e.tool,
+                                    jsonb_build_object('attempt', e.attempt)) || t.entries;
     else
         select * into e from stateward.effect where action_id = p ->> 'action' and attempt = (p ->> 'attempt')::int;
     end if;
@@ -446,6 +477,7 @@ revoke all on function stateward.reserve(jsonb) from public;
 revoke all on function stateward.judge(text, jsonb) from public;
 revoke all on function stateward.restart(jsonb) from public;
 revoke all on function stateward.settle(jsonb) from public;
+revoke all on function stateward.moot(stateward.effect, text) from public;
 revoke all on function stateward.transit(stateward.thread, jsonb) from public;
 revoke all on function stateward.enrol(text) from public;
 revoke all on function stateward.admit(text, uuid, boolean) from public;

@@ -40,37 +40,6 @@ begin
     return true;
 end $$;
 
--- Settles, fails, loses or abandons an open effect. When it has ended by itself, as where the other side knows of it by
--- now, nobody has to say any more what became of it.
-create or replace function stateward.move_effect(
-    p_action text, p_attempt int, p_status text, p_result jsonb, p_error text, p_actor text
-) returns boolean language plpgsql as $$
-declare
-    e stateward.effect;
-    a stateward.approval;
-begin
-    perform stateward.hold((select thread_id from stateward.effect where action_id = p_action));
-    update stateward.effect
-       set status = p_status, result = p_result, error = coalesce(p_error, ''),
-           settled_at = case when p_status in ('settled', 'failed', 'abandoned') then clock_timestamp() end
-     where action_id = p_action and attempt = p_attempt and status in ('reserved', 'unknown') and status <> p_status
-    returning * into e;
-    if not found then
-        return false;
-    end if;
-    perform stateward.append(e.thread_id, 'effect.' || p_status, p_actor, p_action, e.tool,
-                             jsonb_build_object('attempt', p_attempt));
-    if p_status <> 'unknown' then
-        for a in update stateward.approval set status = 'withdrawn', decided_at = clock_timestamp()
-                  where thread_id = e.thread_id and action_id = p_action and kind = 'outcome' and status = 'pending'
-              returning * loop
-            perform stateward.append(e.thread_id, 'approval.withdrawn', p_actor, p_action, a.tool,
-                                     jsonb_build_object('approval', a.approval_id, 'digest', a.digest));
-        end loop;
-    end if;
-    return true;
-end $$;
-
 -- Says, once, what came of taking back an abandoned thread's effects.
 create function stateward.conclude(p_thread text, p_actor text, p_detail jsonb) returns boolean language plpgsql as $$
 begin

@@ -2,13 +2,14 @@
 
 The schema is a stranger's. Nothing of it is fetched, its patterns run in an engine whose time is linear, and its size,
 its depth and the work that it makes are bounded: what goes beyond is refused when the tool is loaded, or with the call.
+Only a pattern that cannot be checked so, or for which a call is too long, is left to the server.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -19,11 +20,13 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from stateward.errors import ConfigurationError
 from stateward.model.values import Json, JsonObject, canonical, plain_object
-from stateward.verify.arguments import Shape, problem, shape_of
+from stateward.verify.arguments import Shape, problem, shape_of, target_of
 
 _DEEPEST, _LARGEST = 40, 20_000  # of a schema, with its references followed
+_KEYWORDS, _LONGEST = 100, 1_000_000  # of each part of it, and characters of all of it
 _DEEPEST_CALL = 60
-_REFERENCES, _CHARACTERS = 5_000, 20_000  # what one call may follow, and hold against patterns
+_STEPS, _REFERENCE = 200_000, 40  # the work that one call may make, and what following a reference counts for
+_CHARACTERS = 20_000  # what one call may hold against patterns
 _LONGEST_PATTERN = 20_000  # with its repetitions written out
 
 _MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies")
@@ -38,7 +41,10 @@ _DIALECTS = {
 }
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}(\.0{1,18})?")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,3})?")
-_REPEATED = re.compile(r"\{(\d*),?(\d*)\}")
+_REPEATED = re.compile(r"\{([0-9]*),?([0-9]*)\}")
+
+
+Check = Callable[[Any, Any, Any, Any], Iterable[Any] | None]
 
 
 class JsonSchema:
@@ -110,7 +116,7 @@ class JsonSchema:
 
 @dataclass(slots=True)
 class _Budget:
-    references: int = _REFERENCES
+    steps: int = _STEPS
     characters: int = _CHARACTERS
 
 
@@ -136,6 +142,8 @@ class _Walk:
             yield "it is too large, with its references followed"
         elif isinstance(part, Mapping):
             schema = cast("JsonObject", part)
+            if len(schema) > _KEYWORDS:
+                yield f"{place or '/'} has more than {_KEYWORDS} keywords"
             yield from (f"{place}/{name} is not supported" for name in _REFUSED if name in schema)
             if place and "$id" in schema:
                 yield f"{place}/$id would change what references mean"
@@ -154,30 +162,24 @@ class _Walk:
         if "$ref" not in schema:
             return
         reference = str(schema["$ref"])
-        if reference != "#" and not reference.startswith("#/"):
+        if (reference != "#" and not reference.startswith("#/")) or not reference.isprintable():
             yield f"{place}/$ref points outside of it, and nothing is fetched"
         elif reference not in self._inside:
             self._inside.append(reference)
-            target = self._target(reference)
+            target = target_of(self._root, reference)
             if target is None:
                 yield f"{place}/$ref points at nothing"
             else:
                 yield from self._schema(target, reference)
             self._inside.pop()
 
-    def _target(self, reference: str) -> object:
-        found: object = self._root
-        for step in reference.split("/")[1:]:
-            found = dict(_items(found)).get(step)
-        return found
-
 
 def _unsayable(schema: JsonObject) -> str | None:
     try:
-        canonical(schema).encode()
+        text = canonical(schema).encode()
     except (TypeError, ValueError):  # NaN, half of a character, or an object of Python's
         return "it is not JSON"
-    return None
+    return "it is too large" if len(text) > _LONGEST else None
 
 
 def _parts(schema: JsonObject) -> Iterator[tuple[str, object]]:
@@ -244,7 +246,10 @@ def _from_text(shape: Shape, text: str) -> object:
 def _pattern(pattern: object) -> SchemaValidator | None:
     """The pattern in Rust's engine, whose time is linear; None for one that it cannot read, or that is too long."""
     text = str(pattern)
-    counts = [max(int(low or 1), int(high or 1), 1) for low, high in _REPEATED.findall(text[:_LONGEST_PATTERN])]
+    found = _REPEATED.findall(text[:_LONGEST_PATTERN])
+    if any(len(count) > len(str(_LONGEST_PATTERN)) for each in found for count in each):
+        return None
+    counts = [max(int(low or 1), int(high or 1), 1) for low, high in found]
     if len(text) * math.prod(counts) > _LONGEST_PATTERN:
         return None
     try:
@@ -260,20 +265,44 @@ def _matches(pattern: object, text: str) -> bool:
     return compiled is None or budget.characters < 0 or compiled.isinstance_python(text)
 
 
+def _counted(name: str, check: Check) -> Check:
+    """The check of a keyword, which counts what work it makes.
+
+    Raises:
+        OverflowError: it is more than one call may make.
+    """
+
+    def counted(validator: Any, said: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        budget = _BUDGET.get()
+        size = _nodes(said) if name in ("enum", "const") else len(_inner(said))
+        budget.steps -= _REFERENCE if name == "$ref" else 1 + size + len(_inner(instance))
+        if budget.steps < 0:
+            raise OverflowError("too much work")
+        yield from check(validator, said, instance, schema) or ()
+
+    return counted
+
+
+def _counting(value: object) -> object:
+    """The value with its numbers in one form: in JSON Schema, 1 is 1.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _counting(one) for name, one in cast("JsonObject", value).items()}
+    return [_counting(one) for one in _inner(value)] if _is_list(value) else value
+
+
+def _nodes(value: object) -> int:
+    return 1 + sum(_nodes(one) for one in _inner(value))
+
+
 @cache
 def _validator(name: str) -> tuple[Any, Any, Any]:
     """jsonschema's validator of a dialect, with what could hang or reach out replaced."""
     jsonschema: Any = import_module("jsonschema")
     registry: Any = import_module("referencing").Registry()
     base = getattr(jsonschema, name)
-    wrong, follow = jsonschema.ValidationError, base.VALIDATORS["$ref"]
-
-    def reference(validator: Any, ref: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        budget = _BUDGET.get()
-        budget.references -= 1
-        if budget.references < 0:
-            raise RecursionError("too many references")
-        yield from follow(validator, ref, instance, schema)
+    wrong = jsonschema.ValidationError
 
     def pattern(_validator: Any, text: Any, instance: Any, _schema: Any) -> Iterator[Any]:
         if isinstance(instance, str) and not _matches(text, instance):
@@ -294,6 +323,12 @@ def _validator(name: str) -> tuple[Any, Any, Any]:
             elif extra is not True:
                 yield from validator.descend(value, extra, path=key)
 
-    replaced = {"$ref": reference, "pattern": pattern, "patternProperties": named, "additionalProperties": additional}
+    def unique(_validator: Any, wanted: Any, instance: Any, _schema: Any) -> Iterator[Any]:
+        # jsonschema's own compares each with each other.
+        if wanted and _is_list(instance) and len({canonical(_counting(one)) for one in instance}) < len(instance):
+            yield wrong("it says something twice")
+
+    replaced = {"pattern": pattern, "patternProperties": named, _SINGLE[2]: additional, "uniqueItems": unique}
+    counted = {name: _counted(name, check) for name, check in {**base.VALIDATORS, **replaced}.items()}
     # A registry of one's own: jsonschema's default one would fetch what it does not know.
-    return jsonschema.validators.extend(base, replaced), registry, jsonschema.FormatChecker(formats=())
+    return jsonschema.validators.extend(base, counted), registry, jsonschema.FormatChecker(formats=())

@@ -35,6 +35,7 @@ def reads(properties: dict[str, Any], arguments: dict[str, Any], **more: Any) ->
         ({"type": "array", "items": {"type": "integer"}}, ["1", 2], [1, 2]),
         ({"type": "object", "properties": {"n": {"type": "number"}}}, {"n": "4"}, {"n": 4}),
         ({"type": "object", "additionalProperties": {"type": "boolean"}}, {"x": "false"}, {"x": False}),
+        ({"type": "array", "uniqueItems": True}, [1, True, "1"], [1, True, "1"]),
     ],
 )
 def test_a_text_is_read_where_nothing_else_fits(schema: dict[str, Any], given: Any, read: Any) -> None:
@@ -57,6 +58,11 @@ def test_a_text_is_read_where_nothing_else_fits(schema: dict[str, Any], given: A
         ({"enum": ["x", "y"]}, "z", "a is none of the allowed values"),
         ({"type": "object", "properties": {"n": {}}}, {"m": 1}, "a has an argument"),
         ({"not": {"const": 3}}, 3, "a does not fit the schema's `not`"),
+        (
+            {"type": "array", "uniqueItems": True},
+            [{"n": [1]}, {"n": [1.0]}],
+            "a does not fit the schema's `uniqueItems`",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said_without_the_value(schema: dict[str, Any], given: Any, said: str) -> None:
@@ -85,6 +91,18 @@ def test_names_of_properties_are_no_keywords() -> None:
 )
 def test_older_dialects_are_read(schema: str) -> None:
     assert reads({"a": {"type": "integer"}}, {"a": 1}, **{"$schema": schema}) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "reference", ["#/properties/b/anyOf/1", "#/$defs/a~1b", "#/%24defs/a~1b", "#/$defs/c~0d", "#/$defs/c%7E0d"]
+)
+def test_a_reference_may_point_anywhere_in_the_schema(reference: str) -> None:
+    """Zod's schemas, which TypeScript servers send, refer to where a type stands first, within lists as well."""
+    either = {"anyOf": [{"type": "null"}, {"type": "integer", "maximum": 5}]}
+    defs = {"$defs": {"a/b": {"type": "integer", "maximum": 5}, "c~d": {"type": "integer", "maximum": 5}}}
+    assert reads({"a": {"$ref": reference}, "b": either}, {"a": "3"}, **defs) == {"a": 3}
+    with pytest.raises(ValueError, match="`maximum`"):
+        reads({"a": {"$ref": reference}, "b": either}, {"a": 6}, **defs)
 
 
 def test_nothing_is_fetched() -> None:
@@ -129,6 +147,12 @@ def nested(depth: int) -> dict[str, Any]:
         (crossing(14), "too large"),
         ({"properties": {"a": nested(5000)}}, "too deep"),
         ({"properties": {"a": {"$ref": "#/$defs/none"}}}, "points at nothing"),
+        ({"properties": {"a": {"anyOf": [{}, {"$ref": "#/properties/a/anyOf/-1"}]}}}, "points at nothing"),
+        ({"properties": {"a": {"$ref": "#/x\ty"}}, "x\ty": {}, "xy": {"$dynamicRef": "#"}}, "points outside"),
+        ({"properties": {"a": {"$ref": "#/x~1y"}}, "x~1y": {}, "x/y": {"$dynamicRef": "#"}}, "not supported"),
+        ({"properties": {"a": {f"x{at}": 1 for at in range(200)}}}, "more than 100 keywords"),
+        ({"properties": {"a": {"description": "x" * 1_000_000}}}, "too large"),
+        ({"patternProperties": {f"a{{{'9' * 5000}}}": {}}}, "bounded time"),
         ({"patternProperties": {"^(?=x)(a+)+$": {}}}, "bounded time"),
         ({"properties": {"a": {"unevaluatedProperties": False}}}, "not supported"),
         ({"properties": {"a": {"$id": "urn:x"}}}, "would change what references mean"),
@@ -159,6 +183,32 @@ def test_a_recursive_schema_is_read_and_cannot_make_work_without_end() -> None:
         schema.normalize({"a": deep})
     with pytest.raises(ValueError, match="could not be checked"):
         reads({"a": {"$ref": "#/$defs/x"}}, {"a": 1}, **{"$defs": {"x": {"$ref": "#/$defs/x"}}})
+
+
+WIDE = {"allOf": [{"type": "integer"}] * 1500}
+ENUM = {"enum": [[0] * 100 + [at] for at in range(1000)]}
+
+
+@pytest.mark.parametrize(
+    ("part", "given"),
+    [
+        ({"type": "array", "items": {"$ref": "#/$defs/wide"}}, [0] * 4000),
+        ({"type": "array", "items": {"$ref": "#/$defs/enum"}}, [[0] * 101] * 4000),
+        ({"type": "array", "items": {"not": {"not": {}}}}, [0] * 100_000),
+    ],
+    ids=["wide", "enum", "items"],
+)
+def test_no_call_makes_more_work_than_it_may(part: dict[str, Any], given: Any) -> None:
+    # Each reference is one of a few, and what stands behind it is small: only both together take minutes.
+    with pytest.raises(ValueError, match="could not be checked"):
+        reads({"a": part}, {"a": given}, **{"$defs": {"wide": WIDE, "enum": ENUM}})
+
+
+def test_a_long_call_of_an_honest_tool_is_checked() -> None:
+    line = {"type": "object", "properties": {f"p{at}": {"type": "integer"} for at in range(8)}, "required": ["p0"]}
+    schema = {"type": "array", "items": {"$ref": "#/$defs/line"}, "uniqueItems": True}
+    lines = [{f"p{at}": at + 10 * row for at in range(8)} for row in range(1000)]
+    assert reads({"a": schema}, {"a": lines}, **{"$defs": {"line": line}}) == {"a": lines}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
+from urllib.parse import unquote
 
 from stateward.model.policy import nearest
 from stateward.model.served import Served
@@ -95,6 +96,19 @@ def shape_of(schema: JsonObject) -> Shape:
     return replace(shape, kind="object", nullable=False, extra=extra)
 
 
+def target_of(root: JsonObject, reference: str) -> object:
+    """What a reference in a schema points at, such as `#/$defs/line` or `#/properties/a/anyOf/0`; None for nothing."""
+    found: object = root
+    for step in unquote(reference.removeprefix("#")).split("/")[1:]:
+        if isinstance(found, list):
+            part = cast("list[object]", found)
+            is_place = step.isascii() and step.isdigit() and len(step) < 10
+            found = part[int(step)] if is_place and int(step) < len(part) else None
+        else:
+            found = _object(found).get(step.replace("~1", "/").replace("~0", "~"))
+    return found
+
+
 class _Reader:
     """Reads one schema; knows the definitions that it is inside of, because they may be recursive."""
 
@@ -117,10 +131,7 @@ class _Reader:
         if reference in self._inside:
             return Shape()
         self._inside.append(reference)
-        target: object = self._root
-        for step in reference.removeprefix("#/").split("/"):
-            target = _object(target).get(step)
-        shape = self.read(target)
+        shape = self.read(target_of(self._root, reference))
         self._inside.pop()
         return _with_default(shape, part)
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from agents import asked, drawn, says, thread
 from bank import BOSS, Bank, texts
-from branch import POLICY, TRUSTED, Branch, behind, loaded
+from branch import POLICY, TRUSTED, Branch, behind, loaded, offer
 from stateward import call, mcp
 from stateward.cli.app import app
 from stateward.errors import ConfigurationError, PolicyError
@@ -172,6 +172,42 @@ def test_what_is_no_mcp_tool_is_not_adopted() -> None:
 
     with pytest.raises(ConfigurationError, match="was not loaded by langchain-mcp-adapters"):
         mcp.adopt([StructuredTool.from_function(pay)], server="bank")
+
+
+@pytest.mark.parametrize(
+    ("tool", "server", "said"),
+    [
+        ("bank_pay me", "bank", "offers a tool called 'pay me'"),
+        ("my bank_pay", "my bank", "an MCP server is called 'my bank'"),
+    ],
+)
+def test_a_name_that_begins_with_the_servers_is_looked_at_as_well(
+    branch: Branch, tool: str, server: str, said: str
+) -> None:
+    (one, _) = asyncio.run(MultiServerMCPClient({"bank": branch.http}).get_tools())
+    one.name = tool
+    with pytest.raises(ConfigurationError, match=said):
+        mcp.adopt([one], server=server)
+
+
+def test_an_argument_may_be_called_as_langchain_calls_its_own(bank: Bank, branch: Branch) -> None:
+    names = (
+        "config",
+        "callbacks",
+        "self",
+        "args",
+        "run_manager",
+        "state",
+        "store",
+        "runtime",
+        "tool_call_id",
+        "effect",
+    )
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": list(names)}
+    branch.offers(offer("pay", inputSchema=schema))
+    given = {name: f"the {name}" for name in names}
+    behind(bank, *loaded(branch)).run([call("bank_pay", **given)], policy=POLICY)
+    assert [one["arguments"] for one in branch.calls()] == [given]
 
 
 def test_any_tool_with_a_plain_schema_works(bank: Bank) -> None:

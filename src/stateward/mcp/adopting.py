@@ -48,5 +48,5 @@ def adopted(one: BaseTool, *, server: str, timeout: timedelta) -> BaseTool:
             return cast("Any", content)
         return simplified(plain_blocks(content), artifact and artifact["structured_content"])
 
-    name = one.name if one.name.startswith(f"{server}_") else named(server, one.name)
+    name = named(server, one.name.removeprefix(f"{server}_"))
     return made(name, call, description=one.description, schema=schema, served=served, timeout=timeout)

@@ -85,7 +85,8 @@ class JsonSchema:
         """The arguments as the schema reads them: a text as a number or a boolean where nothing else fits.
 
         Raises:
-            ValueError: they do not fit; the message says where, and repeats no value.
+            ValueError: they do not fit; the message says where, and repeats no value, nor a key that the schema does
+                not name.
         """
         if _deeper(arguments, _DEEPEST_CALL):
             raise ValueError("the call is nested too deep")
@@ -105,7 +106,9 @@ class JsonSchema:
             _BUDGET.reset(token)
         if error is None:
             return None
-        place = ".".join(str(step) for step in error.absolute_path) or "the call"
+        named = set(error.absolute_schema_path)
+        steps = (str(step) if isinstance(step, int) or step in named else "*" for step in error.absolute_path)
+        place = ".".join(steps) or "the call"
         value = error.validator_value
         said = f" ({value})" if isinstance(value, int | float) and not isinstance(value, bool) else ""
         return f"{place} does not fit the schema's `{error.validator}`{said}"

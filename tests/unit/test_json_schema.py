@@ -70,6 +70,14 @@ def test_what_does_not_fit_is_said_without_the_value(schema: dict[str, Any], giv
         reads({"a": schema}, {"a": given})
 
 
+@pytest.mark.parametrize("keys", ["additionalProperties", "patternProperties"])
+def test_what_does_not_fit_is_said_without_a_key_that_is_data(keys: str) -> None:
+    line = {"type": "object", "properties": {"n": {"allOf": [{"maximum": 5}]}}}
+    people = {"type": "object", keys: line if keys == "additionalProperties" else {"@": line}}
+    with pytest.raises(ValueError, match=r"^a\.1\.\*\.n does not fit the schema's `maximum` \(5\)$"):
+        reads({"a": {"type": "array", "items": people}}, {"a": [{}, {"jane@example.com": {"n": 6}}]})
+
+
 def test_unknown_and_missing_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match=r"does not take; did you mean 'amount'"):
         reads({"amount": {"type": "number"}}, {"amuont": 1})

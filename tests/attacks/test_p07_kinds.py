@@ -37,9 +37,9 @@ def policy(kinds: str = KINDS, tools: str = "") -> str:
     return POLICY.replace("\nmemory:\n  kinds:", tools.rstrip() + "\nmemory:\n  kinds:" + kinds.rstrip())
 
 
-def step(bank: Bank, work: Any, **facts: Any) -> Started:
+def step(bank: Bank, work: Any, kinds: str = KINDS, **facts: Any) -> Started:
     """A run whose first step does this."""
-    flow = bank.flow(bank.tools(), policy(), [])
+    flow = bank.flow(bank.tools(), policy(kinds), [])
     flow.retrieve(work)
     graph, config = flow.compile(bank.runtime), bank.config(**facts)
     return Started(bank=bank, graph=graph, config=config, out=start(graph, config))
@@ -70,6 +70,24 @@ def test_what_does_not_fit_the_schema_of_its_kind_is_refused_without_saying_what
     assert bank.rows("select * from stateward.memory") == []
 
 
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ("{additionalProperties: {type: integer}}", "at additionalProperties/type"),
+        ("{properties: {$ref: {type: string}}, additionalProperties: false}", "at additionalProperties"),
+        ("{$ref: '#'}", "comes back to itself without end"),
+    ],
+)
+def test_a_key_of_what_does_not_fit_is_not_said_either(bank: Bank, schema: str, said: str) -> None:
+    async def keep(state: Any, step: Any) -> None:
+        await step.remember("x", "k", **{"jane@example.com": "x"})
+
+    with pytest.raises(MemoryRefused, match=said) as refused:
+        step(bank, keep, kinds=f"\n    x: {{purpose: [bank], keep: 1d, schema: {schema}}}")
+    assert "jane" not in str(refused.value)
+    assert bank.rows("select * from stateward.memory") == []
+
+
 def test_what_fits_is_kept_with_its_sensitivity_and_the_trail_says_so(bank: Bank) -> None:
     async def keep(state: Any, step: Any) -> None:
         await step.remember("limit", "l", amount=5, why="asked for")
@@ -87,6 +105,8 @@ def test_what_fits_is_kept_with_its_sensitivity_and_the_trail_says_so(bank: Bank
         "{purpose: [bank], keep: 1d, schema: {type: thing}}",
         "{purpose: [bank], keep: 1d, schema: {$ref: 'https://example.com/schema.json'}}",
         "{purpose: [bank], keep: 1d, schema: {properties: {x: {allOf: [{$ref: 'file:///etc/passwd'}]}}}}",
+        "{purpose: [bank], keep: 1d, schema: {properties: {x: {$ref: '#/$defs/none'}}}}",
+        "{purpose: [bank], keep: 1d, schema: {properties: {x: {$ref: '#nowhere'}}}}",
         "{purpose: [bank], keep: 1d, sensitivity: secret}",
     ],
 )

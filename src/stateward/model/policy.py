@@ -29,6 +29,9 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from stateward.model.durations import Duration
 from stateward.model.durations import duration_text as duration_text
@@ -347,17 +350,29 @@ class MemoryKind(_Part):
             except SchemaError as error:
                 text = f"this is no JSON Schema (2020-12): {error.message}"
                 raise PydanticCustomError("policy", "{text}", {"text": text}) from error
-            if any(not str(one).startswith("#") for one in _references(shape)):
-                text = "a schema refers to its own parts only: `$ref` begins with #"
-                raise PydanticCustomError("policy", "{text}", {"text": text})
+            wrong = next(_lost(shape), None)
+            if wrong is not None:
+                raise PydanticCustomError("policy", "{text}", {"text": wrong})
         return shape
 
 
-def _references(schema: object) -> Iterator[object]:
-    """Where a schema refers to: never to a network."""
+def _lost(schema: dict[str, Any]) -> Iterator[str]:
+    """References of a schema that would need a network, or that lead nowhere."""
+    registry: Registry[Any] = Registry()
+    resolver = registry.with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    for reference in _references(schema):
+        if not reference.startswith("#"):
+            yield "a schema refers to its own parts only: `$ref` begins with #"
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            yield f"the schema has nothing at {reference!r}, to which it refers"
+
+
+def _references(schema: object) -> Iterator[str]:
     if isinstance(schema, Mapping):
         for key, value in cast("Mapping[object, object]", schema).items():
-            if key in ("$ref", "$dynamicRef"):
+            if key in ("$ref", "$dynamicRef") and isinstance(value, str):  # a property may be called so
                 yield value
             yield from _references(value)
     elif isinstance(schema, list):

@@ -183,13 +183,17 @@ def _rule(rules: MemoryRules, kind: str, purpose: str) -> MemoryKind:
 
 
 def _refuse_misshapen(rule: MemoryKind, entry: Entry, kind: str) -> None:
-    """Refuse what does not fit the kind's schema; the message never holds the value itself."""
+    """Refuse what does not fit the kind's schema; the message never holds the value itself, nor a key of it."""
     if rule.shape is None:
         return
-    problems: Sequence[Any] = list(Draft202012Validator(rule.shape).iter_errors(entry.value))  # pyright: ignore[reportUnknownMemberType]
+    try:
+        problems: Sequence[Any] = list(Draft202012Validator(rule.shape).iter_errors(entry.value))  # pyright: ignore[reportUnknownMemberType]
+    except RecursionError:
+        raise MemoryRefused(f"the schema of memory kind {kind!r} comes back to itself without end") from None
     if problems:
-        said = ", ".join(sorted({f"{one.json_path} ({one.validator})" for one in problems}))
-        raise MemoryRefused(f"this does not fit the schema of memory kind {kind!r}: {said}")
+        # Where in the schema, as the value's own keys may be data too.
+        said = ", ".join(sorted({"/".join(str(step) for step in one.absolute_schema_path) for one in problems}))
+        raise MemoryRefused(f"this does not fit the schema of memory kind {kind!r} at {said}")
 
 
 def _texts(value: Json) -> Iterator[str]:

@@ -888,11 +888,15 @@ class Redactor(Protocol):
         """Which of these entity types are looked for, and which cannot be found."""
         ...
 
-    async def prove(self, entities: Iterable[str]) -> Coverage:
+    async def prove(self, entities: Iterable[str], *, least: Callable[[str], float] | None = None) -> Coverage:
         """Load what is needed, and find a known sample of each of these entity types.
 
+        Args:
+            entities: What is promised.
+            least: From which score on a finding of a type counts; None where every finding does.
+
         Raises:
-            ConfigurationError: one of them cannot be found here; says which, and what to do.
+            ConfigurationError: one of them cannot be found here, or no finding of it counts; says which, what to do.
             RedactionFailed: it does not work.
         """
         ...

@@ -31,6 +31,26 @@ def test_a_promise_that_cannot_be_kept_refuses_the_start(bank: Bank, entity: str
 
 
 @every_way
+def test_a_threshold_that_nothing_reaches_refuses_the_start(bank: Bank) -> None:
+    """A promise is proven with the scores that count: the same types were proven without them before."""
+    start(paying(bank, POLICY), bank.config("t-1"))
+    for detection, entity in (("threshold: 0.7", "CREDIT_CARD"), ("thresholds: {PERSON: 0.95}", "PERSON")):
+        policy = POLICY.replace("memory:\n", f"memory:\n  detection: {{{detection}}}\n")
+        with pytest.raises(ConfigurationError, match=f"promises to find {entity}, but no finding of it counts"):
+            start(paying(bank, policy), bank.config(f"t-{entity}"))
+    assert bank.amounts() == [1]
+
+
+@pytest.mark.parametrize("detection", ["threshold: 0.6", "thresholds: {PERSON: 0.9, LOCATION: 0.75, IBAN_CODE: 1}"])
+def test_a_threshold_that_a_sure_finding_reaches_is_kept(bank: Bank, detection: str) -> None:
+    start(
+        paying(bank, POLICY.replace("memory:\n", f"memory:\n  detection: {{{detection}}}\n")),
+        bank.config(),
+    )
+    assert bank.amounts() == [1]
+
+
+@every_way
 def test_what_is_allowed_is_no_promise(bank: Bank) -> None:
     start(paying(bank, promising(ORGANIZATION="allow")), bank.config())
     assert bank.amounts() == [1]

@@ -15,7 +15,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 from stateward.adapters.known_values import matches
-from stateward.adapters.presidio_rules import FINDERS, OWN_PATTERNS, RULES, STOCK_RECOGNIZERS
+from stateward.adapters.presidio_rules import FINDERS, OWN_PATTERNS, RULES, STOCK_RECOGNIZERS, Finder, Rule
 from stateward.errors import ConfigurationError, RedactionFailed
 from stateward.model.memory import COUNTRIES, Coverage, Finding, KnownValue
 
@@ -113,16 +113,21 @@ class PresidioRedactor:
             # The text of the error may quote what was scanned, so that only its type is told.
             raise RedactionFailed(f"Presidio failed with {type(error).__name__}: nothing was written") from None
 
-    async def prove(self, entities: Iterable[str]) -> Coverage:
+    async def prove(self, entities: Iterable[str], *, least: Callable[[str], float] | None = None) -> Coverage:
         """Load what is needed, and find a known sample of each of these entity types.
 
+        Args:
+            entities: What is promised.
+            least: From which score on a finding of a type counts; None where every finding does.
+
         Raises:
-            ConfigurationError: one of them cannot be found here, or the model is not installed.
+            ConfigurationError: one of them cannot be found here, no finding of one counts, or the model is not
+                installed.
             RedactionFailed: Presidio cannot be loaded, or does not find a known sample.
         """
         try:
             async with asyncio.timeout(_LOAD_SECONDS):
-                await asyncio.to_thread(self._open)
+                engine = await asyncio.to_thread(self._open)
         except TimeoutError:
             raise RedactionFailed(f"Presidio takes longer than {_LOAD_SECONDS:g} s to load") from None
         coverage = self.coverage(entities)
@@ -132,6 +137,8 @@ class PresidioRedactor:
                 "install a spaCy model that does, and name it in STATEWARD_NER_MODEL, or let the policy's personal_data"
                 " allow it"
             )
+        if least is not None:
+            await asyncio.to_thread(_check_scores, engine, {entity: least(entity) for entity in coverage.covered})
         return coverage
 
     async def _scan(self, engine: _Engine, texts: Sequence[str], wanted: Wanted) -> list[list[Finding]]:
@@ -375,7 +382,28 @@ def _prove(engine: _Engine) -> None:
 
 def _is_live(engine: _Engine, entity: str) -> bool:
     """Whether each thing that looks for the entity type finds its sample: rules do not speak for a model."""
-    floor = RULES.get(entity) or FINDERS.get(entity)
-    if floor and not engine.find(floor.canary, Wanted(frozenset({entity}), frozenset(COUNTRIES)), float("inf")):
+    if (floor := _floor(entity)) and not _found(engine, entity, floor.canary):
         return False
     return entity not in engine.labels or any(engine.model_finds(sample, entity) for sample in _NAME_CANARIES)
+
+
+def _check_scores(engine: _Engine, least: Mapping[str, float]) -> None:
+    """Refuse a threshold that no sample reaches: what was promised would be found, and kept in clear all the same."""
+    for entity, wanted in sorted(least.items()):
+        if wanted <= _ACCEPTED_SCORE:
+            continue
+        samples = [*_NAME_CANARIES, *([floor.canary] if (floor := _floor(entity)) else [])]
+        best = max((one.score for sample in samples for one in _found(engine, entity, sample)), default=0.0)
+        if best < wanted:
+            raise ConfigurationError(
+                f"the policy promises to find {entity}, but no finding of it counts from {wanted:g} on: a sure one has"
+                f" {best:.2g} here. Lower the threshold in memory.detection, or let personal_data allow it"
+            )
+
+
+def _floor(entity: str) -> Rule | Finder | None:
+    return RULES.get(entity) or FINDERS.get(entity)
+
+
+def _found(engine: _Engine, entity: str, sample: str) -> list[Finding]:
+    return engine.find(sample, Wanted(frozenset({entity}), frozenset(COUNTRIES)), float("inf"))

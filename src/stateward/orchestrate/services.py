@@ -109,7 +109,7 @@ class Services:
     _facts: dict[str, ThreadFacts] = field(default_factory=dict[str, ThreadFacts])
     _installed: set[str] = field(default_factory=set[str])
     _kept: set[str] = field(default_factory=set[str])
-    _proven: set[frozenset[str]] = field(default_factory=set[frozenset[str]])
+    _proven: set[frozenset[tuple[str, float]]] = field(default_factory=set[frozenset[tuple[str, float]]])
 
     async def install(self, ward: Ward) -> None:
         """Make the ward known to this process, and create its workflow's tables where they are missing.
@@ -129,9 +129,10 @@ class Services:
         """Refuse to start where the policy promises to find what cannot be found here."""
         if not ward.document.memory.kinds:
             return  # nothing can be kept
-        promised = personal_data_policy(ward.document).scanned()
+        policy = personal_data_policy(ward.document)
+        promised = frozenset((entity, policy.detection.least(entity)) for entity in policy.scanned())
         if promised and promised not in self._proven:
-            await self.redactor.prove(promised)
+            await self.redactor.prove((entity for entity, _ in promised), least=policy.detection.least)
             self._proven.add(promised)
 
     async def keep(self, ward: Ward) -> None:

@@ -148,6 +148,18 @@ def test_a_forged_row_is_refused_and_nothing_is_written(bank: Bank, forged: str)
     assert kept(bank) == []
 
 
+def test_what_is_deleted_needs_nobody_known(bank: Bank) -> None:
+    """A case file that cannot be read refuses what is written, and not what is forgotten."""
+
+    async def forget(state, step):
+        assert await step.forget("note", "n1")
+
+    start(take_notes(bank), bank.config("t-1", known=JANE))
+    bank.rows("update stateward.case_value set body = 'plain'")
+    start(bank.graph(prepare=lambda flow: flow.retrieve(forget)), bank.config("t-1"))
+    assert kept(bank) == []
+
+
 def test_an_erased_thread_knows_nobody(bank: Bank) -> None:
     bank.config("t-1", known=JANE)
     bank.runtime.checkpointer.delete_thread("t-1")

@@ -93,7 +93,8 @@ class Keeper:
             RedactionFailed: a value could not be searched for personal data.
         """
         _refuse_nobody(scope)
-        known = await self.case_file.known(scope.thread)
+        written = any(entry.value is not None for entry in entries)
+        known = await self.case_file.known(scope.thread) if written else ()
         changes = await asyncio.gather(*(self._change(rules, scope, entry, known) for entry in entries))
         return await self.memory.change(scope, await self._embedded(changes))
 

@@ -12,6 +12,7 @@ import hmac
 import json
 import re
 import unicodedata
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -136,7 +137,8 @@ async def treat(
     findings = await _scan(leaves, redactor=redactor, policy=policy, entities=entities, known=known)
     writer = _Writer(policy=policy, key=key, results=iter(zip(leaves, findings, strict=True)))
     treated = writer.mapping(value, "$")
-    return Treated(value=treated, counts=dict(writer.counts), coverage=redactor.coverage(entities))
+    # What is known is found by itself, whether or not anything else looks for its type.
+    return Treated(value=treated, counts=dict(writer.counts), coverage=redactor.coverage(policy.scanned()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,12 +192,14 @@ def _own(leaf: _Leaf, entities: frozenset[str], findings: Iterable[Finding]) -> 
     """The findings in the leaf's own text: not in its keys, nor in what an earlier treatment left there."""
     offset = len(leaf.context)
     left = [m.span() for m in _PLACEHOLDER.finditer(leaf.text) if m[1] in entities]
+    starts = [start for start, _ in left]
     moved = (
         Finding(entity=f.entity, start=max(0, f.start - offset), end=f.end - offset, score=f.score)
         for f in findings
         if f.end > offset and f.entity in entities
     )
-    return [f for f in moved if not any(start <= f.start and f.end <= end for start, end in left)]
+    # The last one that begins no later is the only one that can hold it: they do not overlap.
+    return [f for f in moved if not ((at := bisect_right(starts, f.start)) and f.end <= left[at - 1][1])]
 
 
 def _leaves(value: Json, keys: tuple[str, ...] = ()) -> Iterator[_Leaf]:
@@ -237,8 +241,9 @@ class _Writer:
 
     def mapping(self, value: Mapping[str, Json], path: str, keys: tuple[str, ...] = ()) -> dict[str, Json]:
         written: dict[str, Json] = {}
+        alike = Counter[str]()
         for key, inner in value.items():
-            name = _unused(self._text(f"a key of {path}"), written)
+            name = _unused(self._text(f"a key of {path}"), written, alike)
             written[name] = self._value(inner, _step(path, name), (*keys, key)[-_CONTEXT_KEYS:])
         return written
 
@@ -324,12 +329,13 @@ def _hash(key: bytes, entity: str, text: str) -> str:
     return hmac.new(key, message, hashlib.sha256).hexdigest()[:12]
 
 
-def _unused(key: str, written: Mapping[str, Json]) -> str:
+def _unused(key: str, written: Mapping[str, Json], alike: Counter[str]) -> str:
     """The key, with a number behind it if need be: two keys may look alike once they are treated."""
-    name, count = key, 1
+    name = key
     while name in written:
-        count += 1
-        name = f"{key} ({count})"
+        # Counted on, not anew: ten thousand addresses may be the keys of one object.
+        alike[key] += 1
+        name = f"{key} ({alike[key] + 1})"
     return name
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -47,7 +47,7 @@ class PatternRedactor:
             engine="patterns",
         )
 
-    async def prove(self, entities: Iterable[str]) -> Coverage:
+    async def prove(self, entities: Iterable[str], *, least: Callable[[str], float] | None = None) -> Coverage:
         return self.coverage(entities)
 
     async def scan(
@@ -145,6 +145,33 @@ def test_keys_are_shown_to_the_redactor_as_words_and_never_replaced_through_a_va
 def test_two_keys_that_look_alike_once_treated_both_stay() -> None:
     treated = run({"a@b.com": 1, "c@d.com": 2, "e@f.com": 3})
     assert treated.value == {"[EMAIL_ADDRESS]": 1, "[EMAIL_ADDRESS] (2)": 2, "[EMAIL_ADDRESS] (3)": 3}
+
+
+def test_keys_that_look_alike_do_not_take_the_place_of_another() -> None:
+    treated = run({"[EMAIL_ADDRESS] (2)": 0, "a@b.com": 1, "c@d.com": 2, "[EMAIL_ADDRESS]": 3})
+    assert treated.value == {
+        "[EMAIL_ADDRESS] (2)": 0,
+        "[EMAIL_ADDRESS]": 1,
+        "[EMAIL_ADDRESS] (3)": 2,
+        "[EMAIL_ADDRESS] (4)": 3,
+    }
+
+
+def test_ten_thousand_keys_and_placeholders_are_treated_in_passing() -> None:
+    """This runs on the event loop; one that is compared with all others takes minutes here."""
+    many = 20_000
+    treated = run({**{f"k{i}@b.com": i for i in range(many)}, "text": "[EMAIL_ADDRESS] a@b.com " * many})
+    assert list(treated.value)[-2:] == [f"[EMAIL_ADDRESS] ({many})", "text"]
+    assert treated.value["text"] == "[EMAIL_ADDRESS] [EMAIL_ADDRESS] " * many
+
+
+def test_what_is_known_is_not_said_to_be_missing() -> None:
+    known = [KnownValue(entity="CUSTOMER_NUMBER", value="QX1")]
+    coverage = asyncio.run(
+        treat({"n": "x"}, policy=PersonalDataPolicy(), redactor=PatternRedactor(), key=KEY, known=known)
+    ).coverage
+    assert "CUSTOMER_NUMBER" not in coverage.uncovered
+    assert "PERSON" in coverage.uncovered
 
 
 @pytest.mark.parametrize(

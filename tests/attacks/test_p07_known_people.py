@@ -137,11 +137,16 @@ def test_telling_it_again_keeps_it_once(bank: Bank) -> None:
 
 @pytest.mark.parametrize(
     "forged",
-    ["update stateward.case_value set body = 'plain'", "update stateward.case_value set thread_id = 't-2'"],
+    [
+        "update stateward.case_value set body = 'plain'",
+        "update stateward.case_value set thread_id = 't-2'",
+        "update stateward.case_value set body = (select body from stateward.checkpoint limit 1)",
+    ],
 )
 def test_a_forged_row_is_refused_and_nothing_is_written(bank: Bank, forged: str) -> None:
     bank.config("t-1", known=JANE)
     bank.config("t-2", known={"PERSON": "Somebody Else"})
+    start(bank.graph(), bank.config("t-2"))
     bank.rows(forged)
     with pytest.raises(SealBroken):
         start(take_notes(bank), bank.config("t-2"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -314,6 +315,21 @@ def test_a_failing_recognizer_refuses_and_tells_no_value(monkeypatch: pytest.Mon
         found(own, "joe@example.com")
     assert "joe" not in str(failed.value)
     assert "ValueError" in str(failed.value)
+
+
+def test_what_cannot_be_checked_is_not_logged(redactor: PresidioRedactor, caplog: pytest.LogCaptureFixture) -> None:
+    """Presidio logs an IBAN that it cannot turn into a number; the sign of Kelvin is a letter there, and none here."""
+    text = "IBAN D\N{KELVIN SIGN}89 3704 0044 0532 0130 00"
+    assert found(redactor, text, "IBAN_CODE") == []
+    assert "3704" not in caplog.text
+    try:
+        # Without the filter it is there: what is shown above is the filter's doing.
+        logging.getLogger("presidio-analyzer").removeFilter(presidio._holds_no_text)
+        redactor._known.clear()
+        assert found(redactor, text, "IBAN_CODE") == []
+        assert "3704" in caplog.text
+    finally:
+        logging.getLogger("presidio-analyzer").addFilter(presidio._holds_no_text)
 
 
 def test_a_dead_recognizer_is_noticed_before_anything_is_scanned(monkeypatch: pytest.MonkeyPatch) -> None:

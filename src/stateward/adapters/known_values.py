@@ -1,13 +1,14 @@
 """What is known of the people of a case, found in every way in which it is written.
 
-A name is found whole, turned round, shortened and by its parts, whatever its accents and capitals; a part that
-is an ordinary word, such as Will or May, only where nothing but a name is written with a capital. A number is
-found whatever stands between its digits, a phone number with and without the code of its country.
+A name is found whole, turned round, shortened and by its parts, whatever its accents and capitals, an ü also as
+ue; a part that is an ordinary word, such as Will or May, only where nothing but a name is written with a capital. A
+number is found whatever stands between its digits, a phone number with and without the code of its country.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -18,6 +19,7 @@ _SCORE = 1.0
 _BETWEEN_DIGITS = r"[\s().\-/\u00a0\u2010-\u2013]{0,3}"
 _BETWEEN_NAMES = r"[\s._\u00a0-]{1,3}"
 _START_OF_SENTENCE = re.compile(r"(?:^|[.!?:;\"'“‘(\[>|*\n-]\s*|\n\s*)$")
+_SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})  # where no such letter is at hand
 _SHORT = 2  # letters; a name so short is found with a capital only
 
 
@@ -46,7 +48,9 @@ def _folded(text: str) -> tuple[str, Sequence[int]]:
 def _patterns(entity: str, value: str) -> tuple[tuple[re.Pattern[str], bool], ...]:
     """The patterns of a value in a folded text, each with whether it is only a part of a name."""
     if entity == "PERSON":
-        return tuple(_of_name(value))
+        small = unicodedata.normalize("NFC", value.casefold())
+        spellings = dict.fromkeys([small, small.translate(_SPELT_OUT)])
+        return tuple(pattern for spelling in spellings for pattern in _of_name(spelling))
     digits = "".join(c for c in value if c.isdecimal())
     if entity == "PHONE_NUMBER" and len(digits) >= 7:
         return ((_phone(value, digits), False),)

@@ -811,23 +811,35 @@ class Checkpoints(Protocol):
         """Delete all of a thread but some checkpoints, and what their values are made of.
 
         Args:
-            keep: The checkpoints that stay. Where the thread has moved on meanwhile, nothing is deleted.
+            keep: The checkpoints that stay. Where the thread has moved on meanwhile, or its subject is on legal hold,
+                nothing is deleted.
             values: Namespace, channel and version of the values that stay.
         """
         ...
 
     async def clear(self, thread: str) -> None:
-        """Delete all of a thread's checkpoints; it may go on as a new one."""
+        """Delete all of a thread's checkpoints; it may go on as a new one.
+
+        Raises:
+            ErasureRefused: its subject is on legal hold.
+        """
         ...
 
     async def erase(self, thread: str) -> None:
-        """Delete a thread for good: its keys go, and a tombstone refuses whatever a run still writes."""
+        """Delete a thread for good: its keys go, and a tombstone refuses whatever a run still writes.
+
+        Raises:
+            ErasureRefused: its subject is on legal hold.
+        """
         ...
 
     async def delete_runs(self, runs: Sequence[str]) -> list[str]:
         """Delete the checkpoints of some runs, and say in which threads; the newest that is left becomes the head.
 
         Values stay until `prune` is told which of them the checkpoints that are left are made of.
+
+        Raises:
+            ErasureRefused: the subject of one of the threads is on legal hold.
         """
         ...
 

@@ -80,6 +80,13 @@ def test_another_thread_does_not_know_them(bank: Bank) -> None:
     assert kept(bank) == [{"said": SAID}]
 
 
+def test_a_copy_of_the_thread_knows_them(bank: Bank) -> None:
+    bank.config("t-1", known=JANE)
+    bank.runtime.checkpointer.copy_thread("t-1", "t-2")
+    start(take_notes(bank), bank.config("t-2"))
+    assert kept(bank) == [{"said": TREATED}]
+
+
 def test_another_runtime_knows_them(bank: Bank) -> None:
     bank.config("t-1", known=JANE)
     with Runtime.open(bank.url, settings=bank.runtime.inner.settings) as other:

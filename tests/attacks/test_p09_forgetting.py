@@ -5,6 +5,7 @@ Everything that a subject can leave is planted as a word of its own; then the wh
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import random
@@ -16,13 +17,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from langchain_core.messages import AIMessage
 
 from bank import BOSS, POLICY, Bank, Started
 from stateward import Principal, Runtime, Settings, call
 from stateward.adapters import embedded
-from stateward.errors import ErasureRefused, StatewardError, ThreadErased
+from stateward.adapters.postgres.data_keys import DataKeys
+from stateward.errors import DecisionRefused, ErasureRefused, StatewardError, ThreadErased
+from stateward.model.erasure import ErasureReceipt
+from stateward.model.memory import Change, Scope
+from stateward.orchestrate.loops import blocking
 
 DPO = Principal("dpo")
 WHO, OTHER = "customer:17", "customer:18"
@@ -44,7 +50,7 @@ def go(bank: Bank, *script: Any, word: str, subject: str = WHO, remember: bool =
             await step.remember("note", word, text=f"{word}-note")
 
     graph = bank.graph(*script, prepare=lambda flow: flow.retrieve(keep), **more)
-    config = bank.config(subject=subject)
+    config = bank.config(subject=subject, known={"EMAIL_ADDRESS": f"{word}-known@example.org"})
     given = {"messages": [("user", f"{word}-request")], "subject": subject}
     return Started(bank=bank, graph=graph, config=config, out=graph.invoke(given, config))
 
@@ -89,6 +95,7 @@ def test_nothing_planted_is_in_a_dump_afterwards_and_all_of_it_was_before(bank: 
     assert found(dumped(bank.url)) == set()
     assert len(receipt.threads) == 5
     assert receipt.items == 10
+    assert [one.counts["known"] for one in receipt.threads] == [1] * 5
     assert bank.runtime.verify_audit().intact
 
 
@@ -96,8 +103,10 @@ def test_with_the_master_key_in_hand_there_is_nothing_left_to_open(bank: Bank) -
     planted(bank)
     threads = [row["thread_id"] for row in bank.rows("select thread_id from stateward.thread where subject = %s", WHO)]
     copied = bank.rows("select thread_id, body from stateward.checkpoint")
+    assert len(bank.rows("select * from stateward.case_value where thread_id = any (%s)", threads)) == 5
     bank.runtime.forget(WHO, by=DPO)
-    for table in ("data_key", "checkpoint", "checkpoint_value", "checkpoint_write", "checkpoint_head", "sighting"):
+    sealed = ("checkpoint", "checkpoint_value", "checkpoint_write", "checkpoint_head", "sighting", "case_value")
+    for table in ("data_key", *sealed):
         assert bank.rows(f"select * from stateward.{table} where thread_id = any (%s)", threads) == []
     # What somebody has copied before: its key was random, and is gone from the one place that had it.
     assert copied
@@ -167,11 +176,14 @@ def test_what_a_running_step_remembers_afterwards_is_refused(bank: Bank, setting
             another.forget(WHO, by=DPO)
         with pytest.raises(ThreadErased):
             await step.remember("note", "after", text="zanzibar")
+        with pytest.raises(ThreadErased):
+            await step.knows(PERSON="Zanzibar Blyxt")
 
     graph = bank.graph(AIMessage("done"), prepare=lambda flow: flow.retrieve(late))
     with pytest.raises(ThreadErased):
         graph.invoke({"messages": [("user", "zanzibar")], "subject": WHO}, bank.config())
     assert found(dumped(bank.url)) == set()
+    assert bank.rows("select * from stateward.case_value") == []
 
 
 def test_a_new_thread_about_the_same_subject_begins_from_nothing(bank: Bank) -> None:
@@ -253,6 +265,7 @@ def test_what_is_known_of_a_subject_is_all_there(bank: Bank) -> None:
         assert f"{word}-request" in given
         assert f"{word}-note" in given
         assert f"{word}-old-note" in given
+        assert f"{word}-known" in given
     for one in ("zanzibar-arguments", "yucatan-edit", "yucatan-reason", "xanadu-response", "zanzibar-answer"):
         assert one in given
     assert "theirs" not in given
@@ -303,22 +316,113 @@ def test_killed_at_random_points_it_is_finished_by_running_it_again(bank: Bank, 
 
 def test_two_who_forget_at_once_give_one_erasure(bank: Bank, settings: Settings) -> None:
     planted(bank)
-    ids: list[str] = []
+    receipts: list[ErasureReceipt] = []
 
     def forget() -> None:
         with Runtime.open(settings=replace(settings, pool_size=2)) as another:
-            ids.append(another.forget(WHO, by=DPO).id)
+            receipts.append(another.forget(WHO, by=DPO))
 
     threads = [threading.Thread(target=forget) for _ in range(3)]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
-    assert len(ids) == 3
+    assert len(receipts) == 3
+    kept = {row["erasure_id"]: row for row in bank.rows("select * from stateward.erasure")}
+    for one in receipts:
+        assert one.said() == json.loads(kept[one.id]["receipt"])
+        assert one.seal == base64.b64encode(bytes(kept[one.id]["seal"])).decode()
     assert found(dumped(bank.url)) == set()
     rows = bank.rows("select erasure_id from stateward.erased_thread")
     assert len(rows) == 5
     assert bank.runtime.verify_audit().intact
+
+
+def test_a_receipt_says_all_that_went_whoever_ends_the_erasure(
+    bank: Bank, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted(bank)
+    make, theirs = DataKeys.make, list[ErasureReceipt]()
+
+    async def late(keys: DataKeys, thread: str) -> Any:
+        # Whoever has counted what went, and has not ended the erasure yet, is overtaken.
+        monkeypatch.undo()
+        await asyncio.to_thread(overtake)
+        return await make(keys, thread)
+
+    def overtake() -> None:
+        with Runtime.open(settings=settings) as another:
+            another.thread(
+                "late",
+                principal=Principal("bot", kind="agent"),
+                purpose="bank",
+                subject=WHO,
+                graph="bank",
+                requester="ann",
+            )
+            theirs.append(another.forget(WHO, by=DPO))
+
+    monkeypatch.setattr(DataKeys, "make", late)
+    ours = bank.runtime.forget(WHO, by=DPO)
+    assert [len(one.threads) for one in theirs] == [6]
+    assert [ours] == theirs
+    assert bank.runtime.verify_receipt(ours.said(), seal=ours.seal)
+
+
+def test_what_is_deleted_while_a_hold_is_placed_is_kept(bank: Bank) -> None:
+    go(bank, AIMessage("done"), word="zanzibar")
+    (thread,) = [row["thread_id"] for row in bank.rows("select thread_id from stateward.thread")]
+    scope = Scope(tenant="default", principal="bot", purpose="bank", subject=WHO, thread=thread)
+    change = Change(namespace=("note",), key="zanzibar")
+    services = bank.runtime.services
+    deleting = threading.Thread(target=lambda: blocking(services.loop, services.memory.change(scope, [change])))
+    with psycopg.connect(bank.url) as connection:
+        connection.execute("select from stateward.thread where thread_id = %s for update", [thread])
+        deleting.start()
+        while not bank.rows(
+            "select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        ):
+            time.sleep(0.01)
+        bank.runtime.hold(WHO, by=DPO, reason="a lawsuit")
+    deleting.join()
+    assert bank.rows("select * from stateward.memory") == []
+    kept = bank.rows("select value from stateward.memory_version order by version")
+    assert [row["value"]["text"] for row in kept] == ["zanzibar-old-note", "zanzibar-note"]
+
+
+def test_a_legal_hold_keeps_the_history_of_threads(bank: Bank) -> None:
+    policy = POLICY + "checkpoints: {keep: latest}\n"
+    go(bank, AIMessage("done"), word="free", policy=policy)
+    assert len(bank.rows("select * from stateward.checkpoint")) == 1
+    bank.runtime.hold(WHO, by=DPO, reason="a lawsuit")
+    held = go(bank, AIMessage("done"), word="held", policy=policy)
+    kept = bank.rows("select * from stateward.checkpoint order by thread_id, checkpoint_id")
+    assert len(kept) > 2
+    saver = bank.runtime.checkpointer
+    runs = [one.metadata["run_id"] for one in saver.list(held.config) if "run_id" in one.metadata]
+    saver.prune([held.thread])
+    for delete in (
+        lambda: saver.delete_thread(held.thread),
+        lambda: saver.prune([held.thread], strategy="delete"),
+        *([lambda: saver.delete_for_runs(runs)] if runs else []),
+    ):
+        with pytest.raises(ErasureRefused, match="legal hold"):
+            delete()
+    assert bank.rows("select * from stateward.checkpoint order by thread_id, checkpoint_id") == kept
+    bank.runtime.end_hold(WHO, by=DPO)
+    saver.delete_thread(held.thread)
+    assert len(bank.rows("select * from stateward.checkpoint")) == 1
+
+
+def test_what_had_to_be_typed_is_not_in_the_trail(bank: Bank) -> None:
+    policy = POLICY.replace("because: big}", "because: big, confirm: typed}")
+    waits = go(bank, [call("pay", amount=515253)], word="vesuv", policy=policy)
+    assert waits.asked.confirmation == "515253"
+    with pytest.raises(DecisionRefused, match="515253"):
+        waits.decide("approve", confirmation="1")
+    assert "approval.refused" in waits.kinds
+    bank.runtime.forget(WHO, by=DPO)
+    assert "515253" not in dumped(bank.url)
 
 
 def test_a_policy_that_asks_for_origins_leaves_no_sighting(bank: Bank) -> None:

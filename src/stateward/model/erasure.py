@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from stateward.model.values import JsonObject
 
@@ -14,8 +15,9 @@ class ErasedThread:
     """A thread that was erased, and how much of what went with it.
 
     Attributes:
-        counts: Data keys destroyed (`keys`); `checkpoints`, `values`, `writes` and `sightings` deleted; `actions`,
-            `effects`, `approvals` and `signatures` emptied.
+        counts: Data keys destroyed (`keys`); `checkpoints`, `values`, `writes`, `sightings` and what was `known` of
+            the people of the case (`runtime.thread(known=...)`) deleted; `actions`, `effects`, `approvals` and
+            `signatures` emptied.
     """
 
     thread: str
@@ -44,6 +46,18 @@ class ErasureReceipt:
     items: int
     threads: tuple[ErasedThread, ...]
     seal: str = ""
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any], *, seal: str) -> ErasureReceipt:
+        """The receipt that says this."""
+        fields = dict(said)
+        for name in ("requested_at", "finished_at"):
+            fields[name] = datetime.fromisoformat(said[name])
+        fields["threads"] = tuple(
+            ErasedThread(thread=one["thread"], counts={name: n for name, n in one.items() if name != "thread"})
+            for one in said["threads"]
+        )
+        return cls(**fields, seal=seal)
 
     def said(self) -> JsonObject:
         """What is sealed: all of it but the seal."""

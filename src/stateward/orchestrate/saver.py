@@ -138,7 +138,11 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         return bool(await on_loop(self.loop, self._checkpoints.heads(thread)))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete a thread for good: its key is destroyed, and a run that still works on it is refused."""
+        """Delete a thread for good: its key is destroyed, and a run that still works on it is refused.
+
+        Raises:
+            ErasureRefused: its subject is on legal hold.
+        """
         await on_loop(self.loop, self._checkpoints.erase(str(thread_id)))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
@@ -157,8 +161,11 @@ class StatewardSaver(BaseCheckpointSaver[str]):
             strategy: `keep_latest` keeps the head of each namespace, and what its delta channels are rebuilt from;
                 `delete` keeps nothing.
 
+        Where a thread's subject is on legal hold, `keep_latest` deletes nothing.
+
         Raises:
             ValueError: the strategy is another.
+            ErasureRefused: `delete`, and a thread's subject is on legal hold.
         """
         if strategy not in ("keep_latest", "delete"):
             raise ValueError(f"strategy is {strategy!r}: keep_latest or delete")

@@ -28,7 +28,8 @@ async def forget(services: Services, subject: str, *, by: Principal) -> ErasureR
 
 
 async def export(services: Services, saver: StatewardSaver, subject: str, *, by: Principal) -> dict[str, Json]:
-    """All that is known of a subject: threads with their last state, actions and questions; and memory."""
+    """All that is known of a subject: threads with their last state, what is known of its people, actions
+    and questions; and memory."""
     refuse(subject, by)
     memory = await services.erasure.export(by.tenant, subject, by=by)
     threads = await services.threads.list(tenant=by.tenant, subject=subject)
@@ -60,6 +61,7 @@ async def _thread(services: Services, saver: StatewardSaver, record: ThreadRecor
         "status": record.status,
         "opened_at": record.created_at.isoformat(),
         "state": {name: _shown(value) for name, value in state.items() if not name.startswith(("__", "branch:"))},
+        "known": [{"entity": one.entity, "value": one.value} for one in await services.case_file.known(thread)],
         "actions": await _actions(services, thread),
         "approvals": await _approvals(services, thread),
     }

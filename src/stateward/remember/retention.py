@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from stateward.errors import StatewardError
 from stateward.ports import Memory
 
 _LOG = logging.getLogger("stateward")
@@ -22,6 +21,6 @@ async def sweep_on(memory: Memory, *, after: float, every: float) -> None:
     while True:
         try:
             await memory.sweep()
-        except StatewardError as error:
+        except Exception as error:
             _LOG.warning("memory that has expired could not be deleted: %s", error)
         await asyncio.sleep(every)

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.statements import statements
+from stateward.errors import ThreadErased
 from stateward.model.memory import KnownValue
 
 _SQL = statements("case_file")
@@ -27,9 +28,9 @@ class PostgresCaseFile:
             return
         sealer = await self._keys.make(thread)
         body = json.dumps([[one.entity, one.value] for one in new], ensure_ascii=False).encode()
-        await self._db.one(
-            _SQL["add_case_values"], {"thread": thread, "body": sealer.seal(body, *case_value_place(thread))}
-        )
+        sealed = sealer.seal(body, *case_value_place(thread))
+        if await self._db.one(_SQL["add_case_values"], {"thread": thread, "body": sealed}) is None:
+            raise ThreadErased(thread)
 
     async def known(self, thread: str) -> tuple[KnownValue, ...]:
         """What is kept, oldest first."""

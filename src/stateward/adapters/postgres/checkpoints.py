@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from stateward.adapters.postgres.case_file import PostgresCaseFile
 from stateward.adapters.postgres.commits import Commits, checkpoint_place, value_place, write_place
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.sealing import Sealer
-from stateward.errors import SealBroken, ThreadErased
+from stateward.errors import ErasureRefused, SealBroken, ThreadErased
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, ValueRow, WriteRow
 
 _SQL = statements("checkpoints")
@@ -101,12 +102,15 @@ class PostgresCheckpoints:
         """Delete all of a thread but some checkpoints, and what their values are made of.
 
         Args:
-            keep: The checkpoints that stay. Where the thread has moved on meanwhile, nothing is deleted.
+            keep: The checkpoints that stay. Where the thread has moved on meanwhile, or its subject is on legal hold,
+                nothing is deleted.
             values: Namespace, channel and version of the values that stay.
         """
         kept, stay = list(keep), list(values)
         given = {"thread": thread, "nss": [key.ns for key in kept], "ids": [key.id for key in kept]}
         async with self._held(thread) as connection:
+            if await _is_held(connection, thread):
+                return
             rows = await (await connection.execute(_SQL["heads"], {"thread": thread})).fetchall()
             if {(row["ns"], row["checkpoint_id"]) for row in rows} - {(key.ns, key.id) for key in kept}:
                 return
@@ -120,6 +124,7 @@ class PostgresCheckpoints:
     async def clear(self, thread: str) -> None:
         """Delete all of a thread's checkpoints; it may go on as a new one."""
         async with self._held(thread) as connection:
+            await _refuse_held(connection, thread)
             await connection.execute(_SQL["delete_rows"], {"thread": thread})
         self._commits.lane(thread).reset()
 
@@ -127,6 +132,7 @@ class PostgresCheckpoints:
         """Delete a thread for good: its keys go, and a tombstone refuses whatever a run still writes."""
         async with self._db.transaction() as connection:
             await connection.execute(_SQL["erase"], {"thread": thread})
+            await _refuse_held(connection, thread)
             await connection.execute(_SQL["delete_keys"], {"thread": thread})
             await connection.execute(_SQL["delete_rows"], {"thread": thread})
             await connection.execute(_SQL["forget_sightings"], {"thread": thread})
@@ -141,6 +147,7 @@ class PostgresCheckpoints:
         threads = [str(row["thread_id"]) for row in await self._db.all(_SQL["threads_of_runs"], {"runs": digests})]
         for thread in threads:
             async with self._held(thread) as connection:
+                await _refuse_held(connection, thread)
                 await connection.execute(_SQL["delete_runs"], {"thread": thread, "runs": digests})
                 await connection.execute(_SQL["mend_heads"], {"thread": thread})
                 await connection.execute(_SQL["prune_writes"], {"thread": thread})
@@ -148,9 +155,11 @@ class PostgresCheckpoints:
         return threads
 
     async def copy(self, source: str, target: str) -> None:
-        """Copy every checkpoint of a thread to another, sealed anew for its place, and its labels before them."""
+        """Copy every checkpoint of a thread to another, sealed anew; before them its labels and who it is about."""
         await self._commits.settled(source)
         await self._db.one(_SQL["copy_labels"], {"source": source, "target": target})
+        case_file = PostgresCaseFile(self._db, self._keys)
+        await case_file.add(target, await case_file.known(source))
         stored = await self.list(source, ns=None, id_=None, before=None, limit=None)
         heads, values = await self.heads(source), await self._all_values(source)
         # The head goes last, so that it is the copy's head as well.
@@ -187,6 +196,16 @@ class PostgresCheckpoints:
     async def _all(self, statement: bytes, values: Mapping[str, Any]) -> Sequence[Row]:
         async with self._db.connection() as connection:
             return await (await connection.execute(statement, values, binary=True)).fetchall()
+
+
+async def _is_held(connection: Connection, thread: str) -> bool:
+    row = await fetch_one(connection, _SQL["is_held"], {"thread": thread})
+    return bool(row and row["held"])
+
+
+async def _refuse_held(connection: Connection, thread: str) -> None:
+    if await _is_held(connection, thread):
+        raise ErasureRefused(f"thread {thread} is not deleted: its subject is on legal hold")
 
 
 def _checkpoint(sealer: Sealer, thread: str, ns: str, row: Row) -> StoredCheckpoint:

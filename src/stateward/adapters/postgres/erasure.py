@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import secrets
 from dataclasses import replace
 from typing import Any
@@ -88,6 +89,8 @@ class PostgresErasure:
 
     async def _finished(self, erasure: str) -> ErasureReceipt | None:
         row = await self._ask(_SQL["erasure"], {"erasure": erasure})
+        if row["receipt"] is not None:  # ours, or that of somebody who erases the same subject
+            return ErasureReceipt.of(json.loads(row["receipt"]), seal=_text(row["seal"]))
         threads = await self._db.all(_SQL["erased_threads"], {"erasure": erasure})
         receipt = ErasureReceipt(
             id=erasure,
@@ -106,7 +109,7 @@ class PostgresErasure:
         values = {"erasure": erasure, "finished": receipt.finished_at, "receipt": text, "seal": seal}
         if not (await self._ask(_SQL["finish"], values))["done"]:
             return None
-        return replace(receipt, seal=base64.b64encode(seal).decode())
+        return replace(receipt, seal=_text(seal))
 
     async def _ask(self, statement: bytes, values: dict[str, Any]) -> Any:
         try:
@@ -115,6 +118,10 @@ class PostgresErasure:
             if error.sqlstate == _REFUSED:
                 raise ErasureRefused(f"{values['subject']}: {error.diag.message_primary}") from error
             raise
+
+
+def _text(seal: bytes) -> str:
+    return base64.b64encode(seal).decode()
 
 
 def _desk(tenant: str) -> str:

@@ -309,7 +309,8 @@ begin
     select * into w from stateward.weigh(a, p);
     w.why := coalesce(w.why, p ->> 'refuse');
     if w.why is not null then
-        perform stateward.note_approval(a, 'approval.refused', p ->> 'principal', v_detail || jsonb_build_object('why', w.why));
+        perform stateward.note_approval(a, 'approval.refused', p ->> 'principal', v_detail || jsonb_build_object(
+            'why', replace(w.why, coalesce(to_json(a.confirmation)::text, ''), 'the confirmation'))); -- it is an argument
         if a.status = 'pending' and a.expires_at <= clock_timestamp() then
             perform stateward.lapse(a);
         end if;

@@ -89,6 +89,20 @@ begin
     perform set_config('stateward.tenant', '', true);
 end $$;
 
+-- Until the end of the transaction no hold is placed in the tenant: whoever deletes looks for holds after it. Taken after
+-- the thread's row.
+create function stateward.keep_holds(p_tenant text) returns void language sql as $$
+    select pg_advisory_xact_lock_shared(hashtextextended('stateward.hold ' || p_tenant, 0));
+$$;
+
+-- Whether a thread's subject is on hold, to the end of the transaction.
+create function stateward.is_held(p_thread text) returns boolean language plpgsql as $$
+begin
+    perform stateward.keep_holds((select tenant from stateward.thread where thread_id = p_thread));
+    return exists (select from stateward.thread t join stateward.legal_hold h using (tenant, subject)
+                    where t.thread_id = p_thread);
+end $$;
+
 -- What an item has said is kept until it would have expired; where its subject is on hold, whenever that is.
 create function stateward.retire(p_item stateward.memory, p_held boolean) returns void language sql as $$
     insert into stateward.memory_version (tenant, subject, purpose, place, key, version, namespace, kind, value, source,
@@ -169,14 +183,16 @@ end $$;
 -- for each other.
 create function stateward.change_memory(p jsonb) returns bigint[] language plpgsql as $$
 declare
-    v_labels   text[] := array(select label from stateward.thread_label where thread_id = p ->> 'thread');
-    v_held     boolean := exists (select from stateward.legal_hold h
-                                   where h.tenant = p ->> 'tenant' and h.subject = p ->> 'subject');
+    v_labels   text[];
+    v_held     boolean;
     v_versions bigint[] := '{}';
     v_all      text[];
     c          jsonb;
 begin
     perform stateward.hold(p ->> 'thread');
+    perform stateward.keep_holds(p ->> 'tenant');
+    v_labels := array(select label from stateward.thread_label where thread_id = p ->> 'thread');
+    v_held := exists (select from stateward.legal_hold h where h.tenant = p ->> 'tenant' and h.subject = p ->> 'subject');
     perform stateward.as_tenant(p ->> 'tenant');
     for c in select jsonb_array_elements(p -> 'changes') loop
         v_versions := v_versions || stateward.change_item(p, c, v_labels, v_held);
@@ -207,11 +223,13 @@ $$ select replace(plainto_tsquery('simple', p_query)::text, ' & ', ' | ')::tsque
 -- not expired.
 create function stateward.sweep_memory(p_tenant text, p_batch int) returns bigint language plpgsql as $$
 declare
-    v_held text[] := array(select subject from stateward.legal_hold where tenant = p_tenant);
+    v_held text[];
     v_now  timestamptz := clock_timestamp();
     v_rows bigint;
     v_more bigint;
 begin
+    perform stateward.keep_holds(p_tenant);
+    v_held := array(select subject from stateward.legal_hold where tenant = p_tenant);
     perform stateward.as_tenant(p_tenant);
     delete from stateward.memory
      where expires_at <= v_now
@@ -271,7 +289,7 @@ returns text language plpgsql as $$
 declare
     v_id text;
 begin
-    perform pg_advisory_xact_lock(hashtextextended('stateward.erasure ' || p_tenant || chr(31) || p_subject, 0));
+    perform pg_advisory_xact_lock(hashtextextended('stateward.hold ' || p_tenant, 0));
     if exists (select from stateward.legal_hold where tenant = p_tenant and subject = p_subject) then
         raise exception 'the subject is on legal hold' using errcode = 'SW009';
     end if;
@@ -292,6 +310,10 @@ create function stateward.erase_thread(p_erasure text, p_thread text, p_by text)
 declare
     v_counts jsonb;
 begin
+    perform from stateward.erasure where erasure_id = p_erasure and finished_at is null for share;
+    if not found then
+        return; -- its receipt says what went, and nothing more goes with it
+    end if;
     insert into stateward.checkpoint_thread as t (thread_id, erased_at) values (p_thread, clock_timestamp())
         on conflict (thread_id) do update set erased_at = coalesce(t.erased_at, excluded.erased_at);
     perform from stateward.thread where thread_id = p_thread for no key update;
@@ -324,7 +346,7 @@ begin
     select jsonb_build_object(
                'keys', (select count(*) from keys), 'checkpoints', (select count(*) from checkpoints),
                'values', (select count(*) from "values"), 'writes', (select count(*) from writes),
-               'sightings', (select count(*) from sightings), 'actions', (select count(*) from actions),
+               'sightings', (select count(*) from sightings), 'known', (select count(*) from known), 'actions', (select count(*) from actions),
                'effects', (select count(*) from effects), 'approvals', (select count(*) from approvals),
                'signatures', (select count(*) from signatures))
       into v_counts;
@@ -341,7 +363,10 @@ declare
     v_rows bigint;
     v_more bigint;
 begin
-    select * into e from stateward.erasure where erasure_id = p_erasure;
+    select * into e from stateward.erasure where erasure_id = p_erasure and finished_at is null for update;
+    if not found then
+        return 0;
+    end if;
     perform stateward.as_tenant(e.tenant);
     delete from stateward.memory
      where ctid = any (array(select ctid from stateward.memory
@@ -356,7 +381,8 @@ begin
     return v_rows + v_more;
 end $$;
 
--- Ends an erasure with its receipt; false where a thread was opened or something was remembered meanwhile.
+-- Ends an erasure with its receipt; false where somebody else has ended it, a thread was opened or something was
+-- remembered meanwhile, or more has gone than the receipt says.
 create function stateward.finish_erasure(p_erasure text, p_finished timestamptz, p_receipt text, p_seal bytea)
 returns boolean language plpgsql as $$
 declare
@@ -364,8 +390,10 @@ declare
     v_left boolean;
 begin
     select * into e from stateward.erasure where erasure_id = p_erasure for update;
-    if e.finished_at is not null then
-        return true;
+    if e.finished_at is not null or e.items <> (p_receipt::jsonb ->> 'items')::bigint
+       or jsonb_array_length(p_receipt::jsonb -> 'threads')
+          <> (select count(*) from stateward.erased_thread where erasure_id = p_erasure) then
+        return false;
     end if;
     perform stateward.as_tenant(e.tenant);
     v_left := exists (select from stateward.memory where tenant = e.tenant and subject = e.subject)
@@ -386,7 +414,7 @@ end $$;
 create function stateward.place_hold(p_tenant text, p_subject text, p_reason text, p_by text, p_verified_by text)
 returns boolean language plpgsql as $$
 begin
-    perform pg_advisory_xact_lock(hashtextextended('stateward.erasure ' || p_tenant || chr(31) || p_subject, 0));
+    perform pg_advisory_xact_lock(hashtextextended('stateward.hold ' || p_tenant, 0));
     if exists (select from stateward.erasure where tenant = p_tenant and subject = p_subject and finished_at is null) then
         raise exception 'the subject is being erased' using errcode = 'SW009';
     end if;
@@ -414,6 +442,8 @@ end $$;
 
 revoke all on function stateward.as_tenant(text) from public;
 revoke all on function stateward.as_nobody() from public;
+revoke all on function stateward.keep_holds(text) from public;
+revoke all on function stateward.is_held(text) from public;
 revoke all on function stateward.retire(stateward.memory, boolean) from public;
 revoke all on function stateward.change_item(jsonb, jsonb, text[], boolean) from public;
 revoke all on function stateward.change_memory(jsonb) from public;

@@ -83,6 +83,10 @@ select ns, checkpoint_id from stateward.checkpoint_head where thread_id = %(thre
 -- Takes a thread's row, so that nothing is committed on it meanwhile.
 select erased_at from stateward.checkpoint_thread where thread_id = %(thread)s for update;
 
+-- name: is_held
+-- Whether its subject is on legal hold: nothing of it is deleted.
+select stateward.is_held(%(thread)s) as held;
+
 -- name: prune_checkpoints
 -- Deletes a thread's checkpoints but those that are kept.
 delete from stateward.checkpoint c

@@ -5,7 +5,7 @@ select stateward.begin_erasure(%(id)s, %(tenant)s, %(subject)s, %(by)s, %(verifi
 -- name: threads_left
 -- The subject's threads that are not erased yet, one batch.
 select t.thread_id from stateward.thread t join stateward.erasure e using (tenant, subject)
- where e.erasure_id = %(erasure)s and t.erased_at is null and t.thread_id <> 'desk:' || t.tenant
+ where e.erasure_id = %(erasure)s and e.finished_at is null and t.erased_at is null and t.thread_id <> 'desk:' || t.tenant
  order by t.thread_id limit 100;
 
 -- name: erase_thread

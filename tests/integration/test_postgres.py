@@ -147,7 +147,7 @@ def test_every_statement_has_a_sentence(shared: str) -> None:
 def test_python_holds_no_statement_that_is_not_there() -> None:
     used = set()
     for path in SQL.parent.glob("*.py"):
-        used |= set(re.findall(r"_(?:SQL|JOURNAL|ACTIONS|THREADS)\[\"(\w+)\"\]", path.read_text()))
+        used |= set(re.findall(r"_(?:SQL|JOURNAL|ACTIONS|MEMORY|THREADS)\[\"(\w+)\"\]", path.read_text()))
     named = {name for _, name in NAMED}
     assert used <= named
     assert named <= used, f"nobody uses {sorted(named - used)}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg import Error
@@ -11,15 +10,14 @@ from psycopg import errors as pg
 from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.commits import Commits
-from stateward.adapters.postgres.database import Connection, Database, Row
+from stateward.adapters.postgres.database import Database, Row
 from stateward.adapters.postgres.statements import statements
 from stateward.errors import DatabaseError, MemoryConflict, MemoryRefused
 from stateward.model.memory import Change, MemoryItem, Scope, Search
 from stateward.model.values import Json, digest
-from stateward.remember.filters import filter_path
+from stateward.remember.filters import filter_path, plain_part
 
 _SQL = statements("memory")
-_RECALL = statements("vector/recall")
 _SWEPT_AT_ONCE = 1000
 _OTHER_VERSION = "SW006"
 
@@ -70,10 +68,13 @@ class PostgresMemory:
 
     async def search(self, scope: Scope, search: Search) -> list[MemoryItem]:
         """Items below a namespace, best first."""
-        values = {
+        wanted = search.filter or {}
+        part = plain_part(wanted)
+        values: dict[str, Any] = {
             "namespace": list(search.prefix),
             "query": search.query,
-            "filter": filter_path(search.filter or {}),
+            "filter": filter_path(wanted),
+            "part": None if part is None else Jsonb(part),
             "limit": max(search.limit, 0),
             "offset": max(search.offset, 0),
         }
@@ -82,7 +83,7 @@ class PostgresMemory:
         if search.embedding is None:
             return [memory_item(row) for row in await self._all(_SQL["items_by_words"], scope, values)]
         values |= {"vector": list(search.embedding)}
-        return [memory_item(row) for row in await self._all(_RECALL["items_by_both"], scope, values)]
+        return [memory_item(row) for row in await self._all(_SQL["items_by_both"], scope, values)]
 
     async def namespaces(self, scope: Scope) -> list[tuple[str, ...]]:
         """The namespaces that hold something."""
@@ -107,7 +108,7 @@ class PostgresMemory:
         """
         try:
             async with self._db.connection() as connection:
-                await connection.execute(_RECALL["extension"])
+                await connection.execute(_SQL["recall_by_meaning"])
         except Error as error:
             said = error.diag.message_primary or str(error)
             raise DatabaseError(
@@ -118,15 +119,7 @@ class PostgresMemory:
 
     async def _all(self, statement: bytes, scope: Scope, values: dict[str, Any]) -> Sequence[Row]:
         named = {"tenant": scope.tenant, "subject": scope.subject, "purpose": scope.purpose}
-        async with self._of(scope.tenant) as connection:
-            return await (await connection.execute(statement, named | values)).fetchall()
-
-    @asynccontextmanager
-    async def _of(self, tenant: str) -> AsyncGenerator[Connection]:
-        """A transaction in which memory is that of one tenant. The setting ends with it, behind a pooler too."""
-        async with self._db.transaction() as connection:
-            await connection.execute(_SQL["enter"], {"tenant": tenant})
-            yield connection
+        return await self._db.all(statement, named | values)
 
 
 def _written(change: Change) -> dict[str, Json]:

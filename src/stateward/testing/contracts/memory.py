@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -104,6 +105,35 @@ async def changes_together_or_not_at_all(adapters: Adapters) -> None:
     assert await _change(adapters, gone) == [None]
 
 
+async def counts_each_change_of_a_key_in_a_batch(adapters: Adapters) -> None:
+    """Whether the item was there or not, as if they had come one after the other; each is in the ledger."""
+    await _put(adapters, "old", n=0)
+    gone = Change(namespace=("note",), key="new")
+    batch = (_note("new", n=1), _note("old", n=1), _note("new", n=2), gone, _note("new", n=3))
+    assert await _change(adapters, *batch) == [1, 2, 2, 2, 1]
+    item = await _get(adapters, key="new")
+    assert item is not None
+    assert item.value == {"n": 3}
+    assert (await kinds(adapters))[-5:].count("memory.deleted") == 1
+
+
+async def lets_batches_come_at_once(adapters: Adapters) -> None:
+    """Of the same items, some of them new, from different threads: each counts, and none waits for ever."""
+    await _put(adapters, "3", n=0)
+    names = [f"{at}" for at in range(6)]
+    for at in range(4):
+        await adapters.threads.open(facts(f"w{at}"))
+    await asyncio.gather(
+        *(
+            adapters.memory.change(scope(f"w{at}"), [_note(name, n=at) for name in (names if at % 2 else names[::-1])])
+            for at in range(4)
+        )
+    )
+    found = await adapters.memory.search(scope(), Search(prefix=("note",)))
+    assert {item.key: item.version for item in found} == {name: 5 if name == "3" else 4 for name in names}
+    assert (await adapters.ledger.verify()).intact
+
+
 async def finds_nothing_of_others(adapters: Adapters) -> None:
     """Another tenant, subject or purpose; not by key, search, list or deletion."""
     await _put(adapters, text="paid")
@@ -172,6 +202,8 @@ CHECKS: tuple[Check, ...] = (
     counts_versions,
     changes_what_has_the_expected_version_only,
     changes_together_or_not_at_all,
+    counts_each_change_of_a_key_in_a_batch,
+    lets_batches_come_at_once,
     finds_nothing_of_others,
     never_returns_what_has_expired,
     does_not_extend_what_is_read,

@@ -113,6 +113,16 @@ create function stateward.retire(p_item stateward.memory, p_held boolean) return
      where p_held or p_item.expires_at > clock_timestamp()
 $$;
 
+-- Labels of a thread and of an item, each once, in order.
+create function stateward.joined(p_labels text[], p_more jsonb) returns text[] language sql immutable as $$
+    select array(select unnest(p_labels) union select jsonb_array_elements_text(p_more) order by 1);
+$$;
+
+-- The embedding of a change, where it has one.
+create function stateward.vector_of(c jsonb) returns real[] language sql immutable as $$
+    select case when c ? 'embedding' then array(select e::text::real from jsonb_array_elements(c -> 'embedding') as e) end;
+$$;
+
 -- One change of an item within `change_memory`; its version, and null where there was nothing to delete.
 create function stateward.change_item(p jsonb, c jsonb, p_labels text[], p_held boolean) returns bigint
 language plpgsql as $$
@@ -121,9 +131,8 @@ declare
     v_place     text := stateward.place(v_namespace);
     v_now       timestamptz := clock_timestamp();
     v_until     timestamptz := v_now + make_interval(secs => (c ->> 'keep')::float8);
-    v_labels    text[] := array(select unnest(p_labels) union select jsonb_array_elements_text(c -> 'labels') order by 1);
-    v_embedding real[] := case when c ? 'embedding'
-                               then array(select e::text::real from jsonb_array_elements(c -> 'embedding') as e) end;
+    v_labels    text[] := stateward.joined(p_labels, c -> 'labels');
+    v_embedding real[] := stateward.vector_of(c);
     v_version   bigint;
     m           stateward.memory;
     n           stateward.memory;
@@ -179,45 +188,236 @@ begin
     end loop;
 end $$;
 
--- All changes of a batch with their ledger entries, or none. In order of place and key, so that two batches do not wait
--- for each other.
+-- Entries of a thread at once. Whoever calls it holds the thread's row.
+create function stateward.append_all(p_thread text, p_says jsonb[]) returns void language plpgsql as $$
+declare
+    t         stateward.thread;
+    v_says    jsonb;
+    v_seqs    bigint[] := '{}'; -- the ledger's columns, one entry at a place
+    v_prevs   text[] := '{}';
+    v_hashes  text[] := '{}';
+    v_entries text[] := '{}';
+begin
+    select * into t from stateward.thread where thread_id = p_thread;
+    if not found then
+        raise exception 'thread % is not known', p_thread using errcode = 'SW002';
+    end if;
+    foreach v_says in array p_says loop
+        t.head_seq := t.head_seq + 1;
+        v_seqs := v_seqs || t.head_seq;
+        v_prevs := v_prevs || t.head_hash;
+        v_entries := v_entries || stateward.placed(t, v_says);
+        t.head_hash := encode(sha256(convert_to(t.head_hash || v_entries[cardinality(v_entries)], 'UTF8')), 'hex');
+        v_hashes := v_hashes || t.head_hash;
+    end loop;
+    insert into stateward.ledger (thread_id, seq, prev, hash, entry)
+    select p_thread, * from unnest(v_seqs, v_prevs, v_hashes, v_entries);
+    update stateward.thread set head_seq = t.head_seq, head_hash = t.head_hash, updated_at = clock_timestamp()
+     where thread_id = p_thread;
+end $$;
+
+-- What a change of memory says in the ledger.
+create function stateward.told(p jsonb, c jsonb, p_version bigint, p_labels text[]) returns jsonb language plpgsql as $$
+begin
+    if c -> 'value' is null then
+        return stateward.says('memory.deleted', p ->> 'actor', c ->> 'action', null, jsonb_build_object('item', c -> 'item'));
+    end if;
+    return stateward.says('memory.written', p ->> 'actor', c ->> 'action', null,
+        coalesce(c -> 'note', '{}') || jsonb_strip_nulls(jsonb_build_object(
+            'kind', c -> 'kind', 'item', c -> 'item', 'version', p_version, 'sensitivity', c -> 'sensitivity',
+            'labels', to_jsonb(nullif(stateward.joined(p_labels, c -> 'labels'), '{}')))));
+end $$;
+
+-- Those of `p_changes` that are new, written at once; the number and the version of each. What else is there goes by itself.
+create function stateward.add_items(p jsonb, p_labels text[]) returns table (at bigint, version bigint) language sql as $$
+    with given as (
+        select x.at, x.c, array(select jsonb_array_elements_text(x.c -> 'namespace')) as namespace, clock_timestamp() as now
+          from jsonb_array_elements(p -> 'changes') with ordinality as x (c, at)
+         where x.c -> 'value' is not null and coalesce((x.c ->> 'version')::bigint, 0) = 0
+    ), placed as (
+        select g.*, stateward.place(g.namespace) as place from given g
+    ), made as (
+        insert into stateward.memory (tenant, subject, purpose, namespace, key, kind, value, source, action, sensitivity,
+                                      version, created_at, updated_at, expires_at, labels, embedding)
+        select p ->> 'tenant', p ->> 'subject', p ->> 'purpose', g.namespace, g.c ->> 'key', g.c ->> 'kind',
+               g.c -> 'value', p ->> 'thread', g.c ->> 'action', g.c ->> 'sensitivity',
+               -- Its number goes on where former versions are kept longer than it was.
+               1 + coalesce((select max(v.version) from stateward.memory_version v
+                              where v.tenant = p ->> 'tenant' and v.subject = p ->> 'subject'
+                                and v.purpose = p ->> 'purpose' and v.place = g.place and v.key = g.c ->> 'key'), 0),
+               g.now, g.now, g.now + make_interval(secs => (g.c ->> 'keep')::float8),
+               stateward.joined(p_labels, g.c -> 'labels'), stateward.vector_of(g.c)
+          from placed g order by g.at
+            on conflict do nothing
+     returning memory.place, memory.key, memory.version)
+    select min(g.at), m.version from made m join placed g on g.place = m.place and g.c ->> 'key' = m.key
+     group by m.place, m.key, m.version;
+$$;
+
+-- All changes of a batch with their ledger entries, or none. First what is new, then the rest, each in order of place and
+-- key, so that two batches do not wait for each other.
 create function stateward.change_memory(p jsonb) returns bigint[] language plpgsql as $$
 declare
     v_labels   text[];
     v_held     boolean;
-    v_versions bigint[] := '{}';
-    v_all      text[];
-    c          jsonb;
+    v_versions bigint[] := array_fill(0, array[jsonb_array_length(p -> 'changes')]);
+    v_made     record;
 begin
     perform stateward.hold(p ->> 'thread');
     perform stateward.keep_holds(p ->> 'tenant');
     v_labels := array(select label from stateward.thread_label where thread_id = p ->> 'thread');
     v_held := exists (select from stateward.legal_hold h where h.tenant = p ->> 'tenant' and h.subject = p ->> 'subject');
     perform stateward.as_tenant(p ->> 'tenant');
-    for c in select jsonb_array_elements(p -> 'changes') loop
-        v_versions := v_versions || stateward.change_item(p, c, v_labels, v_held);
+    for v_made in select * from stateward.add_items(p, v_labels) loop
+        v_versions[v_made.at] := v_made.version;
     end loop;
-    perform stateward.as_nobody();
     for v_at in 1 .. cardinality(v_versions) loop
-        continue when v_versions[v_at] is null;
-        c := p -> 'changes' -> (v_at - 1);
-        if c -> 'value' is null then
-            perform stateward.append(p ->> 'thread', 'memory.deleted', p ->> 'actor', c ->> 'action', null,
-                                     jsonb_build_object('item', c -> 'item'));
-        else
-            v_all := array(select unnest(v_labels) union select jsonb_array_elements_text(c -> 'labels') order by 1);
-            perform stateward.append(p ->> 'thread', 'memory.written', p ->> 'actor', c ->> 'action', null,
-                coalesce(c -> 'note', '{}') || jsonb_strip_nulls(jsonb_build_object(
-                    'kind', c -> 'kind', 'item', c -> 'item', 'version', v_versions[v_at], 'sensitivity', c -> 'sensitivity',
-                    'labels', case when v_all <> '{}' then to_jsonb(v_all) end)));
+        if v_versions[v_at] = 0 then
+            v_versions[v_at] := stateward.change_item(p, p -> 'changes' -> (v_at - 1), v_labels, v_held);
         end if;
     end loop;
+    perform stateward.as_nobody();
+    perform stateward.append_all(p ->> 'thread', array(
+        select stateward.told(p, x.c, v_versions[x.at], v_labels)
+          from jsonb_array_elements(p -> 'changes') with ordinality as x (c, at) where v_versions[x.at] is not null
+         order by x.at));
     return v_versions;
+end $$;
+
+-- An item as it is found.
+create type stateward.found as (
+    namespace text[], key text, kind text, subject text, purpose text, value jsonb, source text, action text,
+    sensitivity text, version bigint, created_at timestamptz, updated_at timestamptz, expires_at timestamptz, labels text[],
+    score float8);
+
+-- Memory is read by these, each as one tenant and in one statement. What has expired is not found, and reading changes
+-- nothing. A plan for any prefix and any limit would sort all items of a subject, so that each search gets its own.
+create function stateward.read_as(p_tenant text) returns void language plpgsql as $$
+begin
+    perform stateward.as_tenant(p_tenant);
+    perform set_config('plan_cache_mode', 'force_custom_plan', true);
+end $$;
+
+-- One item.
+create function stateward.find_item(p_tenant text, p_subject text, p_purpose text, p_namespace text[], p_key text)
+returns setof stateward.found language plpgsql as $$
+begin
+    perform stateward.as_tenant(p_tenant);
+    return query
+        select namespace, key, kind, subject, purpose, value, source, action, sensitivity, version, created_at, updated_at,
+               expires_at, labels, null::float8
+          from stateward.memory
+         where tenant = p_tenant and subject = p_subject and purpose = p_purpose
+           and place = stateward.place(p_namespace) and key = p_key and expires_at > clock_timestamp();
+    perform stateward.as_nobody();
+end $$;
+
+-- What an item has said before and may still be kept, newest first.
+create function stateward.find_versions(p_tenant text, p_subject text, p_purpose text, p_namespace text[], p_key text)
+returns setof stateward.found language plpgsql as $$
+begin
+    perform stateward.as_tenant(p_tenant);
+    return query
+        select namespace, key, kind, subject, purpose, value, source, action, sensitivity, version, created_at, updated_at,
+               expires_at, labels, null::float8
+          from stateward.memory_version
+         where tenant = p_tenant and subject = p_subject and purpose = p_purpose
+           and place = stateward.place(p_namespace) and key = p_key and expires_at > clock_timestamp()
+         order by version desc;
+    perform stateward.as_nobody();
+end $$;
+
+-- The namespaces that hold something.
+create function stateward.find_namespaces(p_tenant text, p_subject text, p_purpose text) returns setof text[]
+language plpgsql as $$
+begin
+    perform stateward.as_tenant(p_tenant);
+    return query
+        select distinct namespace from stateward.memory
+         where tenant = p_tenant and subject = p_subject and purpose = p_purpose and expires_at > clock_timestamp()
+         order by namespace;
+    perform stateward.as_nobody();
+end $$;
+
+-- Items below a namespace that fulfil a filter, newest first. Every value that fulfils it contains `p_part`.
+create function stateward.find_newest(
+    p_tenant text, p_subject text, p_purpose text, p_namespace text[], p_part jsonb, p_filter jsonpath, p_limit bigint,
+    p_offset bigint
+) returns setof stateward.found language plpgsql as $$
+begin
+    perform stateward.read_as(p_tenant);
+    return query
+        select namespace, key, kind, subject, purpose, value, source, action, sensitivity, version, created_at, updated_at,
+               expires_at, labels, null::float8
+          from stateward.memory
+         where tenant = p_tenant and subject = p_subject and purpose = p_purpose
+           and starts_with(place, stateward.place(p_namespace)) and expires_at > clock_timestamp()
+           and (p_part is null or value @> p_part) and (p_filter is null or value @? p_filter)
+         order by updated_at desc, place, key
+         limit p_limit offset p_offset;
+    perform stateward.as_nobody();
 end $$;
 
 -- The words of a question, any of which may be found.
 create function stateward.any_word(p_query text) returns tsquery language sql immutable as
 $$ select replace(plainto_tsquery('simple', p_query)::text, ' & ', ' | ')::tsquery $$;
+
+-- The same that hold some of the words, best match first.
+create function stateward.find_by_words(
+    p_tenant text, p_subject text, p_purpose text, p_namespace text[], p_part jsonb, p_filter jsonpath, p_limit bigint,
+    p_offset bigint, p_query text
+) returns setof stateward.found language plpgsql as $$
+declare
+    v_words tsquery := stateward.any_word(p_query);
+begin
+    perform stateward.read_as(p_tenant);
+    return query
+        select namespace, key, kind, subject, purpose, value, source, action, sensitivity, version, created_at, updated_at,
+               expires_at, labels, ts_rank(search, v_words)::float8 as score
+          from stateward.memory
+         where tenant = p_tenant and subject = p_subject and purpose = p_purpose
+           and starts_with(place, stateward.place(p_namespace)) and expires_at > clock_timestamp()
+           and (p_part is null or value @> p_part) and (p_filter is null or value @? p_filter)
+           and search @@ v_words
+         order by score desc, updated_at desc, place, key
+         limit p_limit offset p_offset;
+    perform stateward.as_nobody();
+end $$;
+
+-- The same by words and by meaning in one ranking: reciprocal rank fusion, with the constant 60 of Cormack, Clarke and
+-- Buettcher (2009). Every vector of the subject is compared: nothing is approximate. It needs pgvector.
+create function stateward.find_by_both(
+    p_tenant text, p_subject text, p_purpose text, p_namespace text[], p_part jsonb, p_filter jsonpath, p_limit bigint,
+    p_offset bigint, p_query text, p_vector real[]
+) returns setof stateward.found language plpgsql as $$
+declare
+    v_words tsquery := stateward.any_word(p_query);
+begin
+    perform stateward.read_as(p_tenant);
+    return query
+        with mine as materialized (
+            select place, m.key, ts_rank(search, v_words) as rank, search @@ v_words as has_words,
+                   case when cardinality(embedding) = cardinality(p_vector)
+                        then embedding::vector <=> p_vector::vector end as distance
+              from stateward.memory m
+             where tenant = p_tenant and m.subject = p_subject and m.purpose = p_purpose
+               and starts_with(place, stateward.place(p_namespace)) and m.expires_at > clock_timestamp()
+               and (p_part is null or m.value @> p_part) and (p_filter is null or m.value @? p_filter)
+        ), ranked as (
+            select x.place, x.key, row_number() over (order by x.rank desc, x.place, x.key) as at from mine x where x.has_words
+            union all
+            select x.place, x.key, row_number() over (order by x.distance, x.place, x.key) from mine x
+             where x.distance is not null and x.distance <> 'NaN'
+        ), fused as (
+            select r.place, r.key, sum(1.0 / (60 + r.at))::float8 as score from ranked r group by r.place, r.key
+             order by score desc, r.place, r.key limit p_limit offset p_offset)
+        select m.namespace, m.key, m.kind, m.subject, m.purpose, m.value, m.source, m.action, m.sensitivity, m.version,
+               m.created_at, m.updated_at, m.expires_at, m.labels, f.score
+          from fused f join stateward.memory m on m.place = f.place and m.key = f.key
+         where m.tenant = p_tenant and m.subject = p_subject and m.purpose = p_purpose
+         order by f.score desc, m.place, m.key;
+    perform stateward.as_nobody();
+end $$;
 
 -- Deletes what has expired of one tenant, but for subjects on hold; how many rows. An item that is being written anew has
 -- not expired.
@@ -446,9 +646,19 @@ revoke all on function stateward.keep_holds(text) from public;
 revoke all on function stateward.is_held(text) from public;
 revoke all on function stateward.retire(stateward.memory, boolean) from public;
 revoke all on function stateward.change_item(jsonb, jsonb, text[], boolean) from public;
+revoke all on function stateward.add_items(jsonb, text[]) from public;
 revoke all on function stateward.change_memory(jsonb) from public;
+revoke all on function stateward.append_all(text, jsonb[]) from public;
+revoke all on function stateward.told(jsonb, jsonb, bigint, text[]) from public;
+revoke all on function stateward.read_as(text) from public;
+revoke all on function stateward.find_item(text, text, text, text[], text) from public;
+revoke all on function stateward.find_versions(text, text, text, text[], text) from public;
+revoke all on function stateward.find_namespaces(text, text, text) from public;
+revoke all on function stateward.find_newest(text, text, text, text[], jsonb, jsonpath, bigint, bigint) from public;
+revoke all on function stateward.find_by_words(text, text, text, text[], jsonb, jsonpath, bigint, bigint, text) from public;
+revoke all on function stateward.find_by_both(text, text, text, text[], jsonb, jsonpath, bigint, bigint, text, real[]) from public;
 revoke all on function stateward.sweep_memory(text, int) from public;
-grant execute on function stateward.as_nobody(), stateward.retire(stateward.memory, boolean),
+grant execute on function stateward.as_nobody(), stateward.retire(stateward.memory, boolean), stateward.add_items(jsonb, text[]),
     stateward.change_item(jsonb, jsonb, text[], boolean) to stateward_memory;
 revoke all on function stateward.hold(text) from public;
 revoke all on function stateward.begin_erasure(text, text, text, text, text) from public;

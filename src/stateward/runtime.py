@@ -65,8 +65,8 @@ from stateward.orchestrate.store import StatewardStore
 from stateward.orchestrate.subjects import export, forget, refuse
 from stateward.orchestrate.wards import Wards
 from stateward.orchestrate.workflow import Graph
+from stateward.personal_data.known import known_values
 from stateward.ports import CredentialProvider, Notice, Notifier, Refused, Vote
-from stateward.remember.known import known_values
 from stateward.remember.retention import sweep_on
 from stateward.settings import Settings
 

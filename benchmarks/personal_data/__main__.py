@@ -10,7 +10,7 @@ from benchmarks import machine
 from benchmarks.personal_data import accuracy, speed
 from benchmarks.table import Table, summary
 from stateward.adapters.presidio import PresidioRedactor
-from stateward.remember.personal_data import DEFAULT_ENTITIES
+from stateward.personal_data.treating import DEFAULT_ENTITIES
 
 _PARTS = ("accuracy", "speed")
 

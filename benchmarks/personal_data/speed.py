@@ -21,7 +21,7 @@ from benchmarks.personal_data.corpus import Sample
 from benchmarks.table import Goal, Table, ratios, spread
 from benchmarks.timing import turns
 from stateward.adapters.presidio import PresidioRedactor
-from stateward.remember.personal_data import DEFAULT_ENTITIES
+from stateward.personal_data.treating import DEFAULT_ENTITIES
 
 _TURNS = 30
 Scan = Callable[[Sequence[str]], Sequence[Sequence[Any]]]

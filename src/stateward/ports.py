@@ -20,6 +20,7 @@ from stateward.model.memory import COUNTRIES, Change, Coverage, Finding, KnownVa
 from stateward.model.policy import Identity, PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.provenance import Sighting, ThreadPast
+from stateward.model.pseudonym import Pseudonym
 from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
 from stateward.model.values import Json, JsonObject
 from stateward.model.verdict import Permit, Reason, Verdict
@@ -886,6 +887,37 @@ class CaseFile(Protocol):
 
     async def known(self, thread: str) -> tuple[KnownValue, ...]:
         """What is kept, oldest first.
+
+        Raises:
+            SealBroken: a row is not what was sealed for its place (P8).
+        """
+        ...
+
+
+class Vault(Protocol):
+    """The pseudonyms of subjects: a number for a value of personal data, and the value again."""
+
+    async def issue(self, scope: Scope, values: Sequence[KnownValue]) -> list[int]:
+        """The number of each value's pseudonym, in order, whoever else asks at the same time.
+
+        Values that are alike but for how they are written (case, spaces, accents of names, signs between digits) have
+        one. A subject that was forgotten begins anew.
+
+        Raises:
+            ThreadErased: the scope's thread was erased.
+            KeyringError: there is no key to seal them with.
+        """
+        ...
+
+    async def reveal(
+        self, scope: Scope, wanted: Collection[tuple[str, int]] | None = None
+    ) -> dict[tuple[str, int], Pseudonym]:
+        """What pseudonyms of the scope's subject stand for, by entity type and number; one that nobody has issued is
+        not in it.
+
+        Args:
+            scope: Whose they are; a refusal stands in the chain of its thread.
+            wanted: Which of them; None for all.
 
         Raises:
             SealBroken: a row is not what was sealed for its place (P8).

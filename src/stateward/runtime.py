@@ -34,6 +34,7 @@ from stateward.adapters.postgres.overview import PostgresOverview
 from stateward.adapters.postgres.policies import PostgresPolicies
 from stateward.adapters.postgres.provenance import PostgresProvenance
 from stateward.adapters.postgres.threads import PostgresThreads
+from stateward.adapters.postgres.vault import PostgresVault
 from stateward.adapters.presidio import PresidioRedactor
 from stateward.approve.clock import tick, tick_on
 from stateward.errors import (
@@ -65,8 +66,8 @@ from stateward.orchestrate.store import StatewardStore
 from stateward.orchestrate.subjects import export, forget, refuse
 from stateward.orchestrate.wards import Wards
 from stateward.orchestrate.workflow import Graph
+from stateward.personal_data.known import known_values
 from stateward.ports import CredentialProvider, Notice, Notifier, Refused, Vote
-from stateward.remember.known import known_values
 from stateward.remember.retention import sweep_on
 from stateward.settings import Settings
 
@@ -616,6 +617,7 @@ def _services(
         memory=PostgresMemory(database, commits),
         erasure=PostgresErasure(database, keys, commits),
         case_file=PostgresCaseFile(database, keys),
+        vault=PostgresVault(database, keys),
         redactor=PresidioRedactor(ner_model=settings.ner_model or None),
         credentials=MintedCredentials(PostgresCredentials(database), own=own),
         provenance=PostgresProvenance(database, keys, commits),

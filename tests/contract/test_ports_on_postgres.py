@@ -18,9 +18,10 @@ from stateward.testing.contracts import (
     policies,
     provenance,
     threads,
+    vault,
 )
 
-PORTS = [threads, journal, desk, ledger, memory, provenance, case_file, overview, policies]
+PORTS = [threads, journal, desk, ledger, memory, provenance, case_file, overview, policies, vault]
 ALL: list[Check] = [check for port in PORTS for check in port.CHECKS]
 
 
@@ -37,6 +38,7 @@ def adapters(async_runtime: AsyncRuntime) -> Adapters:
         case_file=services.case_file,
         overview=services.overview,
         policies=services.policies,
+        vault=services.vault,
     )
 
 

@@ -20,7 +20,7 @@ from benchmarks.personal_data.texts import (
 )
 
 from stateward.adapters.presidio import PresidioRedactor
-from stateward.remember.personal_data import DEFAULT_ENTITIES
+from stateward.personal_data.treating import DEFAULT_ENTITIES
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from stateward.adapters.presidio_rules import FINDERS, RULES, Finder
 from stateward.errors import ConfigurationError, MemoryRefused, RedactionFailed
 from stateward.model.memory import Finding, KnownValue
 from stateward.model.values import Json
-from stateward.remember.personal_data import DEFAULT_ENTITIES, PersonalDataPolicy, Treated, treat
+from stateward.personal_data.treating import DEFAULT_ENTITIES, PersonalDataPolicy, Treated, treat
 
 BUSINESS_LINES = """
 2024-03-31,GL 110-20-4000,Accrued utilities,1,250.00,0.00,JE-2024-000318

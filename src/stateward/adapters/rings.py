@@ -87,8 +87,9 @@ def split(wrapped: bytes, *, context: str) -> tuple[Head, bytes]:
 
 def broken(context: str, why: str) -> KeyringError:
     """The error for a wrapped data key that is not what a ring has made."""
+    table = "subject_key" if context.startswith("subject:") else "data_key"
     return KeyringError(
-        f"the data key of {context} cannot be unwrapped: {why}. Restore its row of stateward.data_key from a backup; "
+        f"the data key of {context} cannot be unwrapped: {why}. Restore its row of stateward.{table} from a backup; "
         "somebody may have changed the database beside Stateward"
     )
 

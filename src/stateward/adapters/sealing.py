@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 from collections.abc import Mapping
 
@@ -17,13 +19,16 @@ KEY_BYTES = 32
 
 
 class Sealer:
-    """Seals with the newest of a thread's data keys, and opens with whichever a value names.
+    """Seals with the newest of an owner's data keys, and opens with whichever a value names.
 
     Args:
         keys: The data keys of 32 bytes by generation; the highest one seals.
+        born: Tells the keys of a subject from those that the same subject had before it was forgotten.
     """
 
-    def __init__(self, keys: Mapping[int, bytes]) -> None:
+    def __init__(self, keys: Mapping[int, bytes], *, born: int = 0) -> None:
+        self.born = born
+        self._first = keys[min(keys)]
         self._ciphers = {generation: AESGCM(key) for generation, key in keys.items()}
         newest = max(keys)
         self._newest = self._ciphers[newest]
@@ -39,6 +44,12 @@ class Sealer:
         nonce = os.urandom(_NONCE)
         return self._head + nonce + self._newest.encrypt(nonce, plain, _bound(self._head, place))
 
+    def digest(self, plain: str, *place: str) -> bytes:
+        """A keyed digest (HMAC-SHA256, RFC 2104) of 32 bytes: equal values of a place have equal ones, as long as the
+        owner has its first key; without that, it cannot be guessed."""
+        key = hmac.digest(self._first, b"stateward digest", hashlib.sha256)
+        return hmac.digest(key, "\0".join([*place, plain]).encode(errors="surrogatepass"), hashlib.sha256)
+
     def open(self, sealed: bytes, *place: str) -> bytes:
         """The value again.
 
@@ -50,7 +61,7 @@ class Sealer:
             raise SealBroken(place, "it is not sealed")
         cipher = self._ciphers.get(int.from_bytes(head[1:], "big"))
         if cipher is None:
-            raise SealBroken(place, "it was sealed with a key that this thread does not have")
+            raise SealBroken(place, "it was sealed with a key that is not there")
         try:
             return cipher.decrypt(sealed[_HEAD : _HEAD + _NONCE], sealed[_HEAD + _NONCE :], _bound(head, place))
         except InvalidTag:

@@ -32,7 +32,7 @@ from stateward.cli import shapes
 from stateward.cli.exits import DONE, FAILED
 from stateward.cli.keys import master_keys, ring_of
 from stateward.errors import DatabaseError, EmbeddedServerError, StatewardError
-from stateward.remember.personal_data import DEFAULT_ENTITIES
+from stateward.personal_data.treating import DEFAULT_ENTITIES
 from stateward.runtime import embedded_root
 from stateward.settings import Settings
 

@@ -33,6 +33,8 @@ class ErasureReceipt:
         by: Who asked for it.
         verified_by: How they were verified.
         items: How many items of memory went, former versions included.
+        pseudonyms: How many values of the vault of pseudonyms went.
+        keys: How many data keys of the subject itself were destroyed; those of its threads stand with each thread.
         seal: What `verify_receipt` checks, in base64.
     """
 
@@ -44,6 +46,8 @@ class ErasureReceipt:
     requested_at: datetime
     finished_at: datetime
     items: int
+    pseudonyms: int = 0
+    keys: int = 0
     threads: tuple[ErasedThread, ...]
     seal: str = ""
 
@@ -70,6 +74,8 @@ class ErasureReceipt:
             "requested_at": self.requested_at.isoformat(),
             "finished_at": self.finished_at.isoformat(),
             "items": self.items,
+            "pseudonyms": self.pseudonyms,
+            "keys": self.keys,
             "threads": [{"thread": one.thread, **one.counts} for one in self.threads],
         }
 

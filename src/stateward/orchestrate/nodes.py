@@ -41,8 +41,8 @@ from stateward.orchestrate.steps import Turn, calls_of
 from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.unanswered import as_it_was, going_back, in_order, unanswered
 from stateward.orchestrate.usage import refuse_unpriced, used
+from stateward.personal_data.known import known_values
 from stateward.ports import ActionRow
-from stateward.remember.known import known_values
 from stateward.remember.write import Entry, MemoryRules
 
 _ANSWER_TRIES = 3

@@ -36,6 +36,7 @@ from stateward.ports import (
     Redactor,
     Schema,
     Threads,
+    Vault,
 )
 from stateward.remember.write import Keeper, personal_data_policy
 from stateward.verify.gate import Gate
@@ -97,6 +98,7 @@ class Services:
     erasure: Erasure
     redactor: Redactor
     case_file: CaseFile
+    vault: Vault
     credentials: Credentials
     provenance: Provenance
     policies: Policies

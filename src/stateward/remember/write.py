@@ -15,8 +15,8 @@ from stateward.errors import MemoryRefused
 from stateward.model.memory import Change, KnownValue, Scope
 from stateward.model.policy import MemoryKind, PolicyDocument
 from stateward.model.values import Json
+from stateward.personal_data.treating import PersonalDataPolicy, Treated, treat
 from stateward.ports import CaseFile, Embedder, Memory, Redactor
-from stateward.remember.personal_data import PersonalDataPolicy, Treated, treat
 
 # Stands between the labels of a namespace in the database.
 _MARK = "\x1f"

@@ -7,7 +7,7 @@ import pytest
 from stateward.adapters.known_values import matches
 from stateward.errors import ConfigurationError
 from stateward.model.memory import KnownValue
-from stateward.remember.known import known_values
+from stateward.personal_data.known import known_values
 
 
 def found(text: str, **values: str) -> list[str]:

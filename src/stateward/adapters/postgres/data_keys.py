@@ -1,8 +1,9 @@
-"""The data keys of the threads: made at first use, kept wrapped, and wrapped anew when the master key changes."""
+"""The data keys of threads and of subjects: made at first use, kept wrapped, wrapped anew with a new master key."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from stateward.adapters.postgres.statements import statements
 from stateward.adapters.rings import split
 from stateward.adapters.sealing import KEY_BYTES, Sealer
 from stateward.errors import KeyringError, SealBroken, ThreadErased
+from stateward.model.values import canonical
 from stateward.ports import Keyring
 
 _SQL = statements("keys")
@@ -27,17 +29,27 @@ _KEPT = 2048
 _TOLERATED = 20
 
 
-class DataKeys:
-    """The table of wrapped data keys, and the sealers of the threads that were used last.
+class KeyTable:
+    """A table of wrapped data keys, and the sealers of the owners that were used last.
 
     All of it lives on one event loop. Where several processes work, `renew` in one of them is not seen by the others
-    before they `forget` the thread.
+    before they `forget` the owner.
 
     Args:
         database: Where the table is.
         keyring: What wraps and unwraps.
-        kept: How many threads' sealers are kept in memory.
+        kept: How many owners' sealers are kept in memory.
     """
+
+    kind = "thread"
+    table = "data_key"
+    sql: Mapping[str, bytes] = {
+        "read": _SQL["read_thread_keys"],
+        "add": _SQL["add_thread_keys"],
+        "walk": _SQL["walk_thread_keys"],
+        "rewrap": _SQL["rewrap_thread_keys"],
+        "count": _SQL["count_thread_keys"],
+    }
 
     def __init__(self, database: Database, keyring: Keyring, *, kept: int = _KEPT) -> None:
         self._db, self._ring, self._kept = database, keyring, kept
@@ -45,56 +57,200 @@ class DataKeys:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._forgotten = 0
 
-    async def of(self, thread: str) -> Sealer | None:
-        """The thread's sealer, or None where it has no data key.
+    async def of(self, owner: str) -> Sealer | None:
+        """The owner's sealer, or None where there is no data key.
 
         Raises:
             KeyringError: a data key cannot be unwrapped.
         """
-        async with self._alone(thread):
-            return self._known(thread) or await self._read(thread)
+        async with self._alone(owner):
+            return self._known(owner) or await self._read(owner)
 
-    async def make(self, thread: str) -> Sealer:
-        """The thread's sealer, with a new data key where it has none, whoever else makes one at the same time.
+    async def make(self, owner: str, *, thread: str = "") -> Sealer:
+        """The owner's sealer, with a new data key where there is none, whoever else makes one at the same time.
+
+        Args:
+            owner: Whose key it is.
+            thread: For a subject, the thread that needs it.
 
         Raises:
             KeyringError: the data key cannot be wrapped or unwrapped.
             ThreadErased: the thread was deleted, and gets no new one.
         """
-        async with self._alone(thread):
-            return self._known(thread) or await self._add(thread, generation=1)
+        async with self._alone(owner):
+            return self._known(owner) or await self._add(owner, generation=1, thread=thread or owner)
 
     @asynccontextmanager
-    async def opening(self, thread: str) -> AsyncGenerator[Sealer]:
-        """The thread's sealer, to read with; a value that it refuses is a security event.
+    async def opening(self, owner: str, *, thread: str = "") -> AsyncGenerator[Sealer]:
+        """The owner's sealer, to read with; a value that it refuses is a security event.
+
+        Args:
+            owner: Whose key it is.
+            thread: For a subject, the thread in whose chain a refusal stands.
 
         Raises:
             SealBroken: what is kept is not what was sealed for its place.
             KeyringError: a data key cannot be unwrapped.
         """
         try:
-            yield await self.of(thread) or _Nothing()
+            yield await self.of(owner) or _Nothing(self.kind)
         except (SealBroken, KeyringError) as error:
             _LOG.error("refused a stored value: %s", error)
-            place = error.place if isinstance(error, SealBroken) else ("data_key", thread)
+            place = error.place if isinstance(error, SealBroken) else (self.table, owner)
             detail = Jsonb({"place": list(place)})
-            await self._db.one(_SQL["note_refusal"], {"thread": thread, "detail": detail})
+            await self._db.one(_SQL["note_refusal"], {"thread": thread or owner, "detail": detail})
             raise
 
-    async def renew(self, thread: str) -> Sealer:
+    async def renew(self, owner: str, *, thread: str = "") -> Sealer:
         """A data key of a new generation: new values are sealed with it, and those of old ones still open.
 
         Raises:
             KeyringError: a data key cannot be wrapped or unwrapped.
             ThreadErased: the thread was deleted, and gets no new one.
         """
-        async with self._alone(thread):
-            return await self._add(thread, generation=None)
+        async with self._alone(owner):
+            return await self._add(owner, generation=None, thread=thread or owner)
 
-    def forget(self, thread: str) -> None:
-        """Drop the thread's sealer from memory, as its keys are gone or have changed."""
-        self._sealers.pop(thread, None)
+    def forget(self, owner: str) -> None:
+        """Drop the owner's sealer from memory, as its keys are gone or have changed."""
+        self._sealers.pop(owner, None)
         self._forgotten += 1
+
+    async def wrap_anew(self, batch: int, failed: dict[str, KeyringError]) -> int:
+        """Wrap anew what the current master key does not wrap, until too many have failed; how many were wrapped."""
+        done, rows = 0, await self.first(batch)
+        while rows and len(failed) <= _TOLERATED:
+            done += await self._rewrap(rows, failed)
+            rows = await self._after(self._owner(rows[-1]), rows[-1]["generation"], batch)
+        return done
+
+    async def lost(self) -> KeyringError | None:
+        """Why none of the first keys can be unwrapped; None where one can, or there is none."""
+        lost: KeyringError | None = None
+        for row in await self.first(_TOLERATED):
+            try:
+                await self._ring.unwrap(row["wrapped"], context=self._context(self._owner(row)))
+                return None
+            except KeyringError as error:
+                lost = lost or error
+        return lost
+
+    async def counted(self) -> Sequence[Row]:
+        """How many keys have the same head of an envelope."""
+        return await self._db.all(self.sql["count"])
+
+    async def first(self, batch: int) -> Sequence[Row]:
+        """The first keys of the table."""
+        return await self._after("", 0, batch)
+
+    def _columns(self, owner: str) -> dict[str, str]:
+        return {"thread": owner}
+
+    def _owner(self, row: Row) -> str:
+        return str(row["thread_id"])
+
+    def _context(self, owner: str) -> str:
+        return f"{self.kind}:{owner}"
+
+    def _alone(self, owner: str) -> asyncio.Lock:
+        # Whoever waits for a lock holds it, so that it goes with the last of them.
+        return self._locks.setdefault(owner, asyncio.Lock())
+
+    def _known(self, owner: str) -> Sealer | None:
+        sealer = self._sealers.get(owner)
+        if sealer is not None:
+            self._sealers.move_to_end(owner)
+        return sealer
+
+    async def _read(self, owner: str) -> Sealer | None:
+        began = self._forgotten
+        rows = await self._db.all(self.sql["read"], self._columns(owner))
+        if not rows:
+            return None
+        context = self._context(owner)
+        keys = {row["generation"]: await self._ring.unwrap(row["wrapped"], context=context) for row in rows}
+        return self._keep(owner, Sealer(keys, born=rows[0].get("born", 0)), began)
+
+    def _keep(self, owner: str, sealer: Sealer, began: int) -> Sealer:
+        if began == self._forgotten:  # else this may be what was to be forgotten
+            self._sealers[owner] = sealer
+            self._sealers.move_to_end(owner)
+            while len(self._sealers) > self._kept:
+                self._sealers.popitem(last=False)
+        return sealer
+
+    async def _add(self, owner: str, *, generation: int | None, thread: str) -> Sealer:
+        began, key = self._forgotten, secrets.token_bytes(KEY_BYTES)
+        wrapped = await self._ring.wrap(key, context=self._context(owner))
+        values = {"thread": thread, **self._columns(owner), "generation": generation, "wrapped": wrapped}
+        added = await self._db.one(self.sql["add"], values)
+        if added and generation == 1:  # the first, and ours: there is nothing to read
+            return self._keep(owner, Sealer({1: key}, born=added.get("born", 0)), began)
+        sealer = await self._read(owner)
+        if sealer is None:
+            raise ThreadErased(thread)
+        return sealer
+
+    async def _after(self, owner: str, generation: int, batch: int) -> Sequence[Row]:
+        return await self._db.all(self.sql["walk"], {**self._columns(owner), "generation": generation, "batch": batch})
+
+    async def _rewrap(self, rows: Sequence[Row], failed: dict[str, KeyringError]) -> int:
+        # A ring may read a file, or ask a service, to say which master key is the current one.
+        stale = await asyncio.to_thread(lambda: [row for row in rows if not self._ring.is_current(row["wrapped"])])
+        anew: list[tuple[Row, bytes]] = []
+        for row in stale:
+            if len(failed) > _TOLERATED:
+                break
+            owner = self._owner(row)
+            context = self._context(owner)
+            try:
+                key = await self._ring.unwrap(row["wrapped"], context=context)
+                anew.append((row, await self._ring.wrap(key, context=context)))
+            except KeyringError as error:
+                failed[owner] = error
+        return len(await self._db.all(self.sql["rewrap"], self._lists(anew))) if anew else 0
+
+    def _lists(self, anew: Sequence[tuple[Row, bytes]]) -> dict[str, list[Any]]:
+        owners = [self._columns(self._owner(row)) for row, _ in anew]
+        return {
+            **{f"{name}s": [one[name] for one in owners] for name in owners[0]},
+            "generations": [row["generation"] for row, _ in anew],
+            "was": [row["wrapped"] for row, _ in anew],
+            "now": [wrapped for _, wrapped in anew],
+        }
+
+
+class SubjectKeys(KeyTable):
+    """The data keys of subjects, which end with them: whoever comes back gets another one. Owners: `subject_owner`."""
+
+    kind = "subject"
+    table = "subject_key"
+    sql: Mapping[str, bytes] = {
+        "read": _SQL["read_subject_keys"],
+        "add": _SQL["add_subject_keys"],
+        "walk": _SQL["walk_subject_keys"],
+        "rewrap": _SQL["rewrap_subject_keys"],
+        "count": _SQL["count_subject_keys"],
+    }
+
+    def _columns(self, owner: str) -> dict[str, str]:
+        tenant, subject = json.loads(owner) if owner else ("", "")
+        return {"tenant": tenant, "subject": subject}
+
+    def _owner(self, row: Row) -> str:
+        return subject_owner(row["tenant"], row["subject"])
+
+
+class DataKeys(KeyTable):
+    """The data keys of threads, beside those of subjects.
+
+    Attributes:
+        subjects: Those of subjects.
+    """
+
+    def __init__(self, database: Database, keyring: Keyring, *, kept: int = _KEPT) -> None:
+        super().__init__(database, keyring, kept=kept)
+        self.subjects = SubjectKeys(database, keyring, kept=kept)
 
     async def rewrap(self, batch: int = 500) -> int:
         """Wrap anew what the current master key does not wrap. It may be cut off and called again, and others may work.
@@ -106,13 +262,10 @@ class DataKeys:
             How many data keys it has wrapped anew.
 
         Raises:
-            KeyringError: some could not be; the message names their threads, and says whether the others were.
+            KeyringError: some could not be; the message names their owners, and says whether the others were.
         """
-        done, failed = 0, dict[str, KeyringError]()
-        rows = await self._after(("", 0), batch)
-        while rows and len(failed) <= _TOLERATED:
-            done += await self._rewrap(rows, failed)
-            rows = await self._after((rows[-1]["thread_id"], rows[-1]["generation"]), batch)
+        failed = dict[str, KeyringError]()
+        done = await self.wrap_anew(batch, failed) + await self.subjects.wrap_anew(batch, failed)
         if failed:
             raise _left(done, failed, everything=len(failed) <= _TOLERATED)
         return done
@@ -121,112 +274,42 @@ class DataKeys:
         """Unwrap a data key, so that a lost master key is said at the start, not at the first read.
 
         Raises:
-            KeyringError: none of the first ones can be unwrapped; a single one may have been damaged.
+            KeyringError: none of the first ones of threads, or of subjects, can be unwrapped; a single one may have
+                been damaged.
         """
-        lost: KeyringError | None = None
-        for row in await self._after(("", 0), _TOLERATED):
-            try:
-                await self._ring.unwrap(row["wrapped"], context=_context(row["thread_id"]))
-                return
-            except KeyringError as error:
-                lost = lost or error
-        if lost is not None:
+        if lost := await self.lost() or await self.subjects.lost():
             raise lost
 
     async def count(self) -> dict[str, int]:
         """How many data keys each master key wraps, by its id; under `` those that are no envelopes."""
         counted: dict[str, int] = {}
-        for row in await self._db.all(_SQL["count_keys"]):
+        for row in [*await self.counted(), *await self.subjects.counted()]:
             master = _master(row["head"])
             counted[master] = counted.get(master, 0) + row["keys"]
         return counted
 
-    def _alone(self, thread: str) -> asyncio.Lock:
-        # Whoever waits for a lock holds it, so that it goes with the last of them.
-        return self._locks.setdefault(thread, asyncio.Lock())
 
-    def _known(self, thread: str) -> Sealer | None:
-        sealer = self._sealers.get(thread)
-        if sealer is not None:
-            self._sealers.move_to_end(thread)
-        return sealer
-
-    async def _read(self, thread: str) -> Sealer | None:
-        began = self._forgotten
-        rows = await self._db.all(_SQL["keys_of"], {"thread": thread})
-        if not rows:
-            return None
-        context = _context(thread)
-        sealer = Sealer({row["generation"]: await self._ring.unwrap(row["wrapped"], context=context) for row in rows})
-        return self._keep(thread, sealer, began)
-
-    def _keep(self, thread: str, sealer: Sealer, began: int) -> Sealer:
-        if began == self._forgotten:  # else this may be what was to be forgotten
-            self._sealers[thread] = sealer
-            self._sealers.move_to_end(thread)
-            while len(self._sealers) > self._kept:
-                self._sealers.popitem(last=False)
-        return sealer
-
-    async def _add(self, thread: str, *, generation: int | None) -> Sealer:
-        began, key = self._forgotten, secrets.token_bytes(KEY_BYTES)
-        wrapped = await self._ring.wrap(key, context=_context(thread))
-        values = {"thread": thread, "generation": generation, "wrapped": wrapped}
-        if await self._db.one(_SQL["add_key"], values) and generation == 1:
-            return self._keep(thread, Sealer({1: key}), began)  # the first, and ours: there is nothing to read
-        sealer = await self._read(thread)
-        if sealer is None:
-            raise ThreadErased(thread)
-        return sealer
-
-    async def _after(self, place: tuple[str, int], batch: int) -> Sequence[Row]:
-        return await self._db.all(_SQL["keys_after"], {"thread": place[0], "generation": place[1], "batch": batch})
-
-    async def _rewrap(self, rows: Sequence[Row], failed: dict[str, KeyringError]) -> int:
-        # A ring may read a file, or ask a service, to say which master key is the current one.
-        stale = await asyncio.to_thread(lambda: [row for row in rows if not self._ring.is_current(row["wrapped"])])
-        anew: list[tuple[Row, bytes]] = []
-        for row in stale:
-            if len(failed) > _TOLERATED:
-                break
-            context = _context(row["thread_id"])
-            try:
-                key = await self._ring.unwrap(row["wrapped"], context=context)
-                anew.append((row, await self._ring.wrap(key, context=context)))
-            except KeyringError as error:
-                failed[row["thread_id"]] = error
-        return len(await self._db.all(_SQL["rewrap"], _columns(anew))) if anew else 0
+def subject_owner(tenant: str, subject: str) -> str:
+    """Names a subject in the table of their keys: no two read the same."""
+    return canonical([tenant, subject])
 
 
 class _Nothing(Sealer):
-    """Opens nothing: the thread has no key, so whatever is kept of it was not sealed by us, or its key is destroyed."""
+    """Opens nothing: there is no key, so whatever is kept was not sealed by us, or its key is destroyed."""
 
-    def __init__(self) -> None:
-        pass
+    def __init__(self, kind: str) -> None:
+        self._kind, self.born = kind, 0
 
     def open(self, sealed: bytes, *place: str) -> bytes:
-        raise SealBroken(place, "its thread has no key")
-
-
-def _columns(anew: Sequence[tuple[Row, bytes]]) -> dict[str, list[Any]]:
-    return {
-        "threads": [row["thread_id"] for row, _ in anew],
-        "generations": [row["generation"] for row, _ in anew],
-        "was": [row["wrapped"] for row, _ in anew],
-        "now": [wrapped for _, wrapped in anew],
-    }
+        raise SealBroken(place, f"its {self._kind} has no key")
 
 
 def _left(done: int, failed: Mapping[str, KeyringError], *, everything: bool) -> KeyringError:
-    threads = ", ".join(list(failed)[:_TOLERATED])
+    owners = ", ".join(list(failed)[:_TOLERATED])
     more = f" and {len(failed) - _TOLERATED} more" if len(failed) > _TOLERATED else ""
     rest = "all others have the current master key" if everything else "the rest was not tried: run it again then"
     first = next(iter(failed.values())).message
-    return KeyringError(f"{done} data keys were wrapped anew. Those of {threads}{more} could not be ({first}); {rest}")
-
-
-def _context(thread: str) -> str:
-    return f"thread:{thread}"
+    return KeyringError(f"{done} data keys were wrapped anew. Those of {owners}{more} could not be ({first}); {rest}")
 
 
 def _master(head: bytes) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import Error
 
 from stateward.adapters.postgres.commits import Commits
-from stateward.adapters.postgres.data_keys import DataKeys
+from stateward.adapters.postgres.data_keys import DataKeys, subject_owner
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.memory import memory_item
 from stateward.adapters.postgres.statements import statements
@@ -43,6 +43,7 @@ class PostgresErasure:
             await self._threads(erasure, by)
             while (await self._ask(_SQL["erase_memory"], {"erasure": erasure, "batch": _BATCH}))["erased"]:
                 pass
+            self._keys.subjects.forget(subject_owner(tenant, subject))
             receipt = await self._finished(erasure)
             if receipt is not None:
                 return receipt
@@ -101,6 +102,8 @@ class PostgresErasure:
             requested_at=row["requested_at"],
             finished_at=row["now"],
             items=row["items"],
+            pseudonyms=row["pseudonyms"],
+            keys=row["subject_keys"],
             threads=tuple(ErasedThread(thread=one["thread_id"], counts=one["counts"]) for one in threads),
         )
         text = canonical(receipt.said())

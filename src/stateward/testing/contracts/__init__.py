@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from stateward.ports import CaseFile, Desk, Journal, Ledger, Memory, Overview, Policies, Provenance, Threads
+from stateward.ports import CaseFile, Desk, Journal, Ledger, Memory, Overview, Policies, Provenance, Threads, Vault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class Adapters:
     case_file: CaseFile
     overview: Overview
     policies: Policies
+    vault: Vault
 
 
 Check = Callable[[Adapters], Awaitable[None]]

@@ -556,18 +556,25 @@ begin
     insert into stateward.erased_thread (erasure_id, thread_id, counts) values (p_erasure, p_thread, v_counts);
 end $$;
 
--- Deletes memory of an erasure's subject, one batch, and counts it; how many rows.
+-- Destroys the keys of an erasure's subject, deletes its pseudonyms and its memory, one batch, and counts them; how many
+-- rows. The keys go first: whoever adds a pseudonym holds one, and finds none after it.
 create function stateward.erase_memory(p_erasure text, p_batch int) returns bigint language plpgsql as $$
 declare
-    e      stateward.erasure;
-    v_rows bigint;
-    v_more bigint;
+    e       stateward.erasure;
+    v_keys  bigint;
+    v_names bigint;
+    v_rows  bigint;
+    v_more  bigint;
 begin
     select * into e from stateward.erasure where erasure_id = p_erasure and finished_at is null for update;
     if not found then
         return 0;
     end if;
+    delete from stateward.subject_key where tenant = e.tenant and subject = e.subject;
+    get diagnostics v_keys = row_count;
     perform stateward.as_tenant(e.tenant);
+    delete from stateward.pseudonym where tenant = e.tenant and subject = e.subject;
+    get diagnostics v_names = row_count;
     delete from stateward.memory
      where ctid = any (array(select ctid from stateward.memory
                               where tenant = e.tenant and subject = e.subject limit p_batch for update));
@@ -577,8 +584,10 @@ begin
                               where tenant = e.tenant and subject = e.subject limit p_batch for update));
     get diagnostics v_more = row_count;
     perform stateward.as_nobody();
-    update stateward.erasure set items = items + v_rows + v_more where erasure_id = p_erasure;
-    return v_rows + v_more;
+    update stateward.erasure
+       set items = items + v_rows + v_more, pseudonyms = pseudonyms + v_names, subject_keys = subject_keys + v_keys
+     where erasure_id = p_erasure;
+    return v_keys + v_names + v_rows + v_more;
 end $$;
 
 -- Ends an erasure with its receipt; false where somebody else has ended it, a thread was opened or something was
@@ -591,15 +600,19 @@ declare
 begin
     select * into e from stateward.erasure where erasure_id = p_erasure for update;
     if e.finished_at is not null or e.items <> (p_receipt::jsonb ->> 'items')::bigint
+       or e.pseudonyms <> (p_receipt::jsonb ->> 'pseudonyms')::bigint
+       or e.subject_keys <> (p_receipt::jsonb ->> 'keys')::bigint
        or jsonb_array_length(p_receipt::jsonb -> 'threads')
           <> (select count(*) from stateward.erased_thread where erasure_id = p_erasure) then
         return false;
     end if;
     perform stateward.as_tenant(e.tenant);
     v_left := exists (select from stateward.memory where tenant = e.tenant and subject = e.subject)
-              or exists (select from stateward.memory_version where tenant = e.tenant and subject = e.subject);
+              or exists (select from stateward.memory_version where tenant = e.tenant and subject = e.subject)
+              or exists (select from stateward.pseudonym where tenant = e.tenant and subject = e.subject);
     perform stateward.as_nobody();
-    if v_left or exists (select from stateward.thread
+    if v_left or exists (select from stateward.subject_key where tenant = e.tenant and subject = e.subject)
+       or exists (select from stateward.thread
                           where tenant = e.tenant and subject = e.subject and erased_at is null
                             and thread_id <> 'desk:' || tenant) then
         return false;

@@ -13,7 +13,7 @@ from stateward.errors import MemoryRefused, RedactionFailed
 from stateward.model.memory import Coverage, Finding, KnownValue
 from stateward.model.policy import Detection
 from stateward.model.values import Json
-from stateward.remember.personal_data import (
+from stateward.personal_data.treating import (
     DEFAULT_ENTITIES,
     PersonalDataPolicy,
     Treated,

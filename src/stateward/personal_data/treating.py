@@ -22,6 +22,7 @@ from stateward.errors import MemoryRefused, RedactionFailed
 from stateward.model.memory import Coverage, Finding, KnownValue
 from stateward.model.policy import Detection
 from stateward.model.values import Json
+from stateward.personal_data.normal import NUMBERS
 from stateward.ports import Redactor
 
 Treatment = Literal["allow", "redact", "mask", "hash", "refuse"]
@@ -59,7 +60,6 @@ NATIONAL_ENTITIES: Mapping[str, tuple[str, ...]] = {
 }
 """What is looked for as well where the policy's `detection` names the country."""
 
-_KEEPS_LAST_FOUR = frozenset({"CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER", "US_SSN"})
 _NUMBER_KEY = re.compile(
     r"\b(phones?|tel|telephone|mobile|cell|fax|cards?|pan|ssn|social security|iban|account|acct|passport"
     r"|licen[cs]e|nhs|itin|tax|dob|birth)\b"
@@ -313,7 +313,7 @@ def _joined(one: _Place, other: _Place) -> _Place:
 
 
 def _mask(entity: str, text: str) -> str:
-    if entity in _KEEPS_LAST_FOUR:
+    if entity in NUMBERS:
         return "*" * (len(text) - 4) + text[-4:] if len(text) > 4 else "*" * len(text)
     return text[:1] + "*" * (len(text) - 1)
 
@@ -323,7 +323,7 @@ def _hash(key: bytes, entity: str, text: str) -> str:
     normal = unicodedata.normalize("NFKC", text).casefold()
     if entity == "PHONE_NUMBER":
         normal = "".join(c for c in normal if c.isdecimal())
-    elif entity in _KEEPS_LAST_FOUR:
+    elif entity in NUMBERS:
         normal = "".join(c for c in normal if c.isalnum())
     message = f"{entity}:{normal}".encode(errors="surrogatepass")
     return hmac.new(key, message, hashlib.sha256).hexdigest()[:12]

@@ -28,7 +28,8 @@ class Settings:
             `DATABASE_URL` goes through PgBouncer in transaction mode. Default: `DATABASE_URL`.
         home: `STATEWARD_HOME`: where the embedded Postgres and the local key live.
         development: `STATEWARD_DEVELOPMENT`: an answer without a verified person counts, as in Studio on a laptop.
-        ner_model: `STATEWARD_NER_MODEL`: an installed spaCy model, or its path, that finds names and places.
+        ner_model: `STATEWARD_NER_MODEL`: a model that finds names and places: an installed spaCy model or its path, or
+            `transformers:` or `gliner:` with the path of one.
         pool_size: `STATEWARD_POOL_SIZE`: most connections of one process, 10 unless stated.
         master_key: `STATEWARD_MASTER_KEY`: master keys of 32 bytes in base64, separated by commas, the current one
             first. Empty: the file `master.key` in the home.

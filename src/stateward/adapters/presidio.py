@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 from stateward.adapters.known_values import matches
+from stateward.adapters.name_models import NameModel, load
 from stateward.adapters.presidio_rules import FINDERS, OWN_PATTERNS, RULES, STOCK_RECOGNIZERS, Finder, Rule
 from stateward.errors import ConfigurationError, RedactionFailed
 from stateward.model.memory import COUNTRIES, Coverage, Finding, KnownValue
@@ -33,7 +34,6 @@ _CACHED_TEXTS = 4_096
 _LOAD_SECONDS = 120.0
 _ACCEPTED_SCORE = 0.6
 _FLOOR = frozenset({*RULES, *FINDERS})
-_NAMES = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "NRP"})
 _NAME_CANARIES = (
     "My name is John Smith and I live in London.",
     "She is an American lawyer who works for Microsoft Corporation in New York.",
@@ -45,8 +45,8 @@ class PresidioRedactor:
     """A `Redactor` over Presidio: patterns always, names where a model is there.
 
     Args:
-        ner_model: An installed spaCy model (`en_core_web_lg`) or the path of one. Without it, people and
-            places are not found, and `coverage` says so.
+        ner_model: A model that finds names, as `name_models.load` takes it. Without one, people and places are
+            found in part only, and `coverage` says so.
         language: The language of the model (ISO 639-1). The words that introduce a number are English.
         timeout_seconds: How long one scan may take before it is refused; less than Presidio's own limit for a
             pattern (60 s, `REGEX_TIMEOUT_SECONDS`), after which it skips the pattern. Loading has two minutes
@@ -134,7 +134,7 @@ class PresidioRedactor:
         if coverage.uncovered:
             raise ConfigurationError(
                 f"the policy promises to find {', '.join(coverage.uncovered)}, which {coverage.engine} cannot find: "
-                "install a spaCy model that does, and name it in STATEWARD_NER_MODEL, or let the policy's personal_data"
+                "install a model that does, and name it in STATEWARD_NER_MODEL, or let the policy's personal_data"
                 " allow it"
             )
         if least is not None:
@@ -204,21 +204,18 @@ class _Registry(Protocol):
     def get_recognizers(self, *, language: str, entities: list[str]) -> list[_Recognizer]: ...
 
 
-class _Names(Protocol):
-    """Presidio's wrapper of a spaCy pipeline."""
-
-    def load(self) -> None: ...
-    def process_text(self, text: str, language: str) -> object: ...
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Engine:
     """Presidio's recognizers, loaded and proven."""
 
     registry: _Registry
-    names: _Names | None
+    names: NameModel | None
     language: str
-    labels: frozenset[str]
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The entity types that the name model finds."""
+        return self.names.labels if self.names else frozenset()
 
     @property
     def covered(self) -> frozenset[str]:
@@ -256,7 +253,8 @@ class _Engine:
         return self.registry.get_recognizers(language=self.language, entities=theirs) if theirs else ()
 
     def _hits(self, text: str, recognizers: Sequence[_Recognizer], wanted: list[str]) -> Iterator[_Hit]:
-        read = self.names.process_text(text, self.language) if self.names and self.labels & set(wanted) else None
+        pipeline = self.names.pipeline if self.names and self.labels & set(wanted) else None
+        read = pipeline.process_text(text, self.language) if pipeline else None
         for recognizer in recognizers:
             for hit in recognizer.analyze(text=text, entities=wanted, nlp_artifacts=read) or ():
                 if hit.entity_type in wanted:
@@ -301,13 +299,13 @@ def _judged(text: str, offset: int, hit: _Hit, countries: frozenset[str]) -> Ite
 def _open_engine(model: str | Path | None, language: str, timeout_seconds: float) -> _Engine:
     try:
         _check_limit(timeout_seconds)
-        names, labels = (None, frozenset[str]()) if model is None else _load_names(str(model), language)
-        registry = _registry(language, sorted(labels))
+        names = None if model is None else load(str(model), language)
+        registry = _registry(language, names)
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:  # spaCy's command line calls sys.exit where it fails
         raise RedactionFailed(f"Presidio cannot be loaded ({type(error).__name__}: {error})") from error
-    engine = _Engine(registry=registry, names=names, language=language, labels=labels)
+    engine = _Engine(registry=registry, names=names, language=language)
     _prove(engine)
     return engine
 
@@ -321,7 +319,7 @@ def _check_limit(timeout_seconds: float) -> None:
         )
 
 
-def _registry(language: str, labels: list[str]) -> _Registry:
+def _registry(language: str, names: NameModel | None) -> _Registry:
     presidio = cast("Any", import_module("presidio_analyzer"))
     stock = cast("Any", import_module("presidio_analyzer.predefined_recognizers"))
     # Presidio writes the text of an IBAN that it cannot check to its log.
@@ -340,33 +338,13 @@ def _registry(language: str, labels: list[str]) -> _Registry:
         # As Presidio's own loader does; made by hand, it misses an IBAN in small letters.
         recognizer.global_regex_flags = re.DOTALL | re.MULTILINE | re.IGNORECASE
         recognizers.append(recognizer)
-    if labels:
-        recognizers.append(stock.SpacyRecognizer(supported_language=language, supported_entities=labels))
+    if names:
+        recognizers.append(names.recognizer)
     return cast("_Registry", presidio.RecognizerRegistry(recognizers=recognizers, supported_languages=[language]))
 
 
 def _holds_no_text(record: logging.LogRecord) -> bool:
     return "validate text" not in str(record.msg)
-
-
-def _load_names(model: str, language: str) -> tuple[_Names, frozenset[str]]:
-    """The model, and which of Presidio's entity types its labels stand for."""
-    spacy = cast("Any", import_module("spacy"))
-    # Presidio would download a model that it does not find, and spaCy's download has no timeout and may exit.
-    if not (spacy.util.is_package(model) or Path(model).exists()):
-        raise ConfigurationError(f"the spaCy model {model!r} is not installed: install it, or give its path")
-    engines = cast("Any", import_module("presidio_analyzer.nlp_engine"))
-    names = engines.SpacyNlpEngine(models=[{"lang_code": language, "model_name": model}])
-    names.load()
-    pipeline = names.nlp[language]
-    meanings = names.ner_model_configuration.model_to_presidio_entity_mapping
-    labels = {
-        meanings.get(label, label)
-        for pipe in pipeline.pipe_names
-        if "doc.ents" in pipeline.get_pipe_meta(pipe).assigns
-        for label in pipeline.pipe_labels.get(pipe, ())
-    }
-    return cast("_Names", names), _NAMES & labels
 
 
 def _prove(engine: _Engine) -> None:

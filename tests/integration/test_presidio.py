@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -253,6 +254,33 @@ def test_treating_again_finds_nothing(redactor: PresidioRedactor, treatment: str
     twice = treated(redactor, once.value, **policy)
     assert sum(once.counts.values()) >= len(value)
     assert (twice.value, twice.counts) == (once.value, {})
+
+
+TOKEN_CUES = (
+    "{}",
+    "Dear {},",
+    "Please call {} on {} or write to {}.",
+    "My name is {} and I live at {}, born {}",
+    "phone: {} card: {} ssn: {} passport {} iban {} account number {}",
+    "From: {} <{}>",
+    '{{"first_name": "{}", "phone": "{}", "nhs number": "{}"}}',
+    "Kind regards,\n{}",
+)
+
+
+@pytest.mark.parametrize("number", [1, 12, 3456])
+def test_a_pseudonym_is_no_personal_data_beside_whatever_it_stands(redactor: PresidioRedactor, number: int) -> None:
+    entities = sorted({*DEFAULT_ENTITIES, *RULES, *FINDERS})
+    texts = [cue.replace("{}", f"<{entity}_{number}>") for entity in entities for cue in TOKEN_CUES]
+    found = asyncio.run(redactor.scan(texts, entities=frozenset(entities)))
+    spans = [[match.span() for match in re.finditer(r"<[A-Z_]+_[0-9]+>", text)] for text in texts]
+    assert len(texts) > 150
+    assert [
+        (text, one)
+        for text, tokens, each in zip(texts, spans, found, strict=True)
+        for one in each
+        if any(one.start < end and start < one.end for start, end in tokens)
+    ] == []
 
 
 def test_a_refused_value_is_named_by_place_only(redactor: PresidioRedactor) -> None:

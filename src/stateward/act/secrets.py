@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import cast
-from urllib.parse import quote, quote_plus
 
 from stateward.model.effect import Credential
-from stateward.model.values import Json
+from stateward.model.values import Json, written_forms
 
 SCRUBBED = "[secret]"
 
@@ -18,7 +16,7 @@ def scrub(text: str, credential: Credential | None) -> str:
     if credential is None:
         return text
     for secret in sorted((credential.secret, *credential.hidden), key=len, reverse=True):
-        for form in _forms(secret) if secret else ():
+        for form in written_forms(secret) if secret else ():
             text = text.replace(form, SCRUBBED)
     return text
 
@@ -35,9 +33,3 @@ def clean(result: Json, credential: Credential | None) -> Json:
     if isinstance(result, list | tuple):
         return [clean(value, credential) for value in cast("list[Json]", result)]
     return result
-
-
-def _forms(secret: str) -> set[str]:
-    """How a secret may stand in a message: as it is, in a URL, in JSON, as Python prints it."""
-    quoted = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
-    return {secret, *quoted, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}

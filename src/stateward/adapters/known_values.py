@@ -32,7 +32,7 @@ def matches(text: str, known: Sequence[KnownValue]) -> list[Finding]:
             for match in pattern.finditer(plain):
                 start, end = places[match.start()], places[match.end() - 1] + 1
                 if not is_part or _is_a_name(text, start, end):
-                    found.add(Finding(entity=one.entity, start=start, end=end, score=_SCORE))
+                    found.add(Finding(entity=one.entity, start=start, end=end, score=_SCORE, known=one.value))
     return sorted(found, key=lambda one: (one.start, one.end))
 
 

@@ -143,12 +143,14 @@ class Finding:
         start: First character.
         end: One past the last.
         score: 0 to 1.
+        known: The value that it is a way of writing, where what is known of the case has found it.
     """
 
     entity: str
     start: int
     end: int
     score: float
+    known: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -43,7 +43,7 @@ from stateward.model.served import Hints, overlapping
 
 IdentityKind = Literal["agent", "person", "service", "credential"]
 EffectKind = Literal["read", "write"]
-Treatment = Literal["allow", "redact", "mask", "hash", "refuse"]
+Treatment = Literal["allow", "redact", "mask", "hash", "pseudonymize", "refuse"]
 Mode = Literal["enforce", "observe"]
 
 PARTIES = ("requester", "subject", "editor")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import cast
+from urllib.parse import quote, quote_plus
 
 Scalar = None | bool | int | float | str
 Json = Scalar | Sequence["Json"] | Mapping[str, "Json"]
@@ -56,3 +57,9 @@ _TEXT = json.JSONEncoder(allow_nan=False, default=_plain).encode
 _CANONICAL = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
 ).encode
+
+
+def written_forms(text: str) -> set[str]:
+    """How a text may stand in a message: as it is, in a URL, in JSON, as Python prints it."""
+    quoted = {quote(text), quote(text, safe=""), quote_plus(text)}
+    return {text, *quoted, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]}

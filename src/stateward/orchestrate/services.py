@@ -220,6 +220,7 @@ class Services:
             memory=self.memory,
             redactor=self.redactor,
             case_file=self.case_file,
+            vault=self.vault,
             embedder=self.embedder,
             hash_key=self.hash_key,
         )

@@ -11,12 +11,13 @@ from langchain_core.messages import BaseMessage, message_to_dict
 from stateward.errors import ErasureRefused
 from stateward.model.approval import Approval, Signature
 from stateward.model.erasure import ErasureReceipt
-from stateward.model.memory import MemoryItem
+from stateward.model.memory import MemoryItem, Scope
 from stateward.model.principal import Principal
 from stateward.model.thread import ThreadRecord
 from stateward.model.values import Json, plain
 from stateward.orchestrate.saver import StatewardSaver
 from stateward.orchestrate.services import Services
+from stateward.personal_data.pseudonyms import Tokens
 
 _PAGE = 200
 
@@ -29,15 +30,19 @@ async def forget(services: Services, subject: str, *, by: Principal) -> ErasureR
 
 async def export(services: Services, saver: StatewardSaver, subject: str, *, by: Principal) -> dict[str, Json]:
     """All that is known of a subject: threads with their last state, what is known of its people, actions
-    and questions; and memory."""
+    and questions; memory; and what its pseudonyms stand for, which is put back everywhere else."""
     refuse(subject, by)
     memory = await services.erasure.export(by.tenant, subject, by=by)
     threads = await services.threads.list(tenant=by.tenant, subject=subject)
+    scope = Scope(tenant=by.tenant, principal=by.id, purpose="", subject=subject, thread=f"desk:{by.tenant}")
+    known = await services.vault.reveal(scope)
+    tokens = Tokens(entities=frozenset(entity for entity, _ in known))
     return {
         "tenant": by.tenant,
         "subject": subject,
-        "threads": [await _thread(services, saver, one) for one in threads],
-        "memory": [_item(one) for one in memory],
+        "threads": [tokens.put_back(await _thread(services, saver, one), known) for one in threads],
+        "memory": [tokens.put_back(_item(one), known) for one in memory],
+        "pseudonyms": [{"pseudonym": one.token, "value": one.value} for one in known.values()],
     }
 
 

@@ -15,17 +15,19 @@ import unicodedata
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, cast
 
 from stateward.errors import MemoryRefused, RedactionFailed
 from stateward.model.memory import Coverage, Finding, KnownValue
 from stateward.model.policy import Detection
+from stateward.model.pseudonym import token
 from stateward.model.values import Json
 from stateward.personal_data.normal import NUMBERS
+from stateward.personal_data.pseudonyms import Names, Tokens, unused
 from stateward.ports import Redactor
 
-Treatment = Literal["allow", "redact", "mask", "hash", "refuse"]
+Treatment = Literal["allow", "redact", "mask", "hash", "pseudonymize", "refuse"]
 
 DEFAULT_ENTITIES = frozenset(
     {
@@ -65,7 +67,7 @@ _NUMBER_KEY = re.compile(
     r"|licen[cs]e|nhs|itin|tax|dob|birth)\b"
 )
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\W]+")
-_PLACEHOLDER = re.compile(r"\[([A-Z][A-Z_]*)(?::[0-9a-f]{12})?\]")
+_PLACEHOLDER = re.compile(r"\[([A-Z][A-Z_]*)(?::[0-9a-f]{12})?\]|<([A-Z][A-Z0-9_]*)_[0-9]{1,7}>")
 _CONTEXT_KEYS = 2
 _CONTEXT_KEY_LENGTH = 40
 
@@ -87,6 +89,10 @@ class PersonalDataPolicy:
     def treatment(self, entity: str) -> Treatment:
         """What happens to findings of this entity type."""
         return self.entities.get(entity, self.default)
+
+    def pseudonymized(self, more: Iterable[str] = ()) -> frozenset[str]:
+        """The entity types that get pseudonyms, of those that are looked for."""
+        return frozenset(one for one in self.scanned(more) if self.treatment(one) == "pseudonymize")
 
     def scanned(self, more: Iterable[str] = ()) -> frozenset[str]:
         """The entity types to look for: the default list, those named and `more`, without those that are allowed."""
@@ -116,10 +122,12 @@ async def treat(
     redactor: Redactor,
     key: bytes,
     known: Sequence[KnownValue] = (),
+    names: Names | None = None,
 ) -> Treated:
     """Treat the personal data in a JSON object as the policy says.
 
-    What was treated once is left alone when it is treated again.
+    What was treated once is left alone when it is treated again. What only looks like a pseudonym is changed, so that
+    it is nobody's.
 
     Args:
         value: The content to be kept. It is not changed.
@@ -127,15 +135,32 @@ async def treat(
         redactor: What finds personal data.
         key: The secret of the `hash` treatment: equal values have equal hashes under one key only.
         known: What is known of the people of the case, found however it is written.
+        names: The pseudonyms of whom it is about, where the policy has any.
 
     Raises:
         MemoryRefused: the value holds data that the policy refuses; names its type and place, never the data.
-        RedactionFailed: personal data could not be looked for.
+        RedactionFailed: personal data could not be looked for, or there are no pseudonyms to be had here.
     """
     entities = policy.scanned(one.entity for one in known)
+    tokens = Tokens(entities=policy.pseudonymized(one.entity for one in known))
+    if tokens.entities and names is None:
+        raise RedactionFailed("the policy has pseudonyms, and whom this is about is not known: nothing was written")
+    if names is not None and (found := tokens.found(cast("Json", value))):
+        value = cast("dict[str, Json]", tokens.settled(cast("Json", value), await names.issued(found)))
     leaves = list(_leaves(value))
     findings = await _scan(leaves, redactor=redactor, policy=policy, entities=entities, known=known)
-    writer = _Writer(policy=policy, key=key, results=iter(zip(leaves, findings, strict=True)))
+    places = [_places(each) for each in findings]
+    writer = _Writer(policy=policy, key=key, results=iter(zip(leaves, places, strict=True)))
+    if names is not None and tokens.entities and not writer.refuses(places):
+        values = list(
+            dict.fromkeys(
+                _value(leaf, one)
+                for leaf, each in zip(leaves, places, strict=True)
+                for one in each
+                if one.entity in tokens.entities
+            )
+        )
+        writer.numbers = dict(zip(values, await names.issue(values), strict=True))
     treated = writer.mapping(value, "$")
     # What is known is found by itself, whether or not anything else looks for its type.
     return Treated(value=treated, counts=dict(writer.counts), coverage=redactor.coverage(policy.scanned()))
@@ -151,13 +176,18 @@ class _Leaf:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """A stretch of text to be replaced, named after the longest finding in it."""
+    """A stretch of text to be replaced, named after the longest finding in it.
+
+    Attributes:
+        known: The values that it is, or holds, a way of writing.
+    """
 
     start: int
     end: int
     entity: str
     entities: frozenset[str]
     length: int
+    known: frozenset[KnownValue]
 
 
 async def _scan(
@@ -191,10 +221,10 @@ async def _scan(
 def _own(leaf: _Leaf, entities: frozenset[str], findings: Iterable[Finding]) -> list[Finding]:
     """The findings in the leaf's own text: not in its keys, nor in what an earlier treatment left there."""
     offset = len(leaf.context)
-    left = [m.span() for m in _PLACEHOLDER.finditer(leaf.text) if m[1] in entities]
+    left = [m.span() for m in _PLACEHOLDER.finditer(leaf.text) if (m[1] or m[2]) in entities]
     starts = [start for start, _ in left]
     moved = (
-        Finding(entity=f.entity, start=max(0, f.start - offset), end=f.end - offset, score=f.score)
+        replace(f, start=max(0, f.start - offset), end=f.end - offset)
         for f in findings
         if f.end > offset and f.entity in entities
     )
@@ -236,16 +266,23 @@ class _Writer:
 
     policy: PersonalDataPolicy
     key: bytes
-    results: Iterator[tuple[_Leaf, list[Finding]]]
+    results: Iterator[tuple[_Leaf, list[_Place]]]
+    numbers: Mapping[KnownValue, int] = field(default_factory=dict[KnownValue, int])
     counts: Counter[str] = field(default_factory=Counter[str])
 
     def mapping(self, value: Mapping[str, Json], path: str, keys: tuple[str, ...] = ()) -> dict[str, Json]:
         written: dict[str, Json] = {}
         alike = Counter[str]()
         for key, inner in value.items():
-            name = _unused(self._text(f"a key of {path}"), written, alike)
+            name = unused(self._text(f"a key of {path}"), written, alike)
             written[name] = self._value(inner, _step(path, name), (*keys, key)[-_CONTEXT_KEYS:])
         return written
+
+    def refuses(self, places: Iterable[Sequence[_Place]]) -> bool:
+        """Whether the policy refuses what stands at any of these places."""
+        return any(
+            self.policy.treatment(one) == "refuse" for each in places for place in each for one in place.entities
+        )
 
     def _value(self, value: Json, path: str, keys: tuple[str, ...]) -> Json:
         if isinstance(value, Mapping):
@@ -259,29 +296,40 @@ class _Writer:
         return value if text == leaf.text else text
 
     def _text(self, path: str) -> str:
-        leaf, findings = next(self.results)
+        leaf, places = next(self.results)
         parts: list[str] = []
         done = 0
-        for place in _places(findings):
-            parts += [leaf.text[done : place.start], self._replacement(leaf.text, place, path)]
+        for place in places:
+            parts += [leaf.text[done : place.start], self._replacement(leaf, place, path)]
             done = place.end
         return "".join([*parts, leaf.text[done:]])
 
-    def _replacement(self, text: str, place: _Place, path: str) -> str:
+    def _replacement(self, leaf: _Leaf, place: _Place, path: str) -> str:
         for entity in sorted(place.entities):
             if self.policy.treatment(entity) == "refuse":
                 raise MemoryRefused(
                     f"{entity} at {path} must not be kept: take it out, or let the policy treat it otherwise"
                 )
         self.counts[place.entity] += 1
-        found = text[place.start : place.end]
+        found = leaf.text[place.start : place.end]
         match self.policy.treatment(place.entity):
             case "mask":
                 return _mask(place.entity, found)
             case "hash":
                 return f"[{place.entity}:{_hash(self.key, place.entity, found)}]"
+            case "pseudonymize":
+                # None has a number where a refusal follows.
+                return token(place.entity, self.numbers.get(_value(leaf, place), 0))
             case _:
                 return f"[{place.entity}]"
+
+
+def _value(leaf: _Leaf, place: _Place) -> KnownValue:
+    """What a pseudonym stands for: the one known value that the text is a way of writing, else the text."""
+    known = [one for one in place.known if one.entity == place.entity]
+    if len(known) == 1:
+        return known[0]
+    return KnownValue(entity=place.entity, value=leaf.text[place.start : place.end])
 
 
 def _places(findings: Iterable[Finding]) -> list[_Place]:
@@ -294,6 +342,7 @@ def _places(findings: Iterable[Finding]) -> list[_Place]:
             entity=finding.entity,
             entities=frozenset({finding.entity}),
             length=finding.end - finding.start,
+            known=frozenset([KnownValue(entity=finding.entity, value=finding.known)] if finding.known else ()),
         )
         if places and place.start < places[-1].end:
             place = _joined(places.pop(), place)
@@ -309,6 +358,7 @@ def _joined(one: _Place, other: _Place) -> _Place:
         entity=named.entity,
         entities=one.entities | other.entities,
         length=named.length,
+        known=one.known | other.known,
     )
 
 
@@ -327,16 +377,6 @@ def _hash(key: bytes, entity: str, text: str) -> str:
         normal = "".join(c for c in normal if c.isalnum())
     message = f"{entity}:{normal}".encode(errors="surrogatepass")
     return hmac.new(key, message, hashlib.sha256).hexdigest()[:12]
-
-
-def _unused(key: str, written: Mapping[str, Json], alike: Counter[str]) -> str:
-    """The key, with a number behind it if need be: two keys may look alike once they are treated."""
-    name = key
-    while name in written:
-        # Counted on, not anew: ten thousand addresses may be the keys of one object.
-        alike[key] += 1
-        name = f"{key} ({alike[key] + 1})"
-    return name
 
 
 def _step(path: str, key: str) -> str:

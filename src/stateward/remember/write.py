@@ -15,8 +15,9 @@ from stateward.errors import MemoryRefused
 from stateward.model.memory import Change, KnownValue, Scope
 from stateward.model.policy import MemoryKind, PolicyDocument
 from stateward.model.values import Json
+from stateward.personal_data.pseudonyms import Subject
 from stateward.personal_data.treating import PersonalDataPolicy, Treated, treat
-from stateward.ports import CaseFile, Embedder, Memory, Redactor
+from stateward.ports import CaseFile, Embedder, Memory, Redactor, Vault
 
 # Stands between the labels of a namespace in the database.
 _MARK = "\x1f"
@@ -81,6 +82,7 @@ class Keeper:
     memory: Memory
     redactor: Redactor
     case_file: CaseFile
+    vault: Vault
     embedder: Embedder | None
     hash_key: bytes
 
@@ -107,7 +109,7 @@ class Keeper:
         kind = entry.namespace[0] if entry.namespace else ""
         rule = _rule(rules, kind, scope.purpose)
         _refuse_misshapen(rule, entry, kind)
-        value, note = await self._treated(rules, entry, kind, known)
+        value, note = await self._treated(rules, scope, entry, kind, known)
         change = Change(
             namespace=entry.namespace,
             key=entry.key,
@@ -123,14 +125,21 @@ class Keeper:
         return change, entry.words(value)
 
     async def _treated(
-        self, rules: MemoryRules, entry: Entry, kind: str, known: Sequence[KnownValue]
+        self, rules: MemoryRules, scope: Scope, entry: Entry, kind: str, known: Sequence[KnownValue]
     ) -> tuple[dict[str, Json], dict[str, Json]]:
         """The value, and what the audit trail says of the search."""
         place: list[Json] = [*entry.namespace[1:], entry.key]
         if any(_MARK in str(label) for label in place):
             raise MemoryRefused(f"the key or namespace of a {kind!r} item holds a control character: use plain text")
         given: dict[str, Json] = {"place": place, "value": dict(entry.value or {})}
-        named = await treat(given, policy=rules.personal_data, redactor=self.redactor, key=self.hash_key, known=known)
+        named = await treat(
+            given,
+            policy=rules.personal_data,
+            redactor=self.redactor,
+            key=self.hash_key,
+            known=known,
+            names=Subject(vault=self.vault, scope=scope),
+        )
         if named.value["place"] != place:
             raise MemoryRefused(f"the key or namespace of a {kind!r} item holds personal data: use ids of your own")
         treated = named.value["value"]

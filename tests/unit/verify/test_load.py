@@ -137,7 +137,7 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
             "a credential needs exactly one of `role:`",
         ),
         ("policy: p\nversion: 1\nmemory: {personal_data: {email: mask}}", 3, 26, "in capitals"),
-        ("policy: p\nversion: 1\nmemory: {personal_data: {EMAIL: pseudonymize}}", 3, 33, "expected 'allow'"),
+        ("policy: p\nversion: 1\nmemory: {personal_data: {EMAIL: pseudonym}}", 3, 33, "did you mean 'pseudonymize'"),
         ("policy: p\nversion: 1\nmemory: {detection: {threshold: 1.5}}", 3, 33, "from 0 to 1"),
         ("policy: p\nversion: 1\nmemory: {detection: {threshold: true}}", 3, 33, "from 0 to 1"),
         ("policy: p\nversion: 1\nmemory: {detection: {thresholds: {person: 0.5}}}", 3, 35, "in capitals"),

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval, ApprovalStatus, DecisionKind, Delegation
-from stateward.model.erasure import ErasureReceipt, LegalHold
+from stateward.model.erasure import ErasureReceipt, LegalHold, Swept
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.policy import PolicyDocument
@@ -219,7 +219,7 @@ class Runtime:
         """See `AsyncRuntime.tick`."""
         return self._wait(self.inner.tick())
 
-    def sweep(self) -> int:
+    def sweep(self) -> Swept:
         """See `AsyncRuntime.sweep`."""
         return self._wait(self.inner.sweep())
 

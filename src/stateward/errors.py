@@ -157,7 +157,10 @@ class ThreadErased(ThreadError):
     code = "SW350"
 
     def __init__(self, thread: str) -> None:
-        super().__init__(f"thread {thread!r} was deleted: start a new thread under another id")
+        super().__init__(
+            f"thread {thread!r} was deleted, by itself, with its subject, or as its time was over: start a new thread "
+            "under another id"
+        )
 
 
 class ThreadAbandoned(ThreadError):

@@ -17,7 +17,7 @@ from stateward.model.history import History, HistoryQuery
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.memory import COUNTRIES, Change, Coverage, Finding, KnownValue, MemoryItem, Scope, Search
-from stateward.model.policy import Identity, PolicyDocument
+from stateward.model.policy import Identity, PolicyDocument, ThreadPolicy
 from stateward.model.principal import Principal
 from stateward.model.provenance import Sighting, ThreadPast
 from stateward.model.pseudonym import Pseudonym
@@ -222,8 +222,13 @@ class Schema(Protocol):
 class Threads(Protocol):
     """Which threads exist and whom they belong to."""
 
-    async def open(self, facts: ThreadFacts) -> ThreadRecord:
+    async def open(self, facts: ThreadFacts, *, retention: ThreadPolicy | None = None) -> ThreadRecord:
         """Open the thread, or find it as it was opened.
+
+        Args:
+            facts: What it is for.
+            retention: How long its policy keeps it; where none is given, what is known of that stays. So for `mark`
+                and `abandon`.
 
         Raises:
             ThreadMismatch: it was opened for someone or something else (P12).
@@ -239,11 +244,13 @@ class Threads(Protocol):
         """The threads, newest first; of one tenant and about one subject where given."""
         ...
 
-    async def mark(self, thread: str, status: ThreadStatus, *, actor: str) -> None:
+    async def mark(
+        self, thread: str, status: ThreadStatus, *, actor: str, retention: ThreadPolicy | None = None
+    ) -> None:
         """Change the status and note it, with the thread's next commit; what it is already leaves no entry."""
         ...
 
-    async def abandon(self, thread: str, *, by: Principal, reason: str) -> bool:
+    async def abandon(self, thread: str, *, by: Principal, reason: str, retention: ThreadPolicy | None = None) -> bool:
         """End the thread for good: questions that wait are withdrawn, unused permits are void, nothing new may act.
 
         Returns:
@@ -701,6 +708,10 @@ class Erasure(Protocol):
         Raises:
             ErasureRefused: the subject is on legal hold.
         """
+        ...
+
+    async def sweep(self) -> int:
+        """Empty the threads that have ended, whose time is over, and that are not on legal hold; returns how many."""
         ...
 
     async def is_genuine(self, said: JsonObject, seal: str) -> bool:

@@ -48,7 +48,7 @@ from stateward.errors import (
 )
 from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval, ApprovalStatus, Decision, DecisionKind, Delegation
-from stateward.model.erasure import ErasureReceipt, LegalHold
+from stateward.model.erasure import ErasureReceipt, LegalHold, Swept
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.policy import PolicyDocument
@@ -139,8 +139,7 @@ class AsyncRuntime:
             uri = chosen.database_url or await _embedded(stack, chosen, keep_running=keep_running)
             made = await cls._wire(stack, uri, chosen, migrations, types, credentials, embeddings)
             await stack.enter_async_context(_beside("tick", tick_on(made.services.desk, notifier, every=_TICK)))
-            sweeping = sweep_on(made.services.memory, after=_SWEEP_AFTER, every=_SWEEP)
-            await stack.enter_async_context(_beside("sweep", sweeping))
+            await stack.enter_async_context(_beside("sweep", sweep_on(made.sweep, after=_SWEEP_AFTER, every=_SWEEP)))
             yield replace(made, notifier=notifier)
 
     async def thread(
@@ -185,7 +184,7 @@ class AsyncRuntime:
             graph_version=ward.version if ward else "",
         )
         values = known_values(known or {})
-        await self.services.threads.open(facts)
+        await self.services.threads.open(facts, retention=ward.document.threads if ward else None)
         if values:
             await self.services.case_file.add(id_, values)
         return self.config(id_)
@@ -261,16 +260,15 @@ class AsyncRuntime:
         wards = Wards(policy=policy, tools=tools, principal=principal, purpose=purpose, register=self._register)
         return ward_node(wards, messages_key=messages_key)
 
-    async def sweep(self) -> int:
-        """Delete memory that has expired, in batches, but for subjects on legal hold.
+    async def sweep(self) -> Swept:
+        """Delete what the policy keeps no longer, in batches, but for subjects on legal hold.
 
-        Nothing waits for it: what has expired is not found anyway. A runtime that stays open does it every hour; call
-        it from a scheduler where none does.
-
-        Returns:
-            How many items and former versions of items it has deleted.
+        Memory that has expired is deleted. Threads that have ended, and whose `threads: {keep: ...}` is over, are
+        emptied as `forget` does it; their chains stay. A runtime that stays open does it every hour; call it from a
+        scheduler where none does.
         """
-        return await self.services.memory.sweep()
+        items = await self.services.memory.sweep()
+        return Swept(items=items, threads=await self.services.erasure.sweep())
 
     async def forget(self, subject: str, /, *, by: Principal) -> ErasureReceipt:
         """Erase a subject of this person's tenant: threads that run or wait end, and what is known of it goes.

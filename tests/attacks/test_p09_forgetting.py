@@ -243,7 +243,7 @@ def test_a_legal_hold_stops_forgetting_sweeping_and_deleting(bank: Bank) -> None
     graph.invoke({"messages": [("user", "go")], "subject": WHO}, bank.config())
     bank.rows("update stateward.memory set expires_at = now()")
     bank.rows("update stateward.memory_version set expires_at = now()")
-    assert bank.runtime.sweep() == 0
+    assert bank.runtime.sweep().items == 0
     kept = dumped(bank.url)
     assert "zanzibar-note" in kept
     assert "zanzibar-old-note" in kept
@@ -251,7 +251,7 @@ def test_a_legal_hold_stops_forgetting_sweeping_and_deleting(bank: Bank) -> None
     assert (hold.subject, hold.reason, hold.by) == (WHO, "a lawsuit", "dpo")
     assert bank.runtime.end_hold(WHO, by=DPO)
     assert not bank.runtime.end_hold(WHO, by=DPO)
-    assert bank.runtime.sweep() == 11
+    assert bank.runtime.sweep().items == 11
     bank.runtime.forget(WHO, by=DPO)
     kinds = [one.kind for one in bank.runtime.timeline("desk:default")]
     assert kinds == ["hold.placed", "hold.ended", "erasure.requested", "subject.erased"]

@@ -23,9 +23,9 @@ def sweep(*, as_json: bool) -> None:
     with Runtime.open(keep_running=True) as runtime:
         swept = runtime.sweep()
     if as_json:
-        shapes.emit({"swept": swept})
+        shapes.emit({"swept": swept.items, "threads": swept.threads})
     else:
-        print(f"{swept} expired items of memory deleted")
+        print(f"{swept.items} expired items of memory deleted, {swept.threads} threads emptied whose time was over")
 
 
 def forget(subject: str, *, by: str | None, tenant: str, out: Path | None, as_json: bool) -> None:

@@ -81,6 +81,19 @@ class ErasureReceipt:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Swept:
+    """How much has gone because its time was over.
+
+    Attributes:
+        items: Of memory, former versions included.
+        threads: Emptied as `forget` empties them.
+    """
+
+    items: int
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LegalHold:
     """All that is known of a subject stays until the hold ends.
 

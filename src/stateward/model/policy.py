@@ -460,6 +460,16 @@ class CheckpointPolicy(_Part):
     keep: Literal["all", "latest"] = "all"
 
 
+class ThreadPolicy(_Part):
+    """How long threads are kept.
+
+    Attributes:
+        keep: How long after the last thing that happened on a thread that has ended; for ever by default.
+    """
+
+    keep: Duration | None = None
+
+
 class Escalation(_Part):
     """Who is told when work waits for too long, and after how long."""
 
@@ -489,6 +499,7 @@ class PolicyDocument(_Part):
         prices: What models cost, by the name that the provider gives them; a date at its end may be left out.
         escalate: Whom to tell; nobody by default.
         checkpoints: What stays of a thread's history; all of it by default.
+        threads: How long threads are kept; for ever by default.
         abandon: Who may abandon a thread; by default whoever asked for the work, and the people of `escalate`.
 
     Raises:
@@ -506,6 +517,7 @@ class PolicyDocument(_Part):
     prices: Mapping[Sentence, Price] = later({})
     escalate: Escalation | None = None
     checkpoints: CheckpointPolicy = CheckpointPolicy()
+    threads: ThreadPolicy = later(ThreadPolicy())
     abandon: AbandonRule | None = later(None)
 
     @property

@@ -67,7 +67,7 @@ class ThreadRecord:
     """A thread as the database has it.
 
     Attributes:
-        is_erased: Its subject was forgotten: what it held is gone.
+        is_erased: Its subject was forgotten, or its time was over: what it held is gone.
     """
 
     facts: ThreadFacts

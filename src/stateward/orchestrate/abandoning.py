@@ -42,7 +42,7 @@ async def abandon(services: Services, thread: str, *, by: Principal, reason: str
         detail: dict[str, Json] = {"why": why, "verified_by": by.verified_by}
         await services.ledger.append(thread, "abandon.refused", actor=by.id, detail=detail)
         raise DecisionRefused(f"{thread}: {why}")
-    await services.threads.abandon(thread, by=by, reason=reason.strip())
+    await services.threads.abandon(thread, by=by, reason=reason.strip(), retention=ward.document.threads)
     await services.desk.look(thread, "")  # what is due by the clock has lapsed by now
     await services.reading(ward, facts, anew=True)  # an undo is judged by what the thread has read, too
     effects = await _Undoer(services=services, ward=ward, thread=facts).run()

@@ -328,7 +328,8 @@ class Nodes:
 
     async def _facts(self, services: Services, thread: str, opening: Any) -> ThreadFacts:
         if opening is not None:
-            return (await services.threads.open(await self._opening(services, thread, opening))).facts
+            asked = await self._opening(services, thread, opening)
+            return (await services.threads.open(asked, retention=self.ward.document.threads)).facts
         facts = await services.facts(thread)
         if (facts.graph, facts.graph_version) != (self.ward.name, self.ward.version):
             raise ThreadError(

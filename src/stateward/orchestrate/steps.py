@@ -354,7 +354,8 @@ class Turn:
     async def answer(self, status: Literal["answered", "escalated"] = "answered") -> None:
         """The run has its answer, or people have to go on without it."""
         thread = self.thread.thread
-        await self.services.threads.mark(thread, status, actor=self.thread.principal)
+        kept = self.ward.document.threads
+        await self.services.threads.mark(thread, status, actor=self.thread.principal, retention=kept)
         if self.ward.document.checkpoints.keep == "latest":
             self.services.turns.answered(thread)
 

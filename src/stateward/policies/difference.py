@@ -300,7 +300,9 @@ _RULE: dict[str, Callable[[Any, Any], Effect]] = {
 }
 _BUDGET: dict[str, Callable[[Any, Any], Effect]] = dict.fromkeys(("steps", "tokens", "usd", "wall"), _limit)
 _DETECTION: dict[str, Callable[[Any, Any], Effect]] = {"threshold": _higher_loosens, "countries": _more_tightens}
-_DOCUMENT: dict[str, Callable[[Any, Any], Effect]] = dict.fromkeys(("policy", "version", "checkpoints"), _neither)
+_DOCUMENT: dict[str, Callable[[Any, Any], Effect]] = dict.fromkeys(
+    ("policy", "version", "checkpoints", "threads"), _neither
+)
 _LOOKED_AT = {"tools", "mcp", "answers", "identities", "memory", "budget", "prices"}
 
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-
-from stateward.ports import Memory
+from collections.abc import Awaitable, Callable
 
 _LOG = logging.getLogger("stateward")
 
 
-async def sweep_on(memory: Memory, *, after: float, every: float) -> None:
+async def sweep_on(sweep: Callable[[], Awaitable[object]], *, after: float, every: float) -> None:
     """Sweep until it is cancelled; what fails is logged, and tried again the next time.
 
     Args:
+        sweep: Deletes what has expired.
         after: Seconds until the first time.
         every: Seconds from then on.
     """
     await asyncio.sleep(after)
     while True:
         try:
-            await memory.sweep()
+            await sweep()
         except Exception as error:
-            _LOG.warning("memory that has expired could not be deleted: %s", error)
+            _LOG.warning("what has expired could not be deleted: %s", error)
         await asyncio.sleep(every)

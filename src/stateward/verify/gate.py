@@ -541,6 +541,11 @@ class _Compiler:
             where = "" if tool == path[1] else f"for {tool!r} of this server: " if path[0] == "mcp" else where
             self._problem(path, f"{where}{compiled.message}", line=compiled.line, column=compiled.column)
             return None
+        keep = self._document.threads.keep
+        over = next((one for one in compiled.queries if keep and one.window > keep), None)
+        if keep and over:
+            kept = f"threads are kept for {duration_text(keep)} only (`threads: keep`)"
+            self._problem(path, f"{over.text} looks back further than there is something to see: {kept}")
         return compiled
 
     def _problem(self, path: Path, message: str, *, key: bool = False, line: int = 1, column: int = 1) -> None:

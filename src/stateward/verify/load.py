@@ -171,7 +171,7 @@ def policy_digest(document: PolicyDocument) -> str:
 
 def policy_json(document: PolicyDocument) -> JsonObject:
     """What the digest is taken over: enough to judge again as this policy has judged."""
-    return document.model_dump(mode="json", by_alias=True, exclude={"checkpoints"})
+    return document.model_dump(mode="json", by_alias=True, exclude={"checkpoints", "threads"})
 
 
 def policy_from_json(stored: JsonObject, wanted: str) -> PolicyDocument:

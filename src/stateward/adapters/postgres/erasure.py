@@ -48,6 +48,19 @@ class PostgresErasure:
             if receipt is not None:
                 return receipt
 
+    async def sweep(self) -> int:
+        """Empty the threads whose time is over, each in its own transaction; who is at one keeps it."""
+        swept, before = 0, -1
+        while before < swept:
+            before = swept
+            for row in await self._db.all(_SQL["threads_over"]):
+                thread = row["thread_id"]
+                if (await self._ask(_SQL["expire_thread"], {"thread": thread}))["done"]:
+                    swept += 1
+                    self._keys.forget(thread)
+                    self._commits.erased(thread)
+        return swept
+
     async def is_genuine(self, said: JsonObject, seal: str) -> bool:
         """Whether this is what was sealed."""
         sealer = await self._keys.of(_desk(str(said.get("tenant"))))

@@ -16,6 +16,7 @@ from stateward.adapters.postgres.lanes import Lane
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.statements import statements
 from stateward.errors import ThreadAbandoned, ThreadErased, ThreadError, ThreadMismatch, UnknownThread
+from stateward.model.policy import ThreadPolicy
 from stateward.model.principal import Principal
 from stateward.model.thread import Spent, ThreadFacts, ThreadRecord, ThreadStatus
 from stateward.model.values import Json
@@ -31,7 +32,7 @@ class PostgresThreads:
     def __init__(self, database: Database, commits: Commits) -> None:
         self._db, self._commits = database, commits
 
-    async def open(self, facts: ThreadFacts) -> ThreadRecord:
+    async def open(self, facts: ThreadFacts, *, retention: ThreadPolicy | None = None) -> ThreadRecord:
         """Open the thread, or find it as it was opened; what differs is refused."""
         if facts.thread.startswith(_DESK):
             raise ThreadError(
@@ -39,7 +40,7 @@ class PostgresThreads:
             )
         await self._commits.barrier(facts.thread)
         async with self._db.transaction() as connection:
-            if await fetch_one(connection, _SQL["open_thread"], _values(facts)):
+            if await fetch_one(connection, _SQL["open_thread"], _values(facts) | _keep(retention)):
                 await _note_opening(connection, facts)
             elif await fetch_one(connection, _SQL["pin_version"], _values(facts)):
                 detail: dict[str, Json] = {"graph_version": facts.graph_version}
@@ -49,6 +50,8 @@ class PostgresThreads:
                 raise UnknownThread(facts.thread)
             record = thread_record(row)
             _refuse_other(record.facts, facts)  # in the transaction: whoever is refused has pinned nothing
+            if retention is not None and _keep(retention)["keep"] != row["keep_for"]:
+                await connection.execute(_SQL["keep_thread"], {"thread": facts.thread} | _keep(retention))
         if record.is_erased:
             raise ThreadErased(facts.thread)
         if record.status == "abandoned":
@@ -68,15 +71,22 @@ class PostgresThreads:
         rows = await self._db.all(_SQL["list_threads"], {"tenant": tenant, "subject": subject})
         return [thread_record(row) for row in rows]
 
-    async def mark(self, thread: str, status: ThreadStatus, *, actor: str) -> None:
+    async def mark(
+        self, thread: str, status: ThreadStatus, *, actor: str, retention: ThreadPolicy | None = None
+    ) -> None:
         """Change the status, with the thread's next commit; a status that it has already leaves no entry."""
-        self._commits.transit(thread, {"do": "mark", "status": status, "actor": actor})
+        keep = _keep(retention) if retention is not None else {}
+        self._commits.transit(thread, {"do": "mark", "status": status, "actor": actor, **keep})
 
-    async def abandon(self, thread: str, *, by: Principal, reason: str) -> bool:
+    async def abandon(self, thread: str, *, by: Principal, reason: str, retention: ThreadPolicy | None = None) -> bool:
         """End it for good."""
         await self._commits.settled(thread)
         detail = {"reason": reason, "verified_by": by.verified_by}
-        row = await self._db.one(_SQL["abandon"], {"thread": thread, "actor": by.id, "detail": Jsonb(detail)})
+        async with self._db.transaction() as connection:
+            given = {"thread": thread, "actor": by.id, "detail": Jsonb(detail)}
+            row = await fetch_one(connection, _SQL["abandon"], given)
+            if retention is not None:
+                await connection.execute(_SQL["keep_thread"], {"thread": thread} | _keep(retention))
         self._commits.lane(thread).ended = True
         return bool(row and row["done"])
 
@@ -164,6 +174,11 @@ async def _note_opening(connection: Connection, facts: ThreadFacts) -> None:
 
 def _values(facts: ThreadFacts) -> dict[str, Any]:
     return {"thread": facts.thread, "roles": sorted(facts.roles)} | {name: getattr(facts, name) for name in _FIXED}
+
+
+def _keep(retention: ThreadPolicy | None) -> dict[str, Json]:
+    keep = retention.keep if retention else None
+    return {"keep": None if keep is None else int(keep.total_seconds())}
 
 
 def _refuse_other(was: ThreadFacts, asked: ThreadFacts) -> None:

@@ -290,6 +290,10 @@ begin
             t.answer := 'true';
             t.entries := array[stateward.says(p ->> 'kind', p ->> 'actor', p ->> 'action', p ->> 'tool', '{}')];
         when 'mark' then
+            if p ? 'keep' then
+                update stateward.thread x set keep_for = (p ->> 'keep')::bigint
+                 where x.thread_id = p_thread.thread_id and x.keep_for is distinct from (p ->> 'keep')::bigint;
+            end if;
             t.answer := to_jsonb(p_thread.status <> p ->> 'status');
             if p_thread.status <> p ->> 'status' then
                 t.status := p ->> 'status';

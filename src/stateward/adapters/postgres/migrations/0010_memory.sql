@@ -504,23 +504,12 @@ begin
     return v_id;
 end $$;
 
--- Erases one thread: whatever runs or waits on it ends, its keys and all that was sealed with them go, and what stands in
--- clear beside them is emptied. Its row and its chain stay. In the order in which a commit takes its rows.
-create function stateward.erase_thread(p_erasure text, p_thread text, p_by text) returns void language plpgsql as $$
+-- Takes from a thread all that it holds: its keys and what was sealed with them go, and what stands in clear beside them is
+-- emptied; how much of what. Whoever calls it holds the thread's rows.
+create function stateward.empty_thread(p_thread text) returns jsonb language plpgsql as $$
 declare
     v_counts jsonb;
 begin
-    perform from stateward.erasure where erasure_id = p_erasure and finished_at is null for share;
-    if not found then
-        return; -- its receipt says what went, and nothing more goes with it
-    end if;
-    insert into stateward.checkpoint_thread as t (thread_id, erased_at) values (p_thread, clock_timestamp())
-        on conflict (thread_id) do update set erased_at = coalesce(t.erased_at, excluded.erased_at);
-    perform from stateward.thread where thread_id = p_thread for no key update;
-    if exists (select from stateward.thread where thread_id = p_thread and erased_at is not null) then
-        return;
-    end if;
-    perform stateward.abandon(p_thread, p_by, jsonb_build_object('erasure', p_erasure));
     with keys as (delete from stateward.data_key where thread_id = p_thread returning 1),
          checkpoints as (delete from stateward.checkpoint where thread_id = p_thread returning 1),
          heads as (delete from stateward.checkpoint_head where thread_id = p_thread),
@@ -550,6 +539,27 @@ begin
                'effects', (select count(*) from effects), 'approvals', (select count(*) from approvals),
                'signatures', (select count(*) from signatures))
       into v_counts;
+    return v_counts;
+end $$;
+
+-- Erases one thread: whatever runs or waits on it ends, its keys and all that was sealed with them go, and what stands in
+-- clear beside them is emptied. Its row and its chain stay. In the order in which a commit takes its rows.
+create function stateward.erase_thread(p_erasure text, p_thread text, p_by text) returns void language plpgsql as $$
+declare
+    v_counts jsonb;
+begin
+    perform from stateward.erasure where erasure_id = p_erasure and finished_at is null for share;
+    if not found then
+        return; -- its receipt says what went, and nothing more goes with it
+    end if;
+    insert into stateward.checkpoint_thread as t (thread_id, erased_at) values (p_thread, clock_timestamp())
+        on conflict (thread_id) do update set erased_at = coalesce(t.erased_at, excluded.erased_at);
+    perform from stateward.thread where thread_id = p_thread for no key update;
+    if exists (select from stateward.thread where thread_id = p_thread and erased_at is not null) then
+        return;
+    end if;
+    perform stateward.abandon(p_thread, p_by, jsonb_build_object('erasure', p_erasure));
+    v_counts := stateward.empty_thread(p_thread);
     perform stateward.append(p_thread, 'thread.erased', p_by, null, null,
                              jsonb_build_object('erasure', p_erasure) || v_counts);
     update stateward.thread set erased_at = clock_timestamp() where thread_id = p_thread;
@@ -675,6 +685,7 @@ grant execute on function stateward.as_nobody(), stateward.retire(stateward.memo
     stateward.change_item(jsonb, jsonb, text[], boolean) to stateward_memory;
 revoke all on function stateward.hold(text) from public;
 revoke all on function stateward.begin_erasure(text, text, text, text, text) from public;
+revoke all on function stateward.empty_thread(text) from public;
 revoke all on function stateward.erase_thread(text, text, text) from public;
 revoke all on function stateward.erase_memory(text, int) from public;
 revoke all on function stateward.finish_erasure(text, timestamptz, text, bytea) from public;

@@ -28,6 +28,18 @@ select thread_id, counts from stateward.erased_thread where erasure_id = %(erasu
 -- Ends an erasure with its receipt; false where something has come to be meanwhile.
 select stateward.finish_erasure(%(erasure)s, %(finished)s, %(receipt)s, %(seal)s) as done;
 
+-- name: threads_over
+-- Threads that have ended and whose time is over too, one batch, those that have waited longest first.
+select t.thread_id from stateward.thread t
+ where t.keep_for is not null and t.erased_at is null and stateward.after(t.created_at, t.keep_for) <= clock_timestamp()
+   and stateward.is_over(t)
+   and not exists (select from stateward.legal_hold h where h.tenant = t.tenant and h.subject = t.subject)
+ order by stateward.after(t.created_at, t.keep_for) limit 100;
+
+-- name: expire_thread
+-- Empties one of them, in one transaction; false where it is left for another time.
+select stateward.expire_thread(%(thread)s) as done;
+
 -- name: place_hold
 -- Keeps all that is known of a subject; false where it was on hold before.
 select stateward.place_hold(%(tenant)s, %(subject)s, %(reason)s, %(by)s, %(verified_by)s) as done;

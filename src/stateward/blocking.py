@@ -227,6 +227,10 @@ class Runtime:
         """See `AsyncRuntime.forget`."""
         return self._wait(self.inner.forget(subject, by=by))
 
+    def receipts(self, subject: str, /, *, tenant: str = "default") -> list[ErasureReceipt]:
+        """See `AsyncRuntime.receipts`."""
+        return self._wait(self.inner.receipts(subject, tenant=tenant))
+
     def verify_receipt(self, said: JsonObject, /, *, seal: str) -> bool:
         """See `AsyncRuntime.verify_receipt`."""
         return self._wait(self.inner.verify_receipt(said, seal=seal))

@@ -714,6 +714,10 @@ class Erasure(Protocol):
         """Empty the threads that have ended, whose time is over, and that are not on legal hold; returns how many."""
         ...
 
+    async def receipts(self, tenant: str, subject: str) -> list[ErasureReceipt]:
+        """What has been erased of a subject so far, oldest first."""
+        ...
+
     async def is_genuine(self, said: JsonObject, seal: str) -> bool:
         """Whether a receipt says what was sealed with it."""
         ...

@@ -285,6 +285,10 @@ class AsyncRuntime:
         """
         return await forget(self.services, subject, by=by)
 
+    async def receipts(self, subject: str, /, *, tenant: str = "default") -> list[ErasureReceipt]:
+        """The receipts of what was erased of a subject, oldest first."""
+        return await self.services.erasure.receipts(tenant, subject)
+
     async def verify_receipt(self, said: JsonObject, /, *, seal: str) -> bool:
         """Whether an erasure's receipt (`ErasureReceipt.said()`) is the one that was sealed here with this seal.
 

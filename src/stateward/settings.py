@@ -35,6 +35,8 @@ class Settings:
             first. Empty: the file `master.key` in the home.
         kms_key: `STATEWARD_KMS_KEY`: ids, ARNs or aliases of AWS KMS keys instead, separated by commas, the current
             one first.
+        privacy_role: `STATEWARD_PRIVACY_ROLE`: the role that may forget, export and hold subjects of its tenant over
+            the HTTP API. Empty: nobody may.
 
     Raises:
         ConfigurationError: both `master_key` and `kms_key` are given.
@@ -55,6 +57,7 @@ class Settings:
     jwt_tenant_claim: str = ""
     jwt_kind_claim: str = "kind"
     readers: frozenset[str] = frozenset()
+    privacy_role: str = ""
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, field) for name, field in _TOKENS.items()}
@@ -90,6 +93,7 @@ class Settings:
             jwt_tenant_claim=given.get("STATEWARD_JWT_TENANT_CLAIM", ""),
             jwt_kind_claim=given.get("STATEWARD_JWT_KIND_CLAIM") or "kind",
             readers=_names(given.get("STATEWARD_READERS", "")),
+            privacy_role=given.get("STATEWARD_PRIVACY_ROLE", "").strip(),
         )
 
     def hash_key(self) -> bytes:

@@ -19,6 +19,7 @@ from stateward.api.identity import Identity, identity_of, refuse_elsewhere
 from stateward.api.office import Office
 from stateward.api.openapi import document
 from stateward.api.operations import Operation, operations
+from stateward.api.privacy import Privacy
 from stateward.api.problems import does_not_hold, not_valid, on_error
 from stateward.blocking import Runtime
 from stateward.errors import RequestError
@@ -51,7 +52,7 @@ def create_app(runtime: AsyncRuntime | Runtime, /, *, identity: Identity | None 
     """
     inner = runtime.inner if isinstance(runtime, Runtime) else runtime
     known = identity or identity_of(inner.settings)
-    table = operations(Office(inner, development=known.development))
+    table = operations(Office(inner, development=known.development), Privacy(inner))
     routes = [Route(one.path, _endpoint(one, inner, known), methods=[one.method]) for one in table]
     app = Starlette(
         routes=[*routes, Route("/openapi.json", _openapi(table, known))],

@@ -34,8 +34,8 @@ def document(operations: Sequence[Operation], *, prefix: str, development: bool)
         "info": {
             "title": "Stateward",
             "version": version("stateward"),
-            "description": "Threads, actions, approvals and the timeline of governed agents. Deciding does not resume "
-            "a thread: whoever runs the graph does that.",
+            "description": "Threads, actions, approvals and the timeline of governed agents, and the rights of "
+            "subjects. Deciding does not resume a thread: whoever runs the graph does that.",
         },
         "servers": [{"url": prefix or "/"}],
         "paths": paths,

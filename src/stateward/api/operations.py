@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stateward import shapes
-from stateward.api import office, parameters
+from stateward.api import office, parameters, privacy
 from stateward.api.office import Office
+from stateward.api.privacy import Privacy
 from stateward.shapes import Shape
 
 
@@ -41,9 +42,9 @@ class Operation:
     refuses: tuple[int, ...] = ()
 
 
-def operations(by: Office) -> list[Operation]:
-    """Every operation, done by this office."""
-    return [*_threads(by), *_approvals(by), _health(by)]
+def operations(by: Office, rights: Privacy) -> list[Operation]:
+    """Every operation, done by these two."""
+    return [*_threads(by), *_approvals(by), *_subjects(rights), *_holds(rights), _health(by)]
 
 
 def _threads(by: Office) -> list[Operation]:
@@ -126,6 +127,94 @@ def _approvals(by: Office) -> list[Operation]:
             run=by.decide,
             body=parameters.Said,
             refuses=(403, 404, 409, 413, 415),
+        ),
+    ]
+
+
+_POSTED = (403, 409, 413, 415)
+
+
+def _subjects(by: Privacy) -> list[Operation]:
+    return [
+        Operation(
+            name="forgetSubject",
+            method="POST",
+            path="/subjects/forget",
+            summary="Erase a subject, or go on where that was cut off; for the privacy role",
+            asked=parameters.Nothing,
+            answer=privacy.Erasure,
+            run=by.forget,
+            body=parameters.OneSubject,
+            refuses=_POSTED,
+        ),
+        Operation(
+            name="listReceipts",
+            method="POST",
+            path="/subjects/receipts",
+            summary="The receipts of what was erased of a subject; for the privacy role",
+            asked=parameters.Nothing,
+            answer=privacy.Erasures,
+            run=by.receipts,
+            body=parameters.OneSubject,
+            refuses=_POSTED,
+        ),
+        Operation(
+            name="exportSubject",
+            method="POST",
+            path="/subjects/export",
+            summary="All that is known of a subject; for the privacy role",
+            asked=parameters.Nothing,
+            answer=privacy.Export,
+            run=by.export,
+            body=parameters.OneSubject,
+            refuses=_POSTED,
+        ),
+        Operation(
+            name="checkReceipt",
+            method="POST",
+            path="/receipts/check",
+            summary="Whether a receipt is what was sealed here; for the privacy role",
+            asked=parameters.Nothing,
+            answer=privacy.Checked,
+            run=by.check,
+            body=parameters.Claimed,
+            refuses=_POSTED,
+        ),
+    ]
+
+
+def _holds(by: Privacy) -> list[Operation]:
+    return [
+        Operation(
+            name="listHolds",
+            path="/holds",
+            summary="The legal holds of the tenant, oldest first; for the privacy role",
+            asked=parameters.Nothing,
+            answer=privacy.Holds,
+            run=by.holds,
+            refuses=(403,),
+        ),
+        Operation(
+            name="placeHold",
+            method="POST",
+            path="/holds",
+            summary="Keep all that is known of a subject; for the privacy role",
+            asked=parameters.Nothing,
+            answer=privacy.Changed,
+            run=by.hold,
+            body=parameters.NewHold,
+            refuses=_POSTED,
+        ),
+        Operation(
+            name="endHold",
+            method="POST",
+            path="/holds/end",
+            summary="End a legal hold; for the privacy role",
+            asked=parameters.Nothing,
+            answer=privacy.Changed,
+            run=by.end_hold,
+            body=parameters.OneSubject,
+            refuses=_POSTED,
         ),
     ]
 

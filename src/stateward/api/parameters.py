@@ -56,6 +56,32 @@ class OneApproval(Asked):
     approval: PathName
 
 
+_SUBJECT = r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$"
+Subject = Annotated[str, StringConstraints(max_length=1000, pattern=_SUBJECT)]
+
+
+class OneSubject(BaseModel):
+    """Which subject. It stands in the body: paths end up in the logs of proxies."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: Subject = Field(description="Whom or what threads and memory are about, such as `customer:17`.")
+
+
+class NewHold(OneSubject):
+    """What is put on hold, and why."""
+
+    reason: SomeText = Field(description="Why; it is kept with the hold.")
+
+
+class Claimed(BaseModel):
+    """A receipt that somebody shows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    receipt: Arguments = Field(description="As it was given, with its seal.")
+
+
 class Threads(Asked):
     """Which threads."""
 

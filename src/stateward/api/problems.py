@@ -16,6 +16,7 @@ from stateward.errors import (
     ConfigurationError,
     DatabaseError,
     DecisionRefused,
+    ErasureRefused,
     NotAuthenticated,
     RequestError,
     StatewardError,
@@ -27,6 +28,7 @@ MEDIA_TYPE = "application/problem+json"
 _LOG = logging.getLogger("stateward.api")
 _STATUS: tuple[tuple[type[StatewardError], int], ...] = (
     (DecisionRefused, 409),
+    (ErasureRefused, 409),
     (ThreadError, 409),
     (DatabaseError, 503),
     (ConfigurationError, 503),

@@ -352,11 +352,15 @@ def serve(
     workflow: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A workflow whose edits are judged here; repeatable.")
     ] = None,
+    privacy_role: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="The role that may forget, export and hold subjects; nobody unless stated."),
+    ] = None,
 ) -> None:
-    """Serve the HTTP API: threads, actions, approvals and the timeline."""
+    """Serve the HTTP API: threads, actions, approvals, the timeline, and the rights of subjects."""
     from stateward.cli import serving
 
-    raise typer.Exit(serving.serve(host=host, port=port, workflows=workflow or ()))
+    raise typer.Exit(serving.serve(host=host, port=port, workflows=workflow or (), privacy_role=privacy_role))
 
 
 @app.command()

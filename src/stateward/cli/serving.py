@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from stateward.blocking import Runtime
 from stateward.cli.exits import DONE, say
@@ -12,13 +13,14 @@ from stateward.cli.workflows import load_workflow
 from stateward.settings import Settings
 
 
-def serve(*, host: str, port: int, workflows: Sequence[str]) -> int:
+def serve(*, host: str, port: int, workflows: Sequence[str], privacy_role: str | None = None) -> int:
     """Serve until the process is told to stop.
 
     Args:
         host: The address to listen at.
         port: The port.
         workflows: Those whose edits can be judged here.
+        privacy_role: The role that may forget, export and hold subjects; as the environment says, unless stated.
 
     Raises:
         MissingExtra: the extra `api` is not installed.
@@ -29,6 +31,8 @@ def serve(*, host: str, port: int, workflows: Sequence[str]) -> int:
     from stateward.api.serve import refuse_address, run
 
     settings = Settings.from_environment()
+    if privacy_role is not None:
+        settings = replace(settings, privacy_role=privacy_role.strip())
     identity = identity_of(settings)
     refuse_address(host, identity)
     with _stopping_in_order(), Runtime.open(settings=settings) as runtime:

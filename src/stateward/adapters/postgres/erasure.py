@@ -61,6 +61,11 @@ class PostgresErasure:
                     self._commits.erased(thread)
         return swept
 
+    async def receipts(self, tenant: str, subject: str) -> list[ErasureReceipt]:
+        """The receipts of a subject, oldest first."""
+        rows = await self._db.all(_SQL["receipts"], {"tenant": tenant, "subject": subject})
+        return [ErasureReceipt.of(json.loads(row["receipt"]), seal=_text(row["seal"])) for row in rows]
+
     async def is_genuine(self, said: JsonObject, seal: str) -> bool:
         """Whether this is what was sealed."""
         sealer = await self._keys.of(_desk(str(said.get("tenant"))))

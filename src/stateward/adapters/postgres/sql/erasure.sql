@@ -40,6 +40,11 @@ select t.thread_id from stateward.thread t
 -- Empties one of them, in one transaction; false where it is left for another time.
 select stateward.expire_thread(%(thread)s) as done;
 
+-- name: receipts
+-- The receipts of a subject, oldest first.
+select receipt, seal from stateward.erasure
+ where tenant = %(tenant)s and subject = %(subject)s and finished_at is not null order by finished_at, erasure_id;
+
 -- name: place_hold
 -- Keeps all that is known of a subject; false where it was on hold before.
 select stateward.place_hold(%(tenant)s, %(subject)s, %(reason)s, %(by)s, %(verified_by)s) as done;

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval, ApprovalStatus, DecisionKind, Delegation
-from stateward.model.erasure import ErasureReceipt, LegalHold, Swept
+from stateward.model.erasure import ErasureReceipt, LegalHold, SubjectCounts, Swept
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.policy import PolicyDocument
@@ -226,6 +226,10 @@ class Runtime:
     def forget(self, subject: str, /, *, by: Principal) -> ErasureReceipt:
         """See `AsyncRuntime.forget`."""
         return self._wait(self.inner.forget(subject, by=by))
+
+    def count_subject(self, subject: str, /, *, tenant: str = "default") -> SubjectCounts:
+        """See `AsyncRuntime.count_subject`."""
+        return self._wait(self.inner.count_subject(subject, tenant=tenant))
 
     def receipts(self, subject: str, /, *, tenant: str = "default") -> list[ErasureReceipt]:
         """See `AsyncRuntime.receipts`."""

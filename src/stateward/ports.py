@@ -12,7 +12,7 @@ from stateward.model.action import Action, ActionStatus
 from stateward.model.approval import Approval, ApprovalStatus, Decision, Delegation
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
 from stateward.model.effect import Credential, Receipt, Transaction
-from stateward.model.erasure import ErasureReceipt, LegalHold
+from stateward.model.erasure import ErasureReceipt, LegalHold, SubjectCounts
 from stateward.model.history import History, HistoryQuery
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
@@ -712,6 +712,10 @@ class Erasure(Protocol):
 
     async def sweep(self) -> int:
         """Empty the threads that have ended, whose time is over, and that are not on legal hold; returns how many."""
+        ...
+
+    async def count(self, tenant: str, subject: str) -> SubjectCounts:
+        """How much there is of a subject now."""
         ...
 
     async def receipts(self, tenant: str, subject: str) -> list[ErasureReceipt]:

@@ -48,7 +48,7 @@ from stateward.errors import (
 )
 from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval, ApprovalStatus, Decision, DecisionKind, Delegation
-from stateward.model.erasure import ErasureReceipt, LegalHold, Swept
+from stateward.model.erasure import ErasureReceipt, LegalHold, SubjectCounts, Swept
 from stateward.model.judgement import Judgement
 from stateward.model.ledger import AuditReport, Entry
 from stateward.model.policy import PolicyDocument
@@ -284,6 +284,10 @@ class AsyncRuntime:
             ErasureRefused: the subject is on legal hold, or an agent says so.
         """
         return await forget(self.services, subject, by=by)
+
+    async def count_subject(self, subject: str, /, *, tenant: str = "default") -> SubjectCounts:
+        """How much there is of a subject now, which `forget` would erase."""
+        return await self.services.erasure.count(tenant, subject)
 
     async def receipts(self, subject: str, /, *, tenant: str = "default") -> list[ErasureReceipt]:
         """The receipts of what was erased of a subject, oldest first."""

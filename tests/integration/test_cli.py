@@ -396,11 +396,17 @@ def test_a_subject_is_held_exported_and_forgotten(shell: Shell) -> None:
     who = "period:2026-08"
     shell("holds", "place", who, "--reason", "case 4711", "--as", "legal")
     assert json.loads(shell("holds", "--json").stdout)["holds"][0]["subject"] == who
-    assert "legal hold" in shell("forget", "--subject", who, "--as", "dpo", code=1).stderr
+    assert "legal hold" in shell("forget", "--subject", who, "--as", "dpo", "--yes", code=1).stderr
     shell("holds", "end", who, "--as", "legal")
     shell("holds", "end", who, "--as", "legal", code=1)
     assert "zanzibar" in shell("export", "--subject", who, "--as", "dpo").stdout
-    said = json.loads(shell("forget", "--subject", who, "--as", "dpo", "--receipt", "receipt.json", "--json").stdout)
+    asks = shell("forget", "--subject", who, "--as", "dpo", "--receipt", "receipt.json", code=2)
+    assert (
+        "1 threads (1 wait for people, 0 run or were cut off) and 0 items of memory; nothing was erased" in asks.stderr
+    )
+    assert not (shell.folder / "receipt.json").exists()
+    yes = ("forget", "--subject", who, "--as", "dpo", "--receipt", "receipt.json", "--json", "--yes")
+    said = json.loads(shell(*yes).stdout)
     assert [one["thread"] for one in said["threads"]] == ["mini-2026-08.1"]
     assert "genuine" in shell("receipt", "receipt.json").stdout
     receipt = shell.folder / "receipt.json"
@@ -481,6 +487,20 @@ def test_on_a_terminal_it_asks(shell: Shell) -> None:
     assert "refused: " in said
     assert "rejected by boss" in said
     assert shell.paid() == ["a 5.0"]
+
+
+def test_on_a_terminal_the_subject_is_typed_before_it_is_erased(shell: Shell) -> None:
+    shell("run", "mini", "--period", "2027-04", code=3)
+    forget = ("forget", "--subject", "period:2027-04", "--as", "dpo")
+    for typed in ("y", "period:2027-0", ""):
+        with Terminal(shell, *forget) as terminal:
+            terminal.answer("type exactly period:2027-04:", typed)
+            assert "nothing was erased" in terminal.rest()
+    with Terminal(shell, *forget) as terminal:
+        terminal.answer("type exactly period:2027-04:", "period:2027-04")
+        said = terminal.rest()
+    assert "1 threads (1 wait for people, 0 run or were cut off)" in said
+    assert "period:2027-04 is forgotten" in said
 
 
 class Terminal:

@@ -257,12 +257,13 @@ def forget(
     receipt: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the sealed receipt there.", show_default=False)
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
     as_json: Json = False,
 ) -> None:
     """Erase a subject: its threads end, keys are destroyed, memory goes. Interrupted, run it again."""
     from stateward.cli import retention
 
-    retention.forget(subject, by=by, tenant=tenant, out=receipt, as_json=as_json)
+    raise typer.Exit(retention.forget(subject, by=by, tenant=tenant, out=receipt, as_json=as_json, sure=yes))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,20 +29,28 @@ def sweep(*, as_json: bool) -> None:
         print(f"{swept.items} expired items of memory deleted, {swept.threads} threads emptied whose time was over")
 
 
-def forget(subject: str, *, by: str | None, tenant: str, out: Path | None, as_json: bool) -> None:
-    """Erase a subject, and write its receipt."""
+def forget(subject: str, *, by: str | None, tenant: str, out: Path | None, as_json: bool, sure: bool) -> int:
+    """Erase a subject, and write its receipt.
+
+    Args:
+        sure: Do not ask whether it is meant.
+    """
     with Runtime.open(keep_running=True) as runtime:
+        if not (sure or _is_meant(runtime, subject, tenant)):
+            say("nothing was erased: that is not the subject")
+            return FAILED
         receipt = runtime.forget(subject, by=_author(by, tenant))
     said = {**receipt.said(), "seal": receipt.seal}
     if out is not None:
         out.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
     if as_json:
         shapes.emit(said)
-        return
+        return DONE
     keys = sum(one.counts["keys"] for one in receipt.threads)
     print(f"{receipt.id}: {subject} is forgotten")
     print(f"  {len(receipt.threads)} threads, {keys} keys destroyed, {receipt.items} items of memory")
     say("keep the receipt: --receipt FILE writes it" if out is None else f"the receipt is in {out}")
+    return DONE
 
 
 def check_receipt(file: Path, *, as_json: bool) -> int:
@@ -96,6 +105,19 @@ def holds(*, as_json: bool) -> None:
     for one in found:
         table.add_row(one.subject, one.tenant, one.by, moment(one.since), one.reason)
     Console().print(table, highlight=False, markup=False)
+
+
+def _is_meant(runtime: Runtime, subject: str, tenant: str) -> bool:
+    """Say what would go, and have the subject typed; nobody is asked where there is no terminal."""
+    found = runtime.count_subject(subject, tenant=tenant)
+    what = (
+        f"{subject} of {tenant}: {found.threads} threads ({found.waiting} wait for people, {found.running} run or were "
+        f"cut off) and {found.items} items of memory"
+    )
+    if not sys.stdin.isatty():
+        raise ToolInputError(f"{what}; nothing was erased: type the subject at a terminal, or say --yes")
+    say(f"{what} would be erased, for good.\nTo erase them, type exactly {subject}:")
+    return input() == subject
 
 
 def _author(by: str | None, tenant: str) -> Principal:

@@ -94,6 +94,23 @@ class Swept:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SubjectCounts:
+    """How much there is of a subject.
+
+    Attributes:
+        threads: All that are not erased.
+        waiting: Those of them that wait for people.
+        running: Those that run, or that a crash has cut off.
+        items: Of memory, former versions included.
+    """
+
+    threads: int
+    waiting: int
+    running: int
+    items: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LegalHold:
     """All that is known of a subject stays until the hold ends.
 

@@ -13,11 +13,11 @@ from psycopg import Error
 
 from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.data_keys import DataKeys, subject_owner
-from stateward.adapters.postgres.database import Database
+from stateward.adapters.postgres.database import Database, fetch_one
 from stateward.adapters.postgres.memory import memory_item
 from stateward.adapters.postgres.statements import statements
 from stateward.errors import ErasureRefused, SealBroken
-from stateward.model.erasure import ErasedThread, ErasureReceipt, LegalHold
+from stateward.model.erasure import ErasedThread, ErasureReceipt, LegalHold, SubjectCounts
 from stateward.model.memory import MemoryItem
 from stateward.model.principal import Principal
 from stateward.model.values import JsonObject, canonical
@@ -60,6 +60,15 @@ class PostgresErasure:
                     self._keys.forget(thread)
                     self._commits.erased(thread)
         return swept
+
+    async def count(self, tenant: str, subject: str) -> SubjectCounts:
+        """How much there is of a subject now."""
+        given = {"tenant": tenant, "subject": subject}
+        async with self._db.transaction() as connection:
+            threads = await fetch_one(connection, _SQL["count"], given)
+            await connection.execute(_MEMORY["enter"], given)
+            items = await fetch_one(connection, _SQL["count_memory"], given)
+        return SubjectCounts(**(threads or {}), **(items or {}))
 
     async def receipts(self, tenant: str, subject: str) -> list[ErasureReceipt]:
         """The receipts of a subject, oldest first."""

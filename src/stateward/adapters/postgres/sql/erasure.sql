@@ -40,6 +40,18 @@ select t.thread_id from stateward.thread t
 -- Empties one of them, in one transaction; false where it is left for another time.
 select stateward.expire_thread(%(thread)s) as done;
 
+-- name: count
+-- The threads that there are of a subject.
+select count(*) as threads, count(*) filter (where status = 'waiting') as waiting,
+       count(*) filter (where status = 'open') as running
+  from stateward.thread
+ where tenant = %(tenant)s and subject = %(subject)s and erased_at is null and thread_id <> 'desk:' || tenant;
+
+-- name: count_memory
+-- How many items of memory, former versions included, in a transaction of the tenant.
+select (select count(*) from stateward.memory where tenant = %(tenant)s and subject = %(subject)s)
+     + (select count(*) from stateward.memory_version where tenant = %(tenant)s and subject = %(subject)s) as items;
+
 -- name: receipts
 -- The receipts of a subject, oldest first.
 select receipt, seal from stateward.erasure

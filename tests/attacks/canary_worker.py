@@ -1,0 +1,179 @@
+"""Takes the canaries through their runs, and kills itself with SIGKILL where a run has come to its deadly point.
+
+Its argument is a JSON object: url, home, folder, seed. Everything that anybody logs, of whatever level, goes to a file
+of the folder. A point that has killed once leaves a file, and is passed by whoever comes next.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from canaries import Canary, planted
+from langchain_core.messages import AIMessage
+from langchain_core.tools import ToolException
+
+from stateward import Effect, FlowState, Principal, Runtime, Settings, Workflow, call, tool
+from stateward.testing import ScriptedModel, proposes
+from stateward.verify.load import parse_policy
+
+BOSS = Principal("boss")
+POLICY = """
+policy: desk
+version: 1
+identities: {bot: {kind: agent}, boss: {kind: person}}
+tools:
+  find: {effect: read, for: [bot]}
+  send: {effect: write, idempotent: true, for: [bot], ask: [{when: args.leaves, by: [boss], because: it leaves}]}
+  file: {effect: write, for: [bot]}
+memory:
+  kinds: {note: {purpose: [desk], keep: 10d}}
+  personal_data:
+    default: redact
+    IP_ADDRESS: redact
+    MAC_ADDRESS: redact
+    URL: redact
+    ES_NIF: redact
+    PL_PESEL: redact
+    UK_NINO: redact
+"""
+# Run and point: in a tool that reads, in a write, in a step that has remembered, and after a person has decided.
+DEADLY = {(3, "find"), (8, "send"), (13, "remembered"), (18, "decided")}
+
+
+class State(FlowState, total=False):
+    """The state of a run."""
+
+    subject: str
+
+
+class Desk:
+    """One run: a workflow whose model, tools and people say what the canaries are."""
+
+    def __init__(self, runtime: Runtime, folder: Path, at: int, there: dict[str, Canary]) -> None:
+        self._runtime, self._folder, self._at = runtime, folder, at
+        self._is = {place: canary.text for place, canary in there.items()}
+        self._people = [one.value for one in there.values() if one.entity == "PERSON"]
+
+    def go(self) -> None:
+        """From wherever it is to its end."""
+        thread, graph = f"case-{self._at}", self._graph()
+        known = any(one.facts.thread == thread for one in self._runtime.threads())
+        config = self._runtime.thread(
+            thread,
+            principal=Principal("bot", kind="agent"),
+            purpose="desk",
+            subject=f"customer:{self._at}",
+            graph="desk",
+            requester="ann",
+            known={"PERSON": self._people},
+        )
+        if known:
+            self._decide(thread)
+            self._runtime.resume(graph, thread)
+        if not graph.get_state(config).values.get("messages"):
+            request = json.dumps({"asks": [{"of": self._is["prompt_json"]}]})
+            first = [("user", self._is["prompt"]), ("user", request)]
+            graph.invoke({"messages": first, "subject": f"customer:{self._at}"}, config)
+        while self._runtime.find_thread(thread).status != "answered":
+            self._decide(thread)
+            self._runtime.resume(graph, thread)
+
+    def _decide(self, thread: str) -> None:
+        said: dict[str, dict[str, Any]] = {
+            "approve": {},
+            "edit": {"arguments": {"to": "edit", "record": {"of": self._is["edit"]}, "leaves": False}},
+            "reject": {"reason": self._is["rejection"]},
+            "respond": {"reason": self._is["response"]},
+        }
+        for one in self._runtime.approvals(thread=thread):
+            decision = str(one.arguments["to"])
+            self._runtime.decide(one, decision, by=BOSS, **said[decision])  # pyright: ignore[reportArgumentType]
+            self._reach("decided")
+
+    def _reach(self, point: str) -> None:
+        mark = self._folder / f"died-{self._at}-{point}"
+        if (self._at, point) in DEADLY and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _graph(self) -> Any:
+        has = self._is
+        leaves = [
+            call("send", to="approve", record={"deep": [{"of": has["approved"]}]}, leaves=True),
+            call("send", to="edit", record={"of": has["edited_away"]}, leaves=True),
+            call("send", to="reject", record={}, leaves=True),
+            call("send", to="respond", record={}, leaves=True),
+        ]
+        found = {"deep": [{"of": has["nested"]}], has["key"]: {"deep": True}}
+        script = [
+            proposes(call("find", what=has["argument"], record=found), text=has["said"]),
+            proposes(*leaves),
+            proposes(call("file", path=f"/srv/{has['file']}.pdf")),
+            AIMessage(has["answer"]),
+        ]
+        flow = Workflow(
+            "desk",
+            state=State,
+            policy=parse_policy(POLICY),
+            principal="bot",
+            purpose="desk",
+            subject=lambda state: state["subject"],
+        )
+        flow.retrieve(self._remember)
+        flow.orchestrate(ScriptedModel(script=script), tools=self._tools())
+        return flow.compile(self._runtime)
+
+    async def _remember(self, state: Any, step: Any) -> None:
+        await step.remember("note", "first", text=self._is["memory"])
+        await step.remember("note", "second", deep=[{"of": self._is["memory_json"]}], by={self._is["memory_json"]: 1})
+        self._reach("remembered")
+
+    def _tools(self) -> list[Any]:
+        has, reach = self._is, self._reach
+
+        @tool
+        async def find(what: str, record: dict[str, Any]) -> dict[str, Any]:
+            """Find something."""
+            reach("find")
+            return {
+                "text": has["result"],
+                "items": [{"of": has["result_item"]}],
+                has["result_key"]: True,
+                "file": f"/srv/{has['result_file']}.pdf",
+            }
+
+        @tool(idempotent=True)
+        async def send(to: str, record: dict[str, Any], leaves: bool, effect: Effect) -> dict[str, Any]:
+            """Send something."""
+            reach("send")
+            return {"sent": record}
+
+        @tool
+        async def file(path: str) -> str:
+            """File something."""
+            raise ToolException(f"cannot write {path}: {has['error']}")
+
+        return [find, send, file]
+
+
+def main(job: dict[str, Any]) -> None:
+    """All runs, in order."""
+    folder = Path(job["folder"])
+    logging.basicConfig(level=logging.DEBUG, filename=folder / "everything.log")
+    settings = Settings(home=Path(job["home"]), database_url=job["url"], pool_size=3)
+    with Runtime.open(settings=settings) as runtime:
+        for at, there in enumerate(planted(job["seed"])):
+            Desk(runtime, folder, at, there).go()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -43,7 +43,6 @@ IN_CLEAR = frozenset(
         "action.arguments",
         "action.response",
         "approval.arguments",
-        "approval.description",
         "effect.arguments",
         "effect.error",
         "effect.result",

@@ -57,6 +57,7 @@ class Export(Shape):
     subject: str
     threads: list[shapes.JsonObject]
     memory: list[shapes.JsonObject]
+    pseudonyms: list[shapes.JsonObject] = Field(description="Each with the value that it stands for.")
 
 
 class Hold(Shape):

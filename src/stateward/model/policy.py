@@ -243,6 +243,8 @@ class ToolRule(_Part):
             meant by silence.
         returns: The labels that its results carry: the team's own names, and `untrusted` for content that strangers
             can write. The thread has them from the call on.
+        reveal: The top-level arguments in which the tool gets the values that pseudonyms stand for; elsewhere it gets
+            the pseudonyms.
         deny: Refusals, in order.
         limit: What has to hold, in order.
         ask: Questions to people; all that apply are collected into one request.
@@ -255,6 +257,7 @@ class ToolRule(_Part):
     identity: Name | None = None
     allowed: Names = Field(alias="for")
     returns: tuple[Name, ...] = later(())
+    reveal: tuple[Name, ...] = later(())
     deny: tuple[DenyRule, ...] = ()
     limit: tuple[LimitRule, ...] = ()
     ask: tuple[AskRule, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stateward.act.perform import Traits, Waiting
+from stateward.act.perform import Waiting
 from stateward.errors import DecisionRefused, ThreadError
 from stateward.model.abandonment import Abandonment, Undoing
 from stateward.model.effect import Receipt
@@ -99,8 +99,8 @@ class _Undoer:
         if receipt.status not in ("reserved", "unknown"):
             return None
         spec = self.ward.tools.get(row.action.call.tool)
-        traits = spec.traits if spec else Traits()
-        found = await self._turn(row).performer().find_out(permit_of(row), self.thread, traits)
+        turn = self._turn(row)
+        found = await turn.performer().find_out(permit_of(row), self.thread, await turn.traits(row, spec))
         if isinstance(found, Waiting):
             return _undoing(row, "waiting", "nobody knows whether it happened", found.approval.id)
         return _undoing(row, "waiting", "a worker still runs it") if found.status == "reserved" else None

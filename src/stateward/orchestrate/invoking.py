@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial, wraps
 from typing import Any, cast, get_type_hints
 
@@ -25,12 +26,14 @@ from langgraph.types import Command
 from pydantic import ValidationError
 
 from stateward.act.calling import NothingDone, Paused
+from stateward.act.perform import Traits
 from stateward.errors import ConfigurationError
 from stateward.model.action import Call
-from stateward.model.effect import Effect
-from stateward.model.values import Json, plain
+from stateward.model.effect import Effect, Transaction
+from stateward.model.values import Json, JsonObject, plain
 from stateward.orchestrate.said import Returned, Said, content_of, failure_of, kept
 from stateward.orchestrate.upstream import in_run
+from stateward.personal_data.boundary import Reveal
 
 AnyFunction = Callable[..., Any]
 
@@ -51,6 +54,7 @@ class Given:
 @dataclass(slots=True)
 class _Attempt:
     effect: Effect
+    reveal: Reveal | None = None
     begun: bool = False
     ended: bool = False
     result: object = None
@@ -88,14 +92,14 @@ class Invoker:
         self._tool, self._tells = tool, tells
         self._node = ToolNode([_held(tool)], handle_tool_errors=False)
 
-    async def call(self, call: Call, effect: Effect, given: Given) -> Returned:
-        """Call it with exactly these arguments.
+    async def call(self, call: Call, effect: Effect, given: Given, reveal: Reveal | None = None) -> Returned:
+        """Call it with exactly these arguments; only its function gets the values that `reveal` has.
 
         Raises:
             NothingDone: the tool says that nothing happened, or was not reached.
             Paused: it stops to ask on its own, or an agent that it runs does.
         """
-        attempt = _Attempt(effect)
+        attempt = _Attempt(effect if reveal is None else _settling(effect, reveal), reveal)
         asked = {"name": call.tool, "args": dict(call.arguments), "id": call.id, "type": "tool_call"}
         config = _watched(given.config or ensure_config())
         # A task of its own, so that what is said here of the call holds for the call only.
@@ -186,6 +190,7 @@ def _held(one: BaseTool) -> BaseTool:
     outer = one.model_copy()
     for name in ("_run", "_arun"):
         vars(inner)[name] = _noting(getattr(one, name))
+    vars(inner)["_parse_input"] = _revealing(cast("Any", one)._parse_input)
     effects = effect_parameters(one)
 
     async def ainvoke(given: dict[str, Any], config: RunnableConfig | None = None) -> object:
@@ -210,14 +215,26 @@ def _noting_calls(function: AnyFunction) -> AnyFunction:
         @wraps(function)
         async def later(*args: Any, **kwargs: Any) -> Any:
             attempt = _begun()
-            return _ended(attempt, await function(*args, **kwargs))
+            try:
+                return _ended(attempt, await function(*args, **kwargs))
+            except GraphBubbleUp:
+                raise
+            except Exception as error:
+                failed = _failed(attempt, error)
+            raise failed  # not above, where the error that it may stand for would be its context
 
         return later
 
     @wraps(function)
     def now(*args: Any, **kwargs: Any) -> Any:
         attempt = _begun()
-        return _ended(attempt, function(*args, **kwargs))
+        try:
+            return _ended(attempt, function(*args, **kwargs))
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            failed = _failed(attempt, error)
+        raise failed  # as above
 
     return now
 
@@ -229,8 +246,104 @@ def _begun() -> _Attempt:
 
 
 def _ended(attempt: _Attempt, result: object) -> object:
-    attempt.ended, attempt.result = True, result
-    return result
+    attempt.ended, attempt.result = True, result if attempt.reveal is None else _hidden(result, attempt.reveal)
+    return attempt.result
+
+
+def _failed(attempt: _Attempt, error: Exception) -> Exception:
+    reveal = attempt.reveal
+    return error if reveal is None else cleaned(error, lambda text: str(reveal.hide(text)))
+
+
+def _revealing(parse: AnyFunction) -> AnyFunction:
+    """LangChain's check of the arguments, after its callbacks, which get to see no value."""
+
+    def parsed(given: Any, *more: Any) -> Any:
+        reveal = _ATTEMPT.get().reveal
+        if reveal is None or not isinstance(given, dict):
+            return parse(given, *more)
+        try:
+            return parse(reveal.real(cast("dict[str, Any]", given)), *more)
+        except Exception:
+            failed = ToolException("what the pseudonyms stand for does not fit the tool's schema")
+        raise failed  # not above: the error quotes what was checked
+
+    return parsed
+
+
+def _hidden(result: Any, reveal: Reveal) -> Any:
+    """What a tool returns, without the values that it was given."""
+    if isinstance(result, ToolMessage):
+        return result.model_copy(
+            update={name: _hidden(getattr(result, name), reveal) for name in ("content", "artifact")}
+        )
+    if isinstance(result, Command):
+        command = cast("Command[Any]", result)
+        return replace(command, update=_hidden(command.update, reveal))
+    if isinstance(result, list | tuple):
+        parts = [_hidden(one, reveal) for one in cast("Sequence[Any]", result)]
+        return parts if isinstance(result, list) else tuple(parts)
+    if isinstance(result, Mapping):
+        pairs = cast("Mapping[Any, Any]", result).items()
+        return {_hidden(name, reveal): _hidden(value, reveal) for name, value in pairs}
+    try:
+        text = plain(result)
+    except (TypeError, ValueError):
+        return result
+    without = reveal.hide(text)
+    return result if without == text else without
+
+
+def probing(traits: Traits, reveal: Reveal) -> Traits:
+    """What a tool says of itself, where its probe asks with the values of a call, and tells none."""
+    probe = traits.probe
+    if probe is None:
+        return traits
+
+    async def asking(arguments: JsonObject, key: str) -> Json:
+        return reveal.hide(plain(await probe(reveal.real(arguments), key)))
+
+    return replace(traits, probe=asking)
+
+
+def _settling(effect: Effect, reveal: Reveal) -> Effect:
+    """The effect, in whose transaction the tool settles without the values that it was given."""
+
+    @asynccontextmanager
+    async def opens() -> AsyncGenerator[Transaction]:
+        async with effect.transaction() as work:
+            yield _Settling(work, reveal)
+
+    return replace(effect, opens=opens)
+
+
+class _Settling:
+    def __init__(self, work: Transaction, reveal: Reveal) -> None:
+        self.connection, self._work, self._reveal = work.connection, work, reveal
+
+    def settle(self, result: Json) -> None:
+        """Pass it on without the values."""
+        self._work.settle(self._reveal.hide(plain(result)))
+
+
+def cleaned(error: Exception, clean: Callable[[str], str]) -> Exception:
+    """The error with a clean text: in its arguments, its notes, and what it came of.
+
+    Where its text does not come from its arguments, another one that says the same in its place.
+    """
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in chain:
+        chain.append(one)
+        one = one.__cause__ or one.__context__
+    for each in chain:
+        each.args = tuple(clean(part) if isinstance(part, str) else part for part in each.args)
+        if hasattr(each, "__notes__"):
+            each.__notes__ = [clean(note) for note in each.__notes__]
+    if all(clean(text) == text for each in chain for text in (str(each), repr(each))):
+        return error
+    kind = ToolException if isinstance(error, ToolException) else RuntimeError
+    return kind(clean(f"{type(error).__name__}: {error}"))
 
 
 async def _to_its_end(one: BaseTool, given: dict[str, Any], config: RunnableConfig | None) -> object:

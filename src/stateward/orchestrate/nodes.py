@@ -217,7 +217,7 @@ class Nodes:
         refuse_unpriced(self.ward.document, self.parts.planner)
         said = await self._plan(state["messages"])
         await turn.spend(used(self.ward.document, self.parts.planner, [said]))
-        return Command(goto=self._after(step, said), update={"messages": [said]})
+        return Command(goto=await self._after(step, said), update={"messages": [said]})
 
     async def verify(self, state: Any) -> Goto:
         """Judge every call of the turn."""
@@ -361,12 +361,13 @@ class Nodes:
         over = None if turn.is_new else await turn.spend(Spent(steps=1))
         return await turn.verify(calls, refusal=over)
 
-    def _after(self, step: Step, said: AIMessage) -> str:
+    async def _after(self, step: Step, said: AIMessage) -> str:
         """Where the planner's message leads; a turn that asks nobody needs no superstep to be judged in."""
         turn = step.turn(_turn_id(said), planned=True)
         self.services.turns.begin(step.thread.thread, turn.id)
         if not said.tool_calls:
             return "validate"
+        await turn.meet(calls_of(said))
         return "verify" if turn.plain(calls_of(said)) is None else "act"
 
     async def _plan(self, messages: Sequence[AnyMessage]) -> AIMessage:

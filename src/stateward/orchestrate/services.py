@@ -21,6 +21,7 @@ from stateward.orchestrate.answers import AnswerSpec
 from stateward.orchestrate.reading import Doubt, Given, Reading, said
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Turns
+from stateward.personal_data.pseudonyms import Tokens
 from stateward.ports import (
     CaseFile,
     Credentials,
@@ -196,6 +197,14 @@ class Services:
         """Keep a text, here and with the thread's next commit."""
         self.turns.readings.of(thread).sightings.add(one)
         await self.provenance.see(thread, one)
+
+    async def tokens(self, ward: Ward, thread: str) -> Tokens:
+        """How pseudonyms are read in this thread: of the entity types that get some under its policy."""
+        if "pseudonymize" not in ward.document.memory.personal_data.values():
+            return Tokens(entities=frozenset())
+        policy = personal_data_policy(ward.document)
+        known = await self.case_file.known(thread) if policy.default == "pseudonymize" else ()
+        return Tokens(entities=policy.pseudonymized(one.entity for one in known))
 
     def label(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
 
 from stateward.act.calling import Paused
-from stateward.act.perform import Performer, Waiting
+from stateward.act.perform import Performer, Traits, Waiting
 from stateward.model.action import Action, Call, action_id, undo_id
 from stateward.model.approval import Approval, Decision
 from stateward.model.effect import Effect, Receipt
@@ -25,14 +25,15 @@ from stateward.model.values import Json, plain_object
 from stateward.model.verdict import Deny, Permit, Reason
 from stateward.orchestrate.identity import server_principal
 from stateward.orchestrate.interrupts import is_look_again, parse, payload
-from stateward.orchestrate.invoking import Given
+from stateward.orchestrate.invoking import Given, probing
+from stateward.orchestrate.judging import fitted, judged
 from stateward.orchestrate.reading import Doubt, Reading
 from stateward.orchestrate.said import Returned, Said, content_text, replayed
 from stateward.orchestrate.services import Services, Ward
 from stateward.orchestrate.tools import ToolSpec, there
 from stateward.orchestrate.turns import Known, Rounds
+from stateward.personal_data.boundary import Boundary, Reveal
 from stateward.ports import ActionRow, Decided, EditCase, Judged, Past, Refused, Rejudge, Seen, ToJudge, Vote
-from stateward.verify.arguments import unspeakable
 from stateward.verify.budget import used_up
 from stateward.verify.origin import sighting
 
@@ -56,6 +57,7 @@ class Turn:
         given: What LangChain injects into the tools.
         own: The tools of the agent that makes the calls, where the ward has those of other agents too.
         undoes: Id of the settled action that its one call takes back, outside of any run.
+        boundary: The pseudonyms in its calls.
     """
 
     services: Services
@@ -67,6 +69,7 @@ class Turn:
     given: Given = field(default_factory=Given)
     own: Mapping[str, ToolSpec] | None = None
     undoes: str | None = None
+    boundary: Boundary = field(default_factory=Boundary)
     _answers: dict[str, Returned] = field(default_factory=dict[str, Returned])
 
     async def verify(self, calls: Sequence[Call], *, refusal: Reason | None = None) -> list[ActionRow]:
@@ -77,10 +80,11 @@ class Turn:
             refusal: Denies all of them, whatever the policy says, such as a budget that is used up.
         """
         refusal = refusal or await self.over_budget()
+        await self.meet(calls)
         if self.is_new:
-            judged = self.plain(calls, refusal)
-            if judged is not None:
-                self._known.rows = self.services.journal.note(self.thread, judged, actor=self._actor)
+            plain = self.plain(calls, refusal)
+            if plain is not None:
+                self._known.rows = self.services.journal.note(self.thread, plain, actor=self._actor)
                 return self._known.rows
         rows = await self.rows()
         known = {row.action.call.id for row in rows}
@@ -91,12 +95,12 @@ class Turn:
 
     def plain(self, calls: Sequence[Call], refusal: Reason | None = None) -> list[Judged] | None:
         """The verdicts, where neither a person nor the history has to be asked; else None."""
-        judged: list[Judged] = []
+        found: list[Judged] = []
         for at, call in enumerate(calls):
             if self.ward.gate.needs(call.tool):
                 return None
-            judged.append(_refused(self._judge_by(call, at, {}, edit=0), refusal))
-        return None if any(one.verdict.kind == "ask" for one in judged) else judged
+            found.append(_refused(self._judge_by(call, at, {}, edit=0), refusal))
+        return None if any(one.verdict.kind == "ask" for one in found) else found
 
     async def spend(self, more: Spent) -> Reason | None:
         """Add to what the thread has used up; the budget that is used up by that, if one is."""
@@ -164,7 +168,7 @@ class Turn:
             tool_digest=spec.digest,
             edit=edit,
         )
-        return _storable(_judged(self.ward, self.thread, action, {}, self._reading, answer=True))
+        return judged(self.ward, self.thread, action, {}, self._reading, answer=True)
 
     def keeps_back(self, row: ActionRow) -> str:
         """Why an answer may not leave, or nothing where it may, under today's policy as well (P3)."""
@@ -326,7 +330,7 @@ class Turn:
 
     def _judge_by(self, call: Call, position: int, history: History, *, edit: int) -> Judged:
         spec = self.ward.tools.get(call.tool)
-        fitting = _fitted(self.ward, call)
+        fitting = fitted(self.ward, call, self.reveals(call))
         action = Action(
             id=self._ids(call, edit)[-1],
             thread=self.thread.thread,
@@ -336,12 +340,34 @@ class Turn:
             tool_digest=spec.digest if spec else "",
             edit=edit,
         )
-        judged = _storable(_judged(self.ward, self.thread, action, history, self._reading))
+        found = judged(self.ward, self.thread, action, history, self._reading, reveal=self.reveals(fitting))
+        if made_up := self.boundary.refusal(call.arguments):
+            return replace(found, verdict=Deny(reasons=(Reason(rule="pseudonyms", because=made_up),)))
         if self.planned and spec is not None and call.tool not in self.ward.shown:
-            return replace(judged, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
+            return replace(found, verdict=Deny(reasons=(_NOT_FOR_PLANNERS,)))
         if self.own is not None and spec is not None and call.tool not in self.own:
-            return replace(judged, verdict=Deny(reasons=(_NOT_ITS_OWN,)))
-        return judged if self.undoes is None else replace(judged, undoes=self.undoes)
+            return replace(found, verdict=Deny(reasons=(_NOT_ITS_OWN,)))
+        return found if self.undoes is None else replace(found, undoes=self.undoes)
+
+    async def meet(self, calls: Iterable[Call]) -> None:
+        """Look up what the pseudonyms in calls stand for, before they are judged or run."""
+        services, ward = self.services, self.ward
+        self.boundary.tokens = await services.tokens(ward, self.thread.thread)
+        if self.boundary.tokens.entities:
+            scope = await services.scope(self.thread.thread)
+            await self.boundary.meet(services.vault, scope, (call.arguments for call in calls))
+
+    def reveals(self, call: Call) -> Reveal | None:
+        """What is put back into a call that was met; None where nothing is."""
+        rule = self.ward.gate.rule(call.tool)
+        return self.boundary.of(rule.reveal, call.arguments) if rule is not None and rule.reveal else None
+
+    async def traits(self, row: ActionRow, spec: ToolSpec | None) -> Traits:
+        """What the tool of a call says of itself; its probe asks with the values of the call's pseudonyms."""
+        await self.meet([row.action.call])
+        reveal = self.reveals(row.action.call)
+        traits = spec.traits if spec is not None else Traits()
+        return traits if reveal is None else probing(traits, reveal)
 
     async def _look(self) -> Seen:
         desk, thread = self.services.desk, self.thread.thread
@@ -406,17 +432,19 @@ class Turn:
         if row.status not in ("permitted", "consumed"):
             said = row.response if row.status == "responded" else None
             return Receipt(action=row.action.id, status="abandoned", error=_why_not(row), result=said)
+        await self.meet([row.action.call])
         why_not = await self._holds_no_more(row) or await self._clear(row)
         if why_not:
             return Receipt(action=row.action.id, status="abandoned", error=why_not)
         spec = self._spec(row.action.call.tool)
+        traits, reveal = await self.traits(row, spec), self.reveals(row.action.call)
 
         ran = False
 
         async def run(effect: Effect) -> Json:
             nonlocal ran
             ran = True
-            answer = await spec.run(row.action.call, effect, self.given)
+            answer = await spec.run(row.action.call, effect, self.given, reveal)
             if effect.credential is None:  # else what the journal keeps is said, which is without secrets
                 self._answers[row.action.id] = answer
             return answer.result
@@ -424,7 +452,7 @@ class Turn:
         self._bring_labels(row)
         with Doubt.of_a_run() as doubt:
             try:
-                outcome = await self.performer().perform(permit_of(row), self.thread, run, spec.traits)
+                outcome = await self.performer().perform(permit_of(row), self.thread, run, traits)
             except Paused as pause:
                 raise pause.__cause__ or pause from None
         if ran and isinstance(outcome, Receipt):
@@ -579,65 +607,15 @@ def _rejudge(services: Services) -> Rejudge:
         if row.effect == "answer":
             return _edited_answer(turn, row, dict(arguments), editor)
         call = replace(row.action.call, arguments=dict(arguments))
-        problem = there(ward.tools, call.tool).problem(call.arguments)
+        await turn.meet([call])
+        spec = there(ward.tools, call.tool)
+        problem = turn.boundary.refusal(call.arguments) or spec.problem(call.arguments, turn.reveals(call))
         if problem is not None:
             return f"the edited arguments do not fit {call.tool}: {problem}"
         judged = await turn.edited(case, call, row.action)
         return replace(judged, editor=editor, supersedes=row.action.id)
 
     return rejudge
-
-
-def _judged(
-    ward: Ward, thread: ThreadFacts, action: Action, history: History, reading: Reading, *, answer: bool = False
-) -> Judged:
-    labels = frozenset(reading.labels if ward.gate.labelled else ())
-    ruling = ward.gate.judge(
-        tool=action.call.tool,
-        arguments=action.call.arguments,
-        principal=Principal(thread.principal, roles=thread.roles, kind="agent", tenant=thread.tenant),
-        requester=thread.requester,
-        purpose=thread.purpose,
-        subject=thread.subject,
-        thread=thread.thread,
-        history=history,
-        answer=answer,
-        labels=labels,
-        sightings=reading.sightings,
-    )
-    return Judged(
-        action=action,
-        verdict=ruling.verdict,
-        policy=ruling.policy,
-        policy_digest=ruling.policy_digest,
-        effect=ruling.effect or "write",
-        identity=ruling.identity,
-        idempotent=ruling.idempotent,
-        limited=bool(ward.gate.needs(action.call.tool)),
-        observed=ruling.observed,
-        facts=ruling.facts,
-        labels=tuple(sorted(labels)),
-    )
-
-
-def _storable(judged: Judged) -> Judged:
-    """The gate denies what neither CEL nor Postgres can hold; its row says so in place of it."""
-    call = judged.action.call
-    why = unspeakable([call.tool, call.arguments])
-    if why is None:
-        return judged
-    said = replace(call, tool=call.tool.encode("unicode_escape").decode(), arguments={"unreadable": why})
-    return replace(judged, action=replace(judged.action, call=said))
-
-
-def _fitted(ward: Ward, call: Call) -> Call:
-    spec = ward.tools.get(call.tool)
-    if spec is None:
-        return call
-    try:
-        return replace(call, arguments=spec.normalize(call.arguments))
-    except ValueError:
-        return call  # the gate refuses it and says why
 
 
 def _plainly(arguments: dict[str, Any]) -> dict[str, Json]:

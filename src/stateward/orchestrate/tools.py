@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Annotated, Any, Protocol, cast, get_type_hints, overload
 
-from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, ToolException
+from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool
 from pydantic import BaseModel, ValidationError
 
 from stateward.act.calling import NothingDone
@@ -22,8 +22,9 @@ from stateward.model.durations import parse_duration
 from stateward.model.effect import Credential, Effect, Retry
 from stateward.model.served import Served
 from stateward.model.values import Json, JsonObject, digest, plain, plain_object
-from stateward.orchestrate.invoking import Given, Invoker, effect_parameters
+from stateward.orchestrate.invoking import Given, Invoker, cleaned, effect_parameters
 from stateward.orchestrate.said import Returned
+from stateward.personal_data.boundary import Reveal
 
 _TRAITS, _UNDO, _SERVED = "stateward", "stateward_undo", "stateward_mcp"
 _NOT_ADOPTED = (
@@ -171,30 +172,35 @@ class ToolSpec:
         """
         return self.arguments.normalize(arguments)
 
-    def problem(self, arguments: JsonObject) -> str | None:
-        """What is wrong with the arguments, or None."""
+    def problem(self, arguments: JsonObject, reveal: Reveal | None = None) -> str | None:
+        """What is wrong with the arguments, as they run, or None."""
+        if reveal is not None:
+            return reveal.told(self.problem, arguments)
         try:
             self.normalize(arguments)
         except ValueError as error:
             return str(error)
         return None
 
-    async def run(self, call: Call, effect: Effect, given: Given | None = None) -> Returned:
+    async def run(
+        self, call: Call, effect: Effect, given: Given | None = None, reveal: Reveal | None = None
+    ) -> Returned:
         """Call the tool.
 
         Args:
             call: What to call it with.
             effect: What the runtime lends it.
             given: What LangChain injects into it.
+            reveal: The values that only its function gets, and that nothing is told of.
 
         Raises:
             NothingDone: the tool says that nothing happened.
             Paused: it stops to ask, or an agent that it runs does.
         """
-        problem = self.problem(call.arguments)
+        problem = self.problem(call.arguments, reveal)
         if problem is not None:
             raise NothingDone(problem)
-        return await self.invoker.call(call, effect, given or Given())
+        return await self.invoker.call(call, effect, given or Given(), reveal)
 
 
 def specs(tools: Sequence[BaseTool]) -> dict[str, ToolSpec]:
@@ -325,25 +331,8 @@ def _credential_in(given: Mapping[str, Any]) -> Credential | None:
 
 
 def scrubbed(error: Exception, credential: Credential | None) -> Exception:
-    """The error without the credential's secrets: in its arguments, its notes, and what it came of.
-
-    Where its text does not come from its arguments, another one that says the same in its place.
-    """
-    if credential is None:
-        return error
-    chain: list[BaseException] = []
-    one: BaseException | None = error
-    while one is not None and one not in chain:
-        chain.append(one)
-        one = one.__cause__ or one.__context__
-    for each in chain:
-        each.args = tuple(scrub(part, credential) if isinstance(part, str) else part for part in each.args)
-        if hasattr(each, "__notes__"):
-            each.__notes__ = [scrub(note, credential) for note in each.__notes__]
-    if all(scrub(text, credential) == text for each in chain for text in (str(each), repr(each))):
-        return error
-    kind = ToolException if isinstance(error, ToolException) else RuntimeError
-    return kind(scrub(f"{type(error).__name__}: {error}", credential))
+    """The error without the credential's secrets."""
+    return error if credential is None else cleaned(error, lambda text: scrub(text, credential))
 
 
 def _without_secrets(result: Any, credential: Credential | None) -> Any:
@@ -353,8 +342,8 @@ def _without_secrets(result: Any, credential: Credential | None) -> Any:
         text = plain(result)
     except (TypeError, ValueError):
         return result  # it is no result that the journal could keep, and is refused as such
-    cleaned = clean(text, credential)
-    return result if cleaned == text else cleaned
+    without = clean(text, credential)
+    return result if without == text else without
 
 
 def _has_arguments(function: AnyFunction) -> bool:

@@ -286,6 +286,7 @@ _TOOL: dict[str, Callable[[Any, Any], Effect]] = {
     "open_world": _neither,
     "idempotent": _higher_loosens,
     "allowed": _more_loosens,
+    "reveal": _more_loosens,
 }
 _SERVER: dict[str, Callable[[Any, Any], Effect]] = {"trusted": _higher_loosens, "allowed": _more_loosens}
 _RULE: dict[str, Callable[[Any, Any], Effect]] = {

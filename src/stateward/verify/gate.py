@@ -30,6 +30,7 @@ from stateward.model.principal import Principal
 from stateward.model.provenance import Origin
 from stateward.model.values import Json, JsonObject, plain
 from stateward.model.verdict import Allow, Ask, Deny, Reason, Requirement, Verdict
+from stateward.personal_data.boundary import Reveal
 from stateward.verify.arguments import Shape, ToolSchema, problem, shape_of, unspeakable
 from stateward.verify.conditions import Condition, Conditions, Evaluation, Facts, Flaw, Variable
 from stateward.verify.load import PolicySource, Problem, fail, policy_digest
@@ -217,6 +218,7 @@ class Gate:
         labels: frozenset[str] = frozenset(),
         sightings: Sightings | None = None,
         origins: Mapping[str, Origin] | None = None,
+        reveal: Reveal | None = None,
     ) -> Ruling:
         """Judge one call. Pure: the same call, facts and history give the same ruling.
 
@@ -233,6 +235,8 @@ class Gate:
             labels: The thread's labels.
             sightings: What the thread has seen. Without it every origin is `unknown`.
             origins: Origins that are known already, such as `{"origin.account": "person"}`.
+            reveal: What is put back before the call runs: its values have to fit the tool's schema, and nothing else
+                reads them.
 
         Returns:
             The verdict, and what each rule said.
@@ -251,7 +255,7 @@ class Gate:
         )
         compiled = (self._answers if answer else self._tools).get(tool)
         rule = compiled.rule if compiled and isinstance(compiled.rule, ToolRule) else None
-        trace = tuple(_until_refused(_before(compiled, facts)))
+        trace = tuple(_until_refused(_before(compiled, facts, reveal)))
         spoke: tuple[RuleResult, ...] = ()
         if compiled and not trace[-1].refuses:
             spoke, said = _ruled(compiled, facts)
@@ -376,7 +380,7 @@ class _Tool:
     recorded: Mapping[str, Variable]
 
 
-def _before(compiled: _Tool | None, facts: Facts) -> Iterator[RuleResult]:
+def _before(compiled: _Tool | None, facts: Facts, reveal: Reveal | None) -> Iterator[RuleResult]:
     """What stands before the tool's own rules."""
     if compiled is None:
         yield RuleResult(step="named", rule="tools", outcome="deny", because="the policy does not name this tool")
@@ -384,7 +388,7 @@ def _before(compiled: _Tool | None, facts: Facts) -> Iterator[RuleResult]:
     yield RuleResult(step="named", rule=compiled.place, outcome="pass", because=compiled.because)
     if isinstance(compiled.rule, ToolRule):
         yield _identity(compiled.place, compiled.rule, facts.principal)
-    yield _arguments(compiled.place, compiled.validate, facts.arguments)
+    yield _arguments(compiled.place, compiled.validate, facts.arguments, reveal)
 
 
 def _ruled(compiled: _Tool, facts: Facts) -> tuple[tuple[RuleResult, ...], tuple[RuleResult, ...]]:
@@ -431,9 +435,9 @@ def _identity(place: str, rule: ToolRule, principal: Principal) -> RuleResult:
     return RuleResult(step="identity", rule=f"{place}.for", outcome="deny", because=because)
 
 
-def _arguments(place: str, validate: Validator, arguments: JsonObject) -> RuleResult:
+def _arguments(place: str, validate: Validator, arguments: JsonObject, reveal: Reveal | None) -> RuleResult:
     try:
-        wrong = unspeakable(arguments) or validate(arguments)
+        wrong = unspeakable(arguments) or (reveal.told(validate, arguments) if reveal else validate(arguments))
     except Exception as error:
         wrong = f"the arguments could not be checked ({type(error).__name__})"
     if wrong is None:
@@ -499,6 +503,10 @@ class _Compiler:
             why = "its connection has no headers, or authenticates by itself, so no credential can be given with a call"
             self._problem((*place, "identity"), f"{name!r}: {why}")
         shape = shape_of(schema.json_schema)
+        for at, field_ in enumerate(rule.reveal):
+            if field_ not in shape.properties:
+                hint = nearest(field_, shape.properties) or f"; it has {', '.join(shape.properties) or 'none'}"
+                self._problem((*place, "reveal", at), f"{name!r} has no argument {field_!r}{hint}")
         rules = tuple(self._rules(name, place, rule, Conditions(name, shape, self._labels)))
         return _made(place, rule, rules, self._validate.get(name) or _schema_validator(shape), because=ruled.because)
 

@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import ToolException
 from psycopg.rows import dict_row
 
+from opening import opened
 from stateward import Effect, FlowState, Principal, Runtime, Workflow, tool
 from stateward.model.approval import Approval
 from stateward.orchestrate.playbook import PlaybookCall
@@ -139,6 +140,10 @@ class Bank:
             found = connection.execute(query, values)
             return found.fetchall() if found.description else []
 
+    def opened(self, table: str, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Whole rows of `action` or `effect`, with what is sealed in them as the runtime reads it."""
+        return opened(self.runtime, table, self.rows(query, *values))
+
     def took_effect(self, name: str, amount: float, effect: Effect) -> dict[str, Any]:
         """A tool did its work."""
         self.ran.append((name, amount, effect.key))
@@ -232,11 +237,13 @@ class Started:
 
     def actions(self) -> list[dict[str, Any]]:
         """The thread's actions as the database has them."""
-        return self.bank.rows("select * from stateward.action where thread_id = %s order by created_at", self.thread)
+        rows = "select * from stateward.action where thread_id = %s order by created_at"
+        return self.bank.opened("action", rows, self.thread)
 
     def effects(self) -> list[dict[str, Any]]:
         """The thread's effects as the database has them."""
-        return self.bank.rows("select * from stateward.effect where thread_id = %s order by reserved_at", self.thread)
+        rows = "select * from stateward.effect where thread_id = %s order by reserved_at"
+        return self.bank.opened("effect", rows, self.thread)
 
 
 def start(graph: Graph, config: Any, text: str = "go") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from stateward.adapters.embedded import EmbeddedServer
 from stateward.adapters.keyring import open_keyring
 from stateward.adapters.postgres.case_file import PostgresCaseFile
 from stateward.adapters.postgres.checkpoints import PostgresCheckpoints
+from stateward.adapters.postgres.clear import sealing
 from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.credentials import PostgresCredentials
 from stateward.adapters.postgres.data_keys import DataKeys
@@ -556,14 +557,15 @@ class AsyncRuntime:
         database = Database(uri, size=settings.pool_size, direct=direct)
         await database.open()
         stack.push_async_callback(database.close)
-        await database.migrate(extra)
         keys = await _keys(database, settings)
+        await database.migrate(extra, before=sealing(keys))
+        await keys.probe()
         commits = Commits(database, keys)
         stack.push_async_callback(commits.close)
         services = _services(database, keys, commits, settings, credentials, embeddings)
         if embeddings is not None:
             await PostgresMemory(database, commits).recall_by_meaning()
-        await PostgresCredentials(database).sweep()
+        await PostgresCredentials(database, keys).sweep()
         return cls(
             checkpointer=StatewardSaver(
                 PostgresCheckpoints(database, keys, commits),
@@ -600,9 +602,7 @@ async def _keys(database: Database, settings: Settings) -> DataKeys:
     ring = await asyncio.to_thread(
         open_keyring, home=settings.home, master_key=settings.master_key, kms_key=settings.kms_key
     )
-    keys = DataKeys(database, ring)
-    await keys.probe()
-    return keys
+    return DataKeys(database, ring)
 
 
 def _services(
@@ -625,7 +625,7 @@ def _services(
         case_file=PostgresCaseFile(database, keys),
         vault=PostgresVault(database, keys),
         redactor=PresidioRedactor(ner_model=settings.ner_model or None),
-        credentials=MintedCredentials(PostgresCredentials(database), own=own),
+        credentials=MintedCredentials(PostgresCredentials(database, keys), own=own),
         provenance=PostgresProvenance(database, keys, commits),
         policies=PostgresPolicies(database, commits),
         loop=asyncio.get_running_loop(),

@@ -20,7 +20,9 @@ from langchain_core.messages import AIMessage
 from plain import GO
 
 from bank import Killed
+from opening import sealer_of
 from stateward import Principal, Runtime, Settings, call
+from stateward.adapters.postgres.envelopes import Fields, sealed
 from stateward.errors import DecisionRefused, ThreadAbandoned
 from stateward.model.abandonment import Abandonment
 from stateward.model.approval import Approval
@@ -322,14 +324,18 @@ def test_a_client_that_names_its_turn_like_an_undo_stands_for_none(order: Order)
 
 def _forge(order: Order, prefix: str) -> int:
     """A denied call of the turn that the undo of the first effect will have, as a client's message id could make it."""
+    made = "f" * 32
+    values = sealed(
+        {"arguments": Fields(("action", THREAD, made)).json("arguments", {})}, sealer_of(order.runtime, THREAD)
+    )
     forge = """
         insert into stateward.action
         select (jsonb_populate_record(a, jsonb_build_object(
-                   'action_id', encode(sha256(a.action_id::bytea), 'hex'), 'turn', %s || a.action_id, 'call_id', 'undo',
-                   'status', 'denied', 'verdict', 'deny'))).*
-          from stateward.action a where a.thread_id = %s and a.tool = 'charge'"""
+                   'action_id', %(made)s::text, 'turn', %(prefix)s || a.action_id, 'call_id', 'undo',
+                   'status', 'denied', 'verdict', 'deny', 'arguments', %(arguments)s::text))).*
+          from stateward.action a where a.thread_id = %(thread)s and a.tool = 'charge'"""
     with psycopg.connect(order.shop.url) as connection:
-        return connection.execute(forge, (prefix, THREAD)).rowcount
+        return connection.execute(forge, values | {"made": made, "prefix": prefix, "thread": THREAD}).rowcount
 
 
 # What nobody knows.

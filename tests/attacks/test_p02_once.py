@@ -117,7 +117,7 @@ def test_otherwise_a_person_is_asked_and_nothing_runs_until_then(bank: Bank, how
 def test_done_settles_it_with_the_persons_name(bank: Bank) -> None:
     run = cut_off(bank, "pay", fail)
     run.decide("done", reason="seen on the statement")
-    assert texts(run.resume()) == ['{"note": "seen on the statement", "settled_by": "boss"}']
+    assert texts(run.resume()) == ['{"settled_by": "boss", "note": "seen on the statement"}']
     assert bank.amounts() == [5]
     assert run.effects()[0]["status"] == "settled"
 

@@ -135,7 +135,8 @@ def test_a_rejection_goes_back_to_the_planner_with_its_reason(speaker: Speaker) 
     run = speaker.run(ASKED, "we are sorry")
     run.decide("reject", reason="promise nothing")
     assert (last(run.resume()), status(run)) == ("we are sorry", "answered")
-    left = run.bank.rows("select arguments from stateward.action where effect = 'answer' and status = 'consumed'")
+    answers = "select * from stateward.action where effect = 'answer' and status = 'consumed'"
+    left = run.bank.opened("action", answers)
     assert [row["arguments"] for row in left] == [{"text": "we are sorry"}]
 
 

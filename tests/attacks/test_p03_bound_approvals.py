@@ -14,7 +14,7 @@ from langgraph.types import Command
 
 from bank import ANN, BOSS, CHIEF, POLICY, Bank, start, texts
 from stateward import DecisionRefused, Effect, Principal, Runtime, Settings, call, tool
-from stateward.errors import ThreadBusy, UnknownApproval
+from stateward.errors import SealBroken, ThreadBusy, UnknownApproval
 from stateward.model.approval import Decision
 from stateward.orchestrate.steps import take_decision
 from stateward.ports import Vote
@@ -384,7 +384,8 @@ def test_arguments_that_are_changed_in_the_database_do_not_run(bank: Bank) -> No
     run = bank.run(BIG)
     run.decide("approve")
     bank.rows("""update stateward.action set arguments = '{"amount": 9999}'""")
-    run.resume()
+    with pytest.raises(SealBroken, match="arguments: it is not sealed"):
+        run.resume()
     assert bank.ran == []
 
 

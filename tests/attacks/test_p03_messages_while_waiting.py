@@ -210,8 +210,8 @@ def test_what_was_decided_about_an_answer_before_the_message_counts(bank: Bank, 
     run.decide(decision, **{"edit": {"arguments": {"text": "you get 5"}}, "reject": {"reason": "no"}}.get(decision, {}))
     out = run.graph.invoke(MORE, run.config)
     left = {"approve": [REFUND], "edit": ["you get 5"], "reject": []}[decision]
-    rows = bank.rows("select arguments ->> 'text' as text from stateward.action where status = 'consumed'")
-    assert [row["text"] for row in rows if row["text"] != "fine"] == left
+    rows = bank.opened("action", "select * from stateward.action where status = 'consumed'")
+    assert [row["arguments"]["text"] for row in rows if row["arguments"].get("text", "fine") != "fine"] == left
     assert (asked_so_far(run), run.waiting) == ([first.id], [])
     assert ("fine" in out["messages"][-1].text) == (name == "workflow" or decision == "reject")
 

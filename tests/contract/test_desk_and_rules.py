@@ -16,7 +16,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from stateward import AsyncRuntime, Principal
-from stateward.adapters.postgres.desk import _vote_row  # pyright: ignore[reportPrivateUsage]
+from stateward.adapters.postgres.desk import _Ballot  # pyright: ignore[reportPrivateUsage]
+from stateward.adapters.sealing import Sealer
 from stateward.approve.ask import action_question, approval_id
 from stateward.approve.rules import outcome, weigh
 from stateward.model.approval import Approval, Decision, DecisionKind, Delegation
@@ -154,9 +155,11 @@ def _insert(connection: Any, one: Delegation) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["digest", "confirmation", "arguments"])
+@pytest.mark.parametrize("name", ["digest", "reason", "response", "arguments"])
 def test_what_is_not_said_is_not_sent(name: str) -> None:
-    row = _vote_row(Vote(approval="A", decision=Decision(kind="approve"), by=Principal("boss")))
+    vote = Vote(approval="A", decision=Decision(kind="approve", reason=" "), by=Principal("boss"))
+    asked = {"thread_id": "t", "approval_id": "A", "action_id": "a", "confirmation": None}
+    row = _Ballot(vote=vote, asked=asked, sealer=Sealer({1: bytes(32)})).row()
     assert name not in row
     assert Jsonb(row)
 
@@ -169,7 +172,7 @@ VOTE: dict[str, Any] = {
     "tenant": "default",
     "verified_by": "test",
     "decision": "reject",
-    "reason": "why",
+    "reason": "\\x00",
 }
 GRANT: dict[str, Any] = {
     "id": "D-LESS",

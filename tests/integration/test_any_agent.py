@@ -209,8 +209,8 @@ async def test_a_command_changes_the_state_and_its_message_is_what_is_journalled
     assert out["counts"] == [1, 1]
     assert results(out) == {"call-0-note": "noted b", "call-1-pictured": "a picture"}
     assert next(one for one in out["messages"] if getattr(one, "artifact", None)).artifact == {"width": 3}
-    kept = bank.rows("select result -> 'content' as said from stateward.effect order by 1")
-    assert [one["said"] for one in kept] == ["a picture", "noted a", "noted b"]
+    kept = bank.opened("effect", "select * from stateward.effect")
+    assert sorted(one["result"]["content"] for one in kept) == ["a picture", "noted a", "noted b"]
 
 
 @both_ways

@@ -27,7 +27,7 @@ from stateward.errors import ConfigurationError, DatabaseError, NotDurable
 from stateward.model.effect import Credential
 from stateward.model.policy import Identity
 from stateward.model.verdict import Permit
-from stateward.testing.contracts.samples import facts, judged, past
+from stateward.testing.contracts.samples import asks, facts, judged, past
 from stateward.testing.databases import Databases
 
 SQL = Path(statements_module.__file__).parent / "sql"
@@ -82,9 +82,9 @@ def test_a_thread_whose_rows_another_holds_is_busy(shared: str) -> None:
 WAITING = """
 insert into stateward.thread (thread_id, tenant, principal, roles, requester, purpose, subject, graph, graph_version)
 values ('waits', 'default', 'bot', '{}', 'ann', 'bank', 's', 'bank', '1');
-insert into stateward.approval (approval_id, tenant, thread_id, turn, kind, tool, arguments, description, requirements,
+insert into stateward.approval (approval_id, tenant, thread_id, turn, kind, tool, requirements,
     allowed, digest, requester, subject, expires_at, remind_at)
-select 'A-' || n, 'default', 'waits', 't', 'outcome', 'pay', '{}', '', '[]', '{}', '', 'ann', 's',
+select 'A-' || n, 'default', 'waits', 't', 'outcome', 'pay', '[]', '{}', '', 'ann', 's',
        now() + interval '1 d', now() + interval '1 h' from generate_series(1, 3000) as n;
 insert into stateward.memory (tenant, subject, namespace, key, kind, purpose, value, source, expires_at)
 select 'default', 's', '{n}', n::text, 'note', 'bank', '{}', 'waits', now() + interval '1 d'
@@ -238,6 +238,20 @@ async def test_times_are_read_however_the_server_writes_them(settings: Settings,
         assert (await runtime.find_thread("t1")).created_at.tzinfo is not None
 
 
+async def test_what_is_sealed_is_read_however_the_server_writes_bytes(settings: Settings) -> None:
+    """In the documents that the database's functions give, it is text."""
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(f"alter database {connection.info.dbname} set bytea_output = 'escape'".encode())
+    async with AsyncRuntime.connect(settings=settings) as runtime:
+        await runtime.services.threads.open(facts())
+        for at in range(16):  # each of other random bytes
+            call = judged(asks(), call=f"c{at}", position=at, arguments={"amount": at, "to": "Zo\u00eb"})
+            await runtime.services.journal.record(facts(), [call], actor="bot")
+        seen = await runtime.services.desk.look("t1", "turn-1")
+        assert [one.arguments["amount"] for one in seen.questions] == [*range(16)]
+        assert {one.action.call.arguments["to"] for one in seen.actions} == {"Zo\u00eb"}
+
+
 # A login that was lent for one call.
 
 
@@ -249,7 +263,7 @@ async def lent(runtime: AsyncRuntime, *, action: str = ACTION) -> AsyncIterator[
         await runtime.thread("t", principal=Principal("bot", kind="agent"), purpose="bank", subject="s")
         await runtime.database.one(EFFECTS.encode())
     permit = Permit(action=action, thread="t", call="c", tool="post", arguments={}, effect="write", identity="writer")
-    credentials = PostgresCredentials(runtime.database)
+    credentials = PostgresCredentials(runtime.database, runtime.keys)
     async with credentials.lend(permit, identity=WRITER, attempt=1) as credential:
         connect = psycopg.AsyncConnection.connect(credential.secret, row_factory=dict_row, autocommit=True)
         connection = await connect
@@ -259,14 +273,14 @@ async def lent(runtime: AsyncRuntime, *, action: str = ACTION) -> AsyncIterator[
 
 EFFECTS = f"""
 with a as (
-    insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, tool, tool_digest, arguments,
-        arguments_digest, effect, idempotent, policy, policy_digest, verdict, reasons, status)
-    select id, 't', 'default', 'turn', 0, id, 'post', '', '{{}}', '', 'write', false, 'bank@1', '', 'allow', '[]',
+    insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, tool, tool_digest,
+        arguments_digest, effect, idempotent, policy, policy_digest, verdict, status)
+    select id, 't', 'default', 'turn', 0, id, 'post', '', '', 'write', false, 'bank@1', '', 'allow',
            'consumed'
       from unnest(array['{ACTION}', '{OTHER}', '{THIRD}']) as id
-    returning action_id, arguments)
-insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker, arguments)
-select action_id, 't', 'default', 'post', 'sw-' || action_id, 'reserved', 1, arguments from a returning 1
+    returning action_id)
+insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker)
+select action_id, 't', 'default', 'post', 'sw-' || action_id, 'reserved', 1 from a returning 1
 """
 
 REFUSED = [
@@ -294,7 +308,7 @@ REFUSED = [
     f'select stateward.restart(\'{{"action": "{OTHER}"}}\')',
     f'select stateward.settle(\'{{"action": "{OTHER}"}}\')',
     "select stateward.judge('t', '{}')",
-    f"select stateward.move_effect('{OTHER}', 1, 'settled', '{{}}', '', 'x')",
+    f"select stateward.move_effect('{OTHER}', 1, 'settled', '', '', 'x')",
     "set role postgres",
     "set session authorization postgres",
     "create role more login",
@@ -390,7 +404,7 @@ async def test_what_a_crash_left_behind_is_swept_once_it_has_expired(async_runti
     mint = f"select stateward.mint('{left}', 'bank_writer', 'x', "
     await async_runtime.apply([("books", BOOKS)])
     await async_runtime.database.one(f"{mint} 3600)".encode())
-    await PostgresCredentials(async_runtime.database).sweep()
+    await PostgresCredentials(async_runtime.database, async_runtime.keys).sweep()
     assert await roles(async_runtime) == [left]
     async with async_runtime.database.pool.connection() as connection:
         await connection.execute(f"alter role {left} valid until '2020-01-01'".encode())
@@ -403,7 +417,7 @@ async def test_only_a_plain_group_is_lent(async_runtime: AsyncRuntime, role: str
     await async_runtime.apply([("night", NIGHT_SHIFT)])
     permit = Permit(action=ACTION, thread="t", call="c", tool="post", arguments={}, effect="write", identity="writer")
     with pytest.raises(ConfigurationError, match="does not exist, or is not a plain group role"):
-        async with PostgresCredentials(async_runtime.database).lend(
+        async with PostgresCredentials(async_runtime.database, async_runtime.keys).lend(
             permit, identity=Identity(kind="credential", role=role), attempt=1
         ):
             pass

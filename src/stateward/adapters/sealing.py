@@ -24,7 +24,12 @@ class Sealer:
     Args:
         keys: The data keys of 32 bytes by generation; the highest one seals.
         born: Tells the keys of a subject from those that the same subject had before it was forgotten.
+
+    Attributes:
+        is_erased: Whether the keys are gone for good, so that nothing is left to read.
     """
+
+    is_erased = False
 
     def __init__(self, keys: Mapping[int, bytes], *, born: int = 0) -> None:
         self.born = born

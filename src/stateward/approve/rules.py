@@ -99,6 +99,11 @@ def may_sign(requirement: Requirement, by: frozenset[str], everybody: frozenset[
     return bool(by & set(requirement.by)) and not everybody & _excluded(requirement, approval)
 
 
+def unconfirmed(word: str) -> str:
+    """Why an approval counts for nothing where the word that it asks for was not typed."""
+    return f"to approve it, {json.dumps(word, ensure_ascii=False)} has to be typed as the confirmation"
+
+
 def _question_refusal(approval: Approval, principal: Principal, now: datetime, digest: str | None) -> str | None:
     if principal.kind != "person":
         return f"{principal.id} is a {principal.kind}; only a person decides"
@@ -122,7 +127,7 @@ def _decision_refusal(approval: Approval, decision: Decision) -> str | None:
         return f"{decision.kind} needs a text: why, or what the answer is"
     word = approval.confirmation
     if decision.kind == "approve" and word is not None and (decision.confirmation or "").strip() != word:
-        return f"to approve it, {json.dumps(word, ensure_ascii=False)} has to be typed as the confirmation"
+        return unconfirmed(word)
     return None
 
 

@@ -201,9 +201,9 @@ def _schema(done: dict[str, str]) -> Check:
 
 async def _work(database: Database) -> Check:
     threads = await PostgresThreads(database, Commits(database)).list()
-    pending = await PostgresDesk(database, Commits(database)).list()
+    pending = await PostgresDesk(database, Commits(database)).waiting()
     unfinished = [one for one in threads if one.status in ("open", "waiting")]
-    found = f"{len(threads)} threads, {len(unfinished)} unfinished, {len(pending)} approvals pending"
+    found = f"{len(threads)} threads, {len(unfinished)} unfinished, {pending} approvals pending"
     return Check(name="work", status="ok", found=found, fix="stateward inbox" if pending else "")
 
 

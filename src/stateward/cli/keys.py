@@ -14,6 +14,7 @@ from rich.text import Text
 
 from stateward.adapters.embedded import EmbeddedServer
 from stateward.adapters.keyring import LocalKeyring, open_keyring
+from stateward.adapters.postgres.clear import sealing
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Database
 from stateward.adapters.rings import Ring, RingFacts
@@ -142,8 +143,9 @@ async def _opened(settings: Settings, uri: str) -> AsyncGenerator[tuple[DataKeys
     database = Database(uri, size=2, direct=settings.direct_url if settings.database_url else "")
     await database.open()
     try:
-        await database.migrate()
-        yield DataKeys(database, ring), ring
+        keys = DataKeys(database, ring)
+        await database.migrate(before=sealing(keys))
+        yield keys, ring
     finally:
         await database.close()
 

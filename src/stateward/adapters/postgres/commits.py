@@ -14,6 +14,7 @@ from psycopg import errors as pg
 
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Connection, Database, Row
+from stateward.adapters.postgres.envelopes import is_unsealed, sealed
 from stateward.adapters.postgres.lanes import Batch, Lane
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.postgres.texts import kept_json
@@ -50,7 +51,7 @@ class Commits:
 
     Args:
         database: Where to.
-        keys: What values are sealed with; None where nobody writes checkpoints.
+        keys: What values are sealed with; None where nobody writes or reads any.
     """
 
     def __init__(self, database: Database, keys: DataKeys | None = None) -> None:
@@ -63,6 +64,17 @@ class Commits:
         self._alone: set[asyncio.Task[None]] = set()
         self._few = asyncio.Semaphore(max(1, database.pool.max_size // 2))  # slow threads leave connections to others
         self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def keys(self) -> DataKeys:
+        """What values are sealed with.
+
+        Raises:
+            KeyringError: there is no key ring.
+        """
+        if self._keys is None:
+            raise KeyringError("what a thread holds is sealed, and this runtime has no key ring")
+        return self._keys
 
     def lane(self, thread: str) -> Lane:
         """The thread's lane."""
@@ -187,11 +199,9 @@ class Commits:
     async def _sealed_lane(self, thread: str) -> Lane:
         lane = self.lane(thread)
         if lane.sealer is None:
-            if self._keys is None:
-                raise KeyringError("checkpoints are sealed, and this runtime has no key ring")
             lane.arriving += 1
             try:
-                lane.sealer = await self._keys.make(thread)
+                lane.sealer = await self.keys.make(thread)
             finally:
                 lane.arriving -= 1
         return lane
@@ -230,6 +240,11 @@ class Commits:
 
     async def _commit(self, flights: Sequence[Flight]) -> None:
         """Commit some threads together; those that cannot be had now go on by themselves."""
+        for flight in [one for one in flights if _needs_key(*one)]:
+            self._by_itself(flight)
+        flights = [one for one in flights if not _needs_key(*one)]
+        if not flights:
+            return
         try:
             found = await self._patiently(flights, wait=False)
         except asyncio.CancelledError:
@@ -250,6 +265,8 @@ class Commits:
     def _by_itself(self, flight: Flight) -> None:
         async def commit() -> None:
             try:
+                if _needs_key(*flight):
+                    flight[0].sealer = await self.keys.make(flight[0].thread)
                 found = await self._patiently([flight], wait=True)
                 self._settle(flight, found[0])
             except Exception as error:
@@ -337,7 +354,7 @@ class _Document:
 
     def add(self, place: int, lane: Lane, batch: Batch) -> None:
         """What is on its way of one thread."""
-        whats = [what for what, _ in batch.transits]
+        whats = [sealed(what, lane.sealer) for what, _ in batch.transits]
         self._append("threads", lane.thread, batch.id, *([whats] if whats else []))
         for ns, move in batch.moves.items():
             self._append("heads", place, ns, move.was, move.now, move.fork)
@@ -379,6 +396,11 @@ def document(flights: Sequence[Flight], *, wait: bool) -> dict[str, Any]:
     for place, (lane, batch) in enumerate(flights):
         doc.add(place, lane, batch)
     return {"doc": doc.text(), "bodies": doc.bodies}
+
+
+def _needs_key(lane: Lane, batch: Batch) -> bool:
+    """Whether its thread has no sealer here yet, and something of it is sealed first."""
+    return lane.sealer is None and any(is_unsealed(what) for what, _ in batch.transits)
 
 
 def checkpoint_place(thread: str, ns: str, id_: str, parent: str | None) -> tuple[str, ...]:

@@ -11,11 +11,13 @@ from typing import Any
 from psycopg import AsyncConnection, Error
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
-from psycopg.types.json import Jsonb
 
+from stateward.adapters.postgres.actions import effect_fields
+from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Connection, Database
+from stateward.adapters.postgres.envelopes import sealed
 from stateward.adapters.postgres.statements import statements
-from stateward.adapters.postgres.texts import dumps
+from stateward.adapters.sealing import Sealer
 from stateward.errors import ConfigurationError, CredentialError, DatabaseError
 from stateward.model.effect import Credential, Transaction
 from stateward.model.policy import Identity
@@ -32,10 +34,11 @@ class PostgresCredentials:
 
     Args:
         database: Its user must be allowed to create roles; `stateward doctor` says so.
+        keys: What a result is sealed with, before the lent login settles it.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, database: Database, keys: DataKeys) -> None:
+        self._db, self._keys = database, keys
 
     @asynccontextmanager
     async def lend(self, permit: Permit, *, identity: Identity, attempt: int) -> AsyncGenerator[Credential]:
@@ -62,7 +65,7 @@ class PostgresCredentials:
             work = _Transaction(connection)
             yield work
             if permit.effect == "write":
-                await work.commit_settled()
+                await work.commit_settled(permit, await self._keys.make(permit.thread))
 
     async def sweep(self) -> None:
         """Drop logins that a crash left behind."""
@@ -99,11 +102,12 @@ class _Transaction:
         """Keep the result for the commit."""
         self._result = (result,)
 
-    async def commit_settled(self) -> None:
+    async def commit_settled(self, permit: Permit, sealer: Sealer) -> None:
         """Settle on this connection; leaving it commits both."""
         if self._result is None:
             raise ConfigurationError("a write left its transaction without tx.settle(result): it was rolled back")
-        await self.connection.execute(_SQL["settle_here"], {"result": Jsonb(self._result[0], dumps)})
+        result = {"result": effect_fields(permit.thread, permit.action).json("result", self._result[0])}
+        await self.connection.execute(_SQL["settle_here"], sealed(result, sealer))
 
 
 def _verifier(connection: Connection, user: str, password: str) -> str:

@@ -7,8 +7,9 @@ import json
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import groupby
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -93,12 +94,9 @@ class KeyTable:
             KeyringError: a data key cannot be unwrapped.
         """
         try:
-            yield await self.of(owner) or _Nothing(self.kind)
+            yield await self.of(owner) or await self._nothing(owner)
         except (SealBroken, KeyringError) as error:
-            _LOG.error("refused a stored value: %s", error)
-            place = error.place if isinstance(error, SealBroken) else (self.table, owner)
-            detail = Jsonb({"place": list(place)})
-            await self._db.one(_SQL["note_refusal"], {"thread": thread or owner, "detail": detail})
+            await self._note(error, owner, thread or owner)
             raise
 
     async def renew(self, owner: str, *, thread: str = "") -> Sealer:
@@ -143,6 +141,15 @@ class KeyTable:
         """The first keys of the table."""
         return await self._after("", 0, batch)
 
+    async def _nothing(self, owner: str) -> Sealer:
+        """What stands for the sealer of an owner without a key."""
+        return _Nothing(self.kind, is_erased=False)
+
+    async def _note(self, error: SealBroken | KeyringError, owner: str, thread: str) -> None:
+        _LOG.error("refused a stored value: %s", error)
+        place = error.place if isinstance(error, SealBroken) else (self.table, owner)
+        await self._db.one(_SQL["note_refusal"], {"thread": thread, "detail": Jsonb({"place": list(place)})})
+
     def _columns(self, owner: str) -> dict[str, str]:
         return {"thread": owner}
 
@@ -167,9 +174,12 @@ class KeyTable:
         rows = await self._db.all(self.sql["read"], self._columns(owner))
         if not rows:
             return None
+        return self._keep(owner, await self._unwrapped(owner, rows), began)
+
+    async def _unwrapped(self, owner: str, rows: Sequence[Row]) -> Sealer:
         context = self._context(owner)
         keys = {row["generation"]: await self._ring.unwrap(row["wrapped"], context=context) for row in rows}
-        return self._keep(owner, Sealer(keys, born=rows[0].get("born", 0)), began)
+        return Sealer(keys, born=rows[0].get("born", 0))
 
     def _keep(self, owner: str, sealer: Sealer, began: int) -> Sealer:
         if began == self._forgotten:  # else this may be what was to be forgotten
@@ -252,6 +262,20 @@ class DataKeys(KeyTable):
         super().__init__(database, keyring, kept=kept)
         self.subjects = SubjectKeys(database, keyring, kept=kept)
 
+    @asynccontextmanager
+    async def openings(self, threads: Iterable[str]) -> AsyncGenerator[Mapping[str, Sealer]]:
+        """The sealers of several threads at once, by thread, to read with. Errors as `opening`."""
+        names = list(dict.fromkeys(threads))
+        try:
+            yield await self._those(names)
+        except SealBroken as error:
+            await self._note(error, error.place[1], error.place[1])
+            raise
+        except KeyringError as error:
+            name = names[0] if names else ""
+            await self._note(error, name, name)
+            raise
+
     async def rewrap(self, batch: int = 500) -> int:
         """Wrap anew what the current master key does not wrap. It may be cut off and called again, and others may work.
 
@@ -288,6 +312,20 @@ class DataKeys(KeyTable):
             counted[master] = counted.get(master, 0) + row["keys"]
         return counted
 
+    async def _those(self, threads: Sequence[str]) -> dict[str, Sealer]:
+        began, missing = self._forgotten, [one for one in threads if one not in self._sealers]
+        found = {one: self._sealers[one] for one in threads if one in self._sealers}
+        rows = await self._db.all(_SQL["read_threads_keys"], {"threads": missing}) if missing else ()
+        for thread, held in groupby(rows, key=lambda row: row["thread_id"]):
+            sealer = await self._unwrapped(thread, list(held))
+            # One that came in meanwhile may have a newer key.
+            found[thread] = self._sealers.get(thread) or self._keep(thread, sealer, began)
+        return {one: found.get(one) or await self._nothing(one) for one in threads}
+
+    async def _nothing(self, owner: str) -> Sealer:
+        row = await self._db.one(_SQL["is_erased"], {"thread": owner})
+        return _Nothing(self.kind, is_erased=bool(row and row["erased"]))
+
 
 def subject_owner(tenant: str, subject: str) -> str:
     """Names a subject in the table of their keys: no two read the same."""
@@ -297,8 +335,13 @@ def subject_owner(tenant: str, subject: str) -> str:
 class _Nothing(Sealer):
     """Opens nothing: there is no key, so whatever is kept was not sealed by us, or its key is destroyed."""
 
-    def __init__(self, kind: str) -> None:
-        self._kind, self.born = kind, 0
+    def __init__(self, kind: str, *, is_erased: bool) -> None:
+        self._kind, self.born, self.is_erased = kind, 0, is_erased
+
+    def seal(self, plain: bytes, *place: str) -> bytes:
+        if self.is_erased:
+            raise ThreadErased(place[1])
+        raise SealBroken(place, f"its {self._kind} has no key")
 
     def open(self, sealed: bytes, *place: str) -> bytes:
         raise SealBroken(place, f"its {self._kind} has no key")

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import select
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
@@ -22,6 +22,7 @@ from stateward.errors import DatabaseError, ThreadErased
 
 Connection = AsyncConnection[DictRow]
 Row = Mapping[str, Any]
+Step = Callable[[Connection], Awaitable[None]]
 
 _LOCK_CLASS = 0x5357  # "SW": the class of our workers' signs of life among advisory locks
 _BEAT = 0.25  # seconds within which a sign of life that was cut off is shown again
@@ -149,11 +150,12 @@ class Database:
             raise DatabaseError("the server says nothing about itself")
         return row
 
-    async def migrate(self, extra: Sequence[tuple[str, str]] = ()) -> None:
+    async def migrate(self, extra: Sequence[tuple[str, str]] = (), *, before: Mapping[str, Step] | None = None) -> None:
         """Bring the schema up to date, once, whoever else tries at the same time.
 
         Args:
             extra: Name and text of a workflow's own migrations, after ours.
+            before: What is done in a migration's transaction before its text, by its name.
 
         Raises:
             DatabaseError: a migration that has run has another text now.
@@ -164,7 +166,7 @@ class Database:
             await _poll_lock(connection)
             await connection.execute(_SQL["create_schema"])
             await connection.execute(_SQL["create_migrations"])
-            await _apply(connection, [*ours, *extra])
+            await _apply(connection, [*ours, *extra], before or {})
             await connection.execute(_SQL["unlock"])
 
     async def _beat(self) -> None:
@@ -275,13 +277,15 @@ async def _poll_lock(connection: Connection) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _apply(connection: Connection, wanted: Sequence[tuple[str, str]]) -> None:
+async def _apply(connection: Connection, wanted: Sequence[tuple[str, str]], before: Mapping[str, Step]) -> None:
     rows = await (await connection.execute(_SQL["migrations"])).fetchall()
     done = {row["name"]: row["checksum"] for row in rows}
     for name, text in wanted:
         checksum = hashlib.sha256(text.encode()).hexdigest()
         if name not in done:
             async with connection.transaction():
+                if name in before:
+                    await before[name](connection)
                 # The text comes from our own files; a parameterless execute may hold many statements.
                 await connection.execute(sql.SQL(text))  # pyright: ignore[reportArgumentType]
                 await connection.execute(_SQL["note_migration"], {"name": name, "checksum": checksum})

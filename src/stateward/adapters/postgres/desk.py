@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from stateward.adapters.postgres.actions import action_row, judge_transit, question_of
+from stateward.adapters.postgres.actions import action_row, judge_transit, question_of, response_field
 from stateward.adapters.postgres.commits import Commits
+from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
-from stateward.adapters.postgres.history import read_history
+from stateward.adapters.postgres.envelopes import sealed
+from stateward.adapters.postgres.history import read_history, summed
+from stateward.adapters.postgres.ledger import sealed_detail
 from stateward.adapters.postgres.questions import (
     approval_noun,
     asked_detail,
+    confirmation_of,
     delegation_noun,
     insert_question,
     note_question,
+    opened_questions,
     question_row,
+    signature_fields,
 )
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.postgres.threads import facts_of, is_ended
+from stateward.adapters.sealing import Sealer
 from stateward.approve.ask import short_id
+from stateward.approve.rules import unconfirmed
 from stateward.errors import ThreadAbandoned, UnknownApproval
 from stateward.model.approval import Approval, ApprovalStatus, Delegation
 from stateward.model.history import History
@@ -32,6 +42,7 @@ from stateward.model.thread import ThreadFacts
 from stateward.ports import ActionRow, Decided, Judged, Notice, Past, Refused, Rejudge, Seen, ToJudge, Vote
 
 _SQL = statements("desk")
+_UNCONFIRMED = "to approve it, the confirmation has to be typed"  # what the trail says; the person is told what it is
 _AT_ONCE = 1000  # questions that one tick deals with
 
 
@@ -41,10 +52,14 @@ class PostgresDesk:
     def __init__(self, database: Database, commits: Commits) -> None:
         self._db, self._commits = database, commits
 
+    async def waiting(self) -> int:
+        """How many questions wait, of everybody's; what they say is not read."""
+        return int(await self._one(_SQL["waiting"], {}, "waiting"))
+
     async def get(self, approval: str) -> Approval | None:
         """One approval, or None."""
         found = await self._one(_SQL["question"], {"approval": approval}, "found")
-        return None if found is None else approval_noun(found)
+        return None if found is None else (await opened_questions(self._keys, [{"found": found}]))[0]
 
     async def list(
         self,
@@ -68,34 +83,38 @@ class PostgresDesk:
     async def ask(self, question: Approval, *, actor: str) -> None:
         """A question of its own, such as an escalation."""
         await self._commits.barrier(question.thread)
+        sealer = await self._keys.make(question.thread)
         async with self._db.transaction() as connection:
             if await is_ended(connection, question.thread):
                 raise ThreadAbandoned(question.thread)
-            if await insert_question(connection, question):
+            if await insert_question(connection, sealer, question):
                 await note_question(connection, question, actor=actor)
 
     async def decide(self, vote: Vote, *, rejudge: Rejudge) -> Decided | Refused:
         """Take one decision, or refuse it."""
-        if vote.decision.kind == "edit":
-            return await self._edit(vote, rejudge)
-        said = _said(await self._one(_SQL["decide"], {"decision": Jsonb(_vote_row(vote))}, "said"), vote.approval)
+        async with self._taken([vote]) as (ballot,):
+            if vote.decision.kind == "edit":
+                return await self._edit(ballot, rejudge)
+            said = ballot.said(await self._one(_SQL["decide"], {"decision": Jsonb(ballot.row())}, "said"))
         assert not isinstance(said, ToJudge)
         return said
 
     async def tick(self) -> list[Notice]:
         """Do what is due by the clock."""
         rows = await self._db.all(_SQL["tick"], {"limit": _AT_ONCE})
-        return [Notice(event=row["event"], approval=approval_noun(row["found"])) for row in rows]
+        found = await opened_questions(self._keys, rows)
+        return [Notice(event=row["event"], approval=approval) for row, approval in zip(rows, found, strict=True)]
 
     async def look(self, thread: str, turn: str, *, task: str = "", round_: int = 0) -> Seen:
         """A turn as it stands."""
         await self._commits.told(thread)
         seen = await self._one(_SQL["look"], {"thread": thread, "turn": turn, "task": task, "round": round_}, "seen")
-        return Seen(
-            questions=[approval_noun(one) for one in seen["questions"]],
-            actions=[action_row(one) for one in seen["actions"]],
-            shown=tuple(seen["shown"]),
-        )
+        async with self._keys.opening(thread) as sealer:
+            return Seen(
+                questions=[approval_noun(one, sealer) for one in seen["questions"]],
+                actions=[action_row(one, sealer) for one in seen["actions"]],
+                shown=tuple(seen["shown"]),
+            )
 
     async def answer(
         self, thread: str, task: str, round_: int, votes: Sequence[Vote]
@@ -103,8 +122,10 @@ class PostgresDesk:
         """Use up an interrupt's answer."""
         await self._commits.barrier(thread)
         values = {"thread": thread, "task": task, "round": round_}
-        said = await self._one(_SQL["answer"], values | {"decisions": Jsonb([_vote_row(one) for one in votes])}, "said")
-        return None if said is None else [_said(one, vote.approval) for one, vote in zip(said, votes, strict=True)]
+        async with self._taken(votes) as ballots:
+            rows = Jsonb([one.row() for one in ballots])
+            said = await self._one(_SQL["answer"], values | {"decisions": rows}, "said")
+            return None if said is None else [one.said(row) for one, row in zip(ballots, said, strict=True)]
 
     async def delegate(
         self, principal: Principal, *, to: str, until: datetime, by: Principal, since: datetime | None = None
@@ -132,18 +153,38 @@ class PostgresDesk:
         rows = await self._db.all(_SQL["delegations"], {"tenant": tenant, "person": person})
         return [delegation_noun(row["found"]) for row in rows]
 
-    async def _edit(self, vote: Vote, rejudge: Rejudge) -> Decided | Refused:
+    async def _edit(self, ballot: _Ballot, rejudge: Rejudge) -> Decided | Refused:
         """An edit, judged under the lock that it is made under, so that no limit is judged by two at once."""
+        vote = ballot.vote
         async with self._db.transaction() as connection:
-            found = await _decide(connection, _vote_row(vote))
-            said = _said(found, vote.approval)
+            found = await _decide(connection, ballot.row())
+            said = ballot.said(found)
             if isinstance(said, ToJudge):
-                case = PostgresCase(connection, facts_of(found["thread"]), action_row(found["action"]))
+                case = PostgresCase(connection, facts_of(found["thread"]), action_row(found["action"], ballot.sealer))
                 judged = await rejudge(case, vote.decision.arguments or {}, vote.by.id)
-                row = _vote_row(vote) | _edit_row(case.thread, judged, vote.by.id)
-                said = _said(await _decide(connection, row), vote.approval)
+                row = ballot.row() | ballot.edited(case, judged)
+                said = ballot.said(await _decide(connection, row), refused=judged if isinstance(judged, str) else "")
         assert not isinstance(said, ToJudge)
         return said
+
+    @property
+    def _keys(self) -> DataKeys:
+        return self._commits.keys
+
+    @asynccontextmanager
+    async def _taken(self, votes: Sequence[Vote]) -> AsyncGenerator[list[_Ballot]]:
+        """Decisions with the sealers of the threads that they are about."""
+        rows = await self._db.all(_SQL["asked"], {"approvals": [vote.approval for vote in votes]})
+        asked = {row["approval_id"]: row for row in rows}
+        for vote in votes:
+            if vote.approval not in asked:
+                raise UnknownApproval(vote.approval)
+        async with self._keys.openings(row["thread_id"] for row in rows) as sealers:
+            about = [asked[vote.approval] for vote in votes]
+            yield [
+                _Ballot(vote=vote, asked=row, sealer=sealers[row["thread_id"]])
+                for vote, row in zip(votes, about, strict=True)
+            ]
 
     async def _list(
         self,
@@ -154,7 +195,7 @@ class PostgresDesk:
         status: ApprovalStatus | None = None,
     ) -> list[Approval]:
         values = {"tenant": tenant, "thread": thread, "turn": turn, "status": status}
-        return [approval_noun(row["found"]) for row in await self._db.all(_SQL["questions"], values)]
+        return await opened_questions(self._keys, await self._db.all(_SQL["questions"], values))
 
     async def _one(self, statement: bytes, values: dict[str, Any], column: str) -> Any:
         row = await self._db.one(statement, values)
@@ -167,9 +208,11 @@ class PostgresCase:
     def __init__(self, connection: Connection, thread: ThreadFacts, action: ActionRow) -> None:
         self._connection = connection
         self.thread, self.action = thread, action
+        self.summed: frozenset[str] = frozenset()
 
     async def history(self, past: Past) -> History:
         """How a tool was used."""
+        self.summed = summed(past)
         return await read_history(self._connection, self.thread, past, hold=True)
 
 
@@ -179,49 +222,80 @@ async def _decide(connection: Connection, row: dict[str, Any]) -> Row:
     return found["said"]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ballot:
+    """A decision on its way to `stateward.decide`.
+
+    Attributes:
+        vote: The decision.
+        asked: The row of its question: thread, action and confirmation.
+        sealer: The thread's own.
+    """
+
+    vote: Vote
+    asked: Row
+    sealer: Sealer
+
+    def row(self) -> dict[str, Any]:
+        """The decision as the function takes it; what is not there is left out, as is a text that says nothing."""
+        vote, said = self.vote, self.vote.decision
+        thread, action = self.asked["thread_id"], self.asked["action_id"]
+        fields = signature_fields(thread, vote.approval, vote.by.id)
+        reason = said.reason if said.reason.strip() else ""
+        row = _vote_row(vote) | {
+            "reason": fields.text("reason", reason),
+            "response": response_field(thread, action, reason) if action else None,
+            "arguments": None if said.arguments is None else fields.json("arguments", said.arguments),
+            "confirmed": self._is_confirmed(),
+        }
+        return sealed({name: value for name, value in row.items() if value is not None}, self.sealer)
+
+    def edited(self, case: PostgresCase, judged: Judged | str) -> dict[str, Any]:
+        """What became of judging an edit: the new action with its question, or why the tool's schema refuses it."""
+        thread, editor = case.thread, self.vote.by.id
+        if isinstance(judged, str):
+            return {"refuse": sealed_detail(self.sealer, thread.thread, "approval.refused", {"why": judged})["why"]}
+        row: dict[str, Any] = {"judged": judge_transit(thread, judged, actor=editor, summed=case.summed)}
+        question = question_of(judged, thread)
+        if question is not None:
+            row |= {"question": question_row(question), "asked": asked_detail(question)}
+        return sealed(row, self.sealer)
+
+    def said(self, said: Row, *, refused: str = "") -> Decided | Refused | ToJudge:
+        """What the function answers; `refused` is what it was told to refuse an edit with."""
+        if said["outcome"] == "unknown":
+            raise UnknownApproval(self.vote.approval)
+        found = approval_noun(said["question"], self.sealer)
+        match said["outcome"]:
+            case "refused" if said["why"] == _UNCONFIRMED and found.confirmation is not None:
+                return Refused(approval=found, why=unconfirmed(found.confirmation))
+            case "refused":
+                return Refused(approval=found, why=said["why"] or refused)
+            case "judge":
+                return ToJudge(approval=found)
+            case _:
+                return Decided(approval=found)
+
+    def _is_confirmed(self) -> bool:
+        word = confirmation_of(self.asked, self.sealer)
+        return word is not None and (self.vote.decision.confirmation or "").strip() == word
+
+
 def _vote_row(vote: Vote) -> dict[str, Any]:
-    """A decision as `stateward.decide` takes it; what is not there is left out."""
-    said = vote.decision
-    row = {
+    return {
         "approval": vote.approval,
         "principal": vote.by.id,
         "roles": sorted(vote.by.roles),
         "kind": vote.by.kind,
         "tenant": vote.by.tenant,
         "verified_by": vote.by.verified_by,
-        "decision": said.kind,
-        "reason": said.reason,
-        "arguments": said.arguments,
-        "confirmation": None if said.confirmation is None else said.confirmation.strip(),
+        "decision": vote.decision.kind,
         "digest": vote.digest,
     }
-    return {name: value for name, value in row.items() if value is not None}
-
-
-def _edit_row(thread: ThreadFacts, judged: Judged | str, editor: str) -> dict[str, Any]:
-    """What became of judging an edit: the new action with its question, or why the tool's schema refuses it."""
-    if isinstance(judged, str):
-        return {"refuse": judged}
-    row = {"judged": judge_transit(thread, judged, actor=editor)}
-    question = question_of(judged, thread)
-    return row if question is None else row | {"question": question_row(question), "asked": asked_detail(question)}
 
 
 def _author(by: Principal) -> dict[str, Any]:
     return {"by": by.id, "kind": by.kind, "held": sorted(by.roles), "verified_by": by.verified_by}
-
-
-def _said(said: Row, approval: str) -> Decided | Refused | ToJudge:
-    if said["outcome"] == "unknown":
-        raise UnknownApproval(approval)
-    found = approval_noun(said["question"])
-    match said["outcome"]:
-        case "refused":
-            return Refused(approval=found, why=said["why"])
-        case "judge":
-            return ToJudge(approval=found)
-        case _:
-            return Decided(approval=found)
 
 
 def _granted(said: Row) -> Delegation | str:

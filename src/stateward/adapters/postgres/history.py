@@ -42,5 +42,10 @@ async def read_history(
     return {query: value for query, value in found.items() if value is not None}
 
 
+def summed(past: Past) -> frozenset[str]:
+    """The arguments that the tool's rules add up."""
+    return frozenset(one.argument for one in past.queries if one.argument is not None)
+
+
 def _usage(row: Row) -> Usage:
     return Usage(calls=int(row["calls"]), total=row["total"], age=row["age"])

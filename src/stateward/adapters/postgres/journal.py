@@ -10,16 +10,22 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
-from stateward.adapters.postgres.actions import action_row, insert_judged, judge_transit, judged_row
+from stateward.adapters.postgres.actions import (
+    action_row,
+    effect_fields,
+    insert_judged,
+    judge_transit,
+    judged_row,
+    receipt_of,
+    response_field,
+)
 from stateward.adapters.postgres.commits import LOST, Commits
 from stateward.adapters.postgres.database import Database, Row, fetch_one
-from stateward.adapters.postgres.history import read_history
-from stateward.adapters.postgres.ledger import append
+from stateward.adapters.postgres.envelopes import sealed
+from stateward.adapters.postgres.history import read_history, summed
+from stateward.adapters.postgres.ledger import append, sealed_detail
 from stateward.adapters.postgres.questions import approval_of, insert_question, note_question
 from stateward.adapters.postgres.statements import statements
-from stateward.adapters.postgres.texts import kept
 from stateward.adapters.postgres.threads import is_ended
 from stateward.approve.ask import outcome_question
 from stateward.errors import DatabaseError, ThreadAbandoned
@@ -32,7 +38,7 @@ from stateward.model.verdict import Permit
 from stateward.ports import ActionRow, Judged, Past, Reservation
 
 _SQL, _THREADS = statements("journal"), statements("threads")
-_NOTHING: dict[str, Any] = {"attempt": 0, "key": "", "result": None, "error": "", "worker": 0}
+_NOTHING: dict[str, Any] = {"attempt": 0, "key": "", "worker": 0}
 
 
 class PostgresJournal:
@@ -45,11 +51,12 @@ class PostgresJournal:
     async def record(self, thread: ThreadFacts, judged: Sequence[Judged], *, actor: str) -> list[ActionRow]:
         """Write verdicts and questions once; what is there already stays."""
         await self._commits.barrier(thread.thread)
+        sealer = await self._commits.keys.make(thread.thread)
         async with self._db.transaction() as connection:
             ended = await is_ended(connection, thread.thread)
             for one in judged:
                 _refuse_late(one, ended=ended)
-                await insert_judged(connection, thread, one, actor=actor)
+                await insert_judged(connection, sealer, thread, one, actor=actor)
         return await self.turn(thread.thread, judged[0].action.turn) if judged else []
 
     async def judge(
@@ -57,11 +64,12 @@ class PostgresJournal:
     ) -> list[ActionRow]:
         """Judge by the history and record the verdict, under the lock."""
         await self._commits.barrier(thread.thread)
+        sealer = await self._commits.keys.make(thread.thread)
         async with self._db.transaction() as connection:
             ended = await is_ended(connection, thread.thread)
             judged = judge(await read_history(connection, thread, past, hold=True))
             _refuse_late(judged, ended=ended)
-            await insert_judged(connection, thread, judged, actor=actor)
+            await insert_judged(connection, sealer, thread, judged, actor=actor, summed=summed(past))
         return await self.turn(thread.thread, judged.action.turn)
 
     async def clear(
@@ -69,14 +77,16 @@ class PostgresJournal:
     ) -> str:
         """Hold a permit against what has been done by now, under the lock."""
         await self._commits.barrier(thread.thread)
+        sealer = await self._commits.keys.make(thread.thread)
         async with self._db.transaction() as connection:
             await connection.execute(_THREADS["hold"], {"thread": thread.thread})
             why = why_not(await read_history(connection, thread, past, hold=True, waiting=False))
+            response = {"response": response_field(thread.thread, action, why)}
             if not why:
                 await connection.execute(_SQL["clear"], {"action_id": action})
-            elif await fetch_one(connection, _SQL["withdraw"], {"action_id": action, "why": why}):
-                detail: dict[str, Json] = {"why": why}
+            elif await fetch_one(connection, _SQL["withdraw"], {"action_id": action, **sealed(response, sealer)}):
                 kind = "action.withdrawn"
+                detail = sealed_detail(sealer, thread.thread, kind, {"why": why})
                 await append(connection, thread.thread, kind, actor=actor, detail=detail, action=action, tool=past.tool)
         return why
 
@@ -90,24 +100,35 @@ class PostgresJournal:
         """The actions of a turn that stand."""
         await self._commits.settled(thread)
         rows = await self._db.all(_SQL["turn"], {"thread": thread, "turn": turn})
-        return [action_row(row) for row in rows]
+        async with self._commits.keys.opening(thread) as sealer:
+            return [action_row(row, sealer) for row in rows]
 
     async def begun(self, thread: str) -> list[tuple[ActionRow, Receipt]]:
         """The writes that were begun."""
         await self._commits.settled(thread)
         rows = await self._db.all(_SQL["begun"], {"thread": thread})
-        return [(action_row(row), _receipt({**row, "status": row["effect_status"]})) for row in rows]
+        async with self._commits.keys.opening(thread) as sealer:
+            return [
+                (action_row(row, sealer), receipt_of({**row, "status": row["effect_status"]}, sealer)) for row in rows
+            ]
 
     async def reserve(self, permit: Permit, *, actor: str, follows: str | None = None) -> Reservation:
         """Use up the permit in one commit with all that led to it, or find what became of the effect."""
         what = {"do": "reserve", "action": permit.action, "digest": digest(permit.arguments), "actor": actor}
         row = await self._now(permit, what, follows)
         row = _NOTHING | (await self._after_a_lost_answer(permit) if row is LOST else row)
-        if row["outcome"] == "reserved":
-            return _reservation(permit, row, "busy" if await self._lives(permit, row) else "unknown")
-        if row["outcome"] == "new":
-            self._running.add(permit.action)
-        return _reservation(permit, row, "reserved" if row["outcome"] == "new" else row["outcome"])
+        match row["outcome"]:
+            case "new":
+                self._running.add(permit.action)
+                return _reservation(permit, row, "reserved")
+            case "reserved":
+                return _reservation(permit, row, "busy" if await self._lives(permit, row) else "unknown")
+            case "refused":
+                return _reservation(permit, row, "refused", error=row["why"])
+            case outcome:
+                async with self._commits.keys.opening(permit.thread) as sealer:
+                    found = receipt_of(row, sealer)
+                return _reservation(permit, row, outcome, result=found.result, error=found.error)
 
     async def restart(self, permit: Permit, *, attempt: int, actor: str, follows: str | None = None) -> Reservation:
         """Start an effect of unknown outcome anew; whoever comes second finds it busy."""
@@ -128,7 +149,8 @@ class PostgresJournal:
     def send(self, permit: Permit, *, attempt: int, result: Json, actor: str) -> Receipt:
         """Send the receipt of a call that is done; the thread's next barrier waits for it."""
         self._running.discard(permit.action)
-        what = {"do": "settle", "action": permit.action, "attempt": attempt, "result": result, "actor": actor}
+        envelope = effect_fields(permit.thread, permit.action).json("result", result)
+        what = {"do": "settle", "action": permit.action, "attempt": attempt, "result": envelope, "actor": actor}
         answer = self._commits.transit(permit.thread, what, urgent=True)
         answer.add_done_callback(lambda done: self._commits.owned(permit.thread, permit.action, done))
         return Receipt(action=permit.action, status="settled", result=result, attempt=attempt)
@@ -151,17 +173,17 @@ class PostgresJournal:
         """Nobody knows what happened: ask people."""
         self._running.discard(permit.action)
         await self._commits.barrier(permit.thread)
-        async with self._db.transaction() as connection:
+        async with self._commits.keys.opening(permit.thread) as sealer, self._db.transaction() as connection:
             await connection.execute(_THREADS["hold"], {"thread": permit.thread})
             row = await fetch_one(connection, _SQL["action"], {"action_id": permit.action})
             assert row is not None
-            question = outcome_question(action_row(row), thread, attempt=attempt, by=by, why=why)
-            values = _move_values(permit, attempt, "unknown", actor=thread.principal, error=why)
+            question = outcome_question(action_row(row, sealer), thread, attempt=attempt, by=by, why=why)
+            values = sealed(_move_values(permit, attempt, "unknown", actor=thread.principal, error=why), sealer)
             moved = await fetch_one(connection, _SQL["move_effect"], values)
             if moved and moved["moved"]:
-                await insert_question(connection, question)
+                await insert_question(connection, sealer, question)
                 await note_question(connection, question, actor=thread.principal)
-            return await approval_of(connection, question.id) or question
+            return await approval_of(connection, sealer, question.id) or question
 
     def refuse_late(self, thread: str) -> None:
         """Refuse what would act in a thread that is known to be abandoned."""
@@ -178,7 +200,10 @@ class PostgresJournal:
         """What is known of an effect."""
         await self._commits.settled(thread)
         row = await self._db.one(_SQL["effect"], {"action_id": action})
-        return None if row is None else _receipt(row)
+        if row is None:
+            return None
+        async with self._commits.keys.opening(thread) as sealer:
+            return receipt_of(row, sealer)
 
     def let_go(self, action: str) -> None:
         """This process does not run the effect any more."""
@@ -210,7 +235,7 @@ class PostgresJournal:
         """The commit arrived and its answer did not: what is reserved for us, and not running, is what we reserved."""
         row = await self._db.one(_SQL["effect"], {"action_id": permit.action})
         if row is None:
-            return _NOTHING | {"outcome": "refused", "error": "no permit"}
+            return {"outcome": "refused", "why": "no permit"}
         ours = row["status"] == "reserved" and row["worker"] == self._db.worker and permit.action not in self._running
         return {**row, "outcome": "new" if ours else row["status"]}
 
@@ -225,7 +250,8 @@ class PostgresJournal:
         self._running.discard(permit.action)
         await self._commits.barrier(permit.thread)
         values = _move_values(permit, attempt, status, actor=actor, result=result, error=error)
-        await self._db.one(_SQL["move_effect"], values)
+        sealer = await self._commits.keys.make(permit.thread)
+        await self._db.one(_SQL["move_effect"], sealed(values, sealer))
         found = await self.receipt(permit.action, thread=permit.thread)
         return found or Receipt(action=permit.action, status="unknown", attempt=attempt)
 
@@ -238,23 +264,24 @@ def _refuse_late(judged: Judged, *, ended: bool) -> None:
 def _move_values(
     permit: Permit, attempt: int, status: str, *, actor: str, result: Json = None, error: str = ""
 ) -> dict[str, Any]:
-    values = {
+    fields = effect_fields(permit.thread, permit.action)
+    return {
         "action_id": permit.action,
         "attempt": attempt,
         "status": status,
         "actor": actor,
-        "error": kept(error),
+        "error": fields.text("error", error),
+        "result": fields.json("result", result) if status == "settled" else None,
     }
-    return values | {"result": Jsonb(result)}
 
 
-def _reservation(permit: Permit, row: Row, outcome: Any) -> Reservation:
+def _reservation(permit: Permit, row: Row, outcome: Any, *, result: Json = None, error: str = "") -> Reservation:
     status = "reserved" if row["outcome"] in ("new", "refused") else row["outcome"]
     receipt = Receipt(
         action=permit.action,
         status=status,
-        result=row["result"],
-        error=row["error"],
+        result=result,
+        error=error,
         attempt=row["attempt"] or 1,
     )
     return Reservation(outcome=outcome, receipt=receipt, key=row["key"] or _key(permit))
@@ -262,14 +289,3 @@ def _reservation(permit: Permit, row: Row, outcome: Any) -> Reservation:
 
 def _key(permit: Permit) -> str:
     return f"sw-{permit.action}"
-
-
-def _receipt(row: Row) -> Receipt:
-    return Receipt(
-        action=row["action_id"],
-        status=row["status"],
-        result=row["result"],
-        error=row["error"],
-        attempt=row["attempt"],
-        settled_at=row["settled_at"],
-    )

@@ -1,8 +1,13 @@
-"""The append-only trail: entries are written in the transaction of the change that they tell of."""
+"""The append-only trail: entries are written in the transaction of the change that they tell of.
+
+A text in an entry that may quote people or other systems is sealed before it is hashed, as `{"sealed": ...}`: the chain
+holds for ever, and nobody reads the text any more when the thread's key is gone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from psycopg import IsolationLevel
@@ -10,12 +15,18 @@ from psycopg.types.json import Jsonb
 
 from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
+from stateward.adapters.postgres.envelopes import Fields, sealed
 from stateward.adapters.postgres.statements import statements
+from stateward.adapters.sealing import Sealer
 from stateward.audit.chain import check_chains, parse_entry
 from stateward.model.ledger import AuditReport, Entry, Head
 from stateward.model.values import Json
 
 _SQL = statements("threads")
+_SEALED = "sealed"
+_MARK = f'"{_SEALED}"'
+_TEXTS = ("why", "reason")
+_ERASED = "(erased)"
 
 
 async def append(
@@ -58,8 +69,8 @@ class PostgresLedger:
     async def entries(self, thread: str | None = None) -> AsyncIterator[Entry]:
         """The entries, in the order of the chains."""
         await self._commits.settled(thread)
-        for row in await self._db.all(_SQL["entries"], {"thread": thread}):
-            yield entry_noun(row)
+        for entry in await opened_entries(self._commits, await self._db.all(_SQL["entries"], {"thread": thread})):
+            yield entry
 
     async def verify(self, thread: str | None = None) -> AuditReport:
         """Recompute every chain, in one snapshot of heads and entries."""
@@ -76,9 +87,67 @@ class PostgresLedger:
         return check_chains([_raw(row) for row in rows], ends)
 
 
-def entry_noun(row: Row) -> Entry:
-    """A row as a noun."""
-    return parse_entry(*_raw(row))
+async def opened_entries(commits: Commits, rows: Sequence[Row]) -> list[Entry]:
+    """Rows as nouns, with their sealed texts opened.
+
+    Raises:
+        SealBroken: a text is not what was sealed for its place.
+        KeyringError: a data key cannot be unwrapped.
+    """
+    entries = [parse_entry(*_raw(row)) for row in rows]
+    closed = {entry.thread for entry in entries if _MARK in entry.text}
+    if not closed:
+        return entries
+    async with commits.keys.openings(closed) as sealers:
+        return [
+            replace(one, detail=_opened(one.detail, sealers[one.thread], _place(one.thread, one.kind)))
+            if one.thread in closed
+            else one
+            for one in entries
+        ]
+
+
+def sealed_detail(sealer: Sealer, thread: str, kind: str, detail: Mapping[str, Json]) -> dict[str, Json]:
+    """The detail of an entry with what it gives as a reason sealed, at any depth."""
+    return _closed(dict(detail), sealer, _place(thread, kind))
+
+
+def _place(thread: str, kind: str) -> tuple[str, ...]:
+    return "ledger", thread, kind
+
+
+def _closed(value: Any, sealer: Sealer, place: tuple[str, ...]) -> Any:
+    match value:
+        case dict():
+            return {name: _closed(inner, sealer, (*place, name)) for name, inner in _items(value)}
+        case list():
+            return [_closed(inner, sealer, (*place, str(at))) for at, inner in _numbered(value)]
+        case str() if place[-1] in _TEXTS:
+            return sealed({_SEALED: Fields(place[:-1]).text(place[-1], value)}, sealer)
+        case _:
+            return value
+
+
+def _opened(value: Any, sealer: Sealer, place: tuple[str, ...]) -> Any:
+    match value:
+        case {"sealed": envelope}:
+            text = Fields(place[:-1]).opened(sealer, place[-1], envelope)
+            return _ERASED if sealer.is_erased else text or ""
+        case dict():
+            return {name: _opened(inner, sealer, (*place, name)) for name, inner in _items(value)}
+        case list():
+            return [_opened(inner, sealer, (*place, str(at))) for at, inner in _numbered(value)]
+        case _:
+            return value
+
+
+def _items(value: Any) -> list[tuple[str, Any]]:
+    return list(value.items())
+
+
+def _numbered(value: Any) -> list[tuple[int, Any]]:
+    many: list[Any] = value
+    return list(enumerate(many))
 
 
 def _raw(row: Row) -> tuple[str, int, str, str, str]:

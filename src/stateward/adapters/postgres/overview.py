@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from stateward.adapters.postgres.actions import action_row
+from stateward.adapters.postgres.actions import action_row, receipt_of
 from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.database import Database, Row
-from stateward.adapters.postgres.ledger import entry_noun
-from stateward.adapters.postgres.questions import approval_noun
+from stateward.adapters.postgres.ledger import opened_entries
+from stateward.adapters.postgres.questions import opened_questions
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.postgres.threads import thread_record
+from stateward.adapters.sealing import Sealer
 from stateward.model.approval import Approval, ApprovalStatus
 from stateward.model.effect import Receipt
 from stateward.model.ledger import Entry
@@ -55,7 +57,7 @@ class PostgresOverview:
     ) -> list[Approval]:
         """Questions that the viewer may see, oldest first."""
         values = {"approval": approval, "thread": thread, "status": status, "after": after, "limit": limit}
-        return [approval_noun(row["found"]) for row in await self._db.all(_SQL["approvals"], _of(viewer) | values)]
+        return await opened_questions(self._commits.keys, await self._db.all(_SQL["approvals"], _of(viewer) | values))
 
     async def actions(
         self, *, thread: str | None = None, action: str | None = None, after: str | None = None, limit: int = 1
@@ -63,13 +65,15 @@ class PostgresOverview:
         """Actions with what became of them, in the order in which they were judged."""
         await self._commits.settled(thread)
         values = {"thread": thread, "action_id": action, "after": after, "limit": limit}
-        return [(action_row(row), _receipt(row)) for row in await self._db.all(_SQL["actions"], values)]
+        rows = await self._db.all(_SQL["actions"], values)
+        async with self._commits.keys.openings(row["thread_id"] for row in rows) as sealers:
+            return [(action_row(row, sealers[row["thread_id"]]), _receipt(row, sealers)) for row in rows]
 
     async def entries(self, thread: str, *, after: int = 0, limit: int) -> list[Entry]:
         """Entries of a thread, in the order of its chain."""
         await self._commits.settled(thread)
         rows = await self._db.all(_SQL["entries"], {"thread": thread, "after": after, "limit": limit})
-        return [entry_noun(row) for row in rows]
+        return await opened_entries(self._commits, rows)
 
 
 def _of(viewer: Viewer) -> dict[str, Any]:
@@ -81,14 +85,8 @@ def _of(viewer: Viewer) -> dict[str, Any]:
     }
 
 
-def _receipt(row: Row) -> Receipt | None:
+def _receipt(row: Row, sealers: Mapping[str, Sealer]) -> Receipt | None:
     if row["effect_status"] is None:
         return None
-    return Receipt(
-        action=row["action_id"],
-        status=row["effect_status"],
-        result=row["effect_result"],
-        error=row["effect_error"],
-        attempt=row["effect_attempt"],
-        settled_at=row["effect_settled_at"],
-    )
+    effect = {name: row[f"effect_{name}"] for name in ("status", "result", "error", "attempt", "settled_at")}
+    return receipt_of({**row, **effect}, sealers[row["thread_id"]])

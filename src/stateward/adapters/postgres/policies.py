@@ -8,9 +8,11 @@ from typing import Any
 
 from psycopg.types.json import Json
 
+from stateward.adapters.postgres.actions import arguments_of
 from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.database import Database, Row
 from stateward.adapters.postgres.statements import statements
+from stateward.adapters.sealing import Sealer
 from stateward.model.judgement import Judgement
 from stateward.model.policy import PolicyDocument
 from stateward.verify.load import policy_digest, policy_from_json, policy_json
@@ -47,14 +49,16 @@ class PostgresPolicies:
         self, *, graph: str | None = None, action: str | None = None, since: timedelta | None = None
     ) -> AsyncIterator[Judgement]:
         """Recorded verdicts, oldest first."""
-        if self._commits is not None:
-            await self._commits.settled(None)
+        assert self._commits is not None, "verdicts are read with the commits that a runtime has"
+        await self._commits.settled(None)
         seconds = None if since is None else since.total_seconds()
         values: dict[str, Any] = {"graph": graph, "action_id": action, "seconds": seconds, "limit": _PAGE}
         after: str | None = None
         while rows := await self._db.all(_SQL["judgements"], values | {"after": after}):
-            for row in rows:
-                yield _judgement(row)
+            async with self._commits.keys.openings(row["thread_id"] for row in rows) as sealers:
+                found = [_judgement(row, sealers[row["thread_id"]]) for row in rows]
+            for one in found:
+                yield one
             after = rows[-1]["action_id"]
 
 
@@ -62,7 +66,7 @@ def _named(document: PolicyDocument) -> dict[str, Any]:
     return {"label": document.label, "digest": policy_digest(document)}
 
 
-def _judgement(row: Row) -> Judgement:
+def _judgement(row: Row, sealer: Sealer) -> Judgement:
     detail = row["detail"]
     return Judgement(
         action=row["action_id"],
@@ -71,7 +75,7 @@ def _judgement(row: Row) -> Judgement:
         at=row["created_at"],
         tool=row["tool"],
         tool_digest=row["tool_digest"],
-        arguments=row["arguments"],
+        arguments=arguments_of(row, sealer),
         principal=row["principal"],
         roles=tuple(row["roles"]),
         requester=row["requester"],

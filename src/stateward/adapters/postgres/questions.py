@@ -1,17 +1,22 @@
-"""Questions as rows: written in the caller's transaction, and read as the JSON that the database makes of them."""
+"""Questions as rows: written in the caller's transaction, and read as the JSON that the database makes of them.
+
+What can hold content is sealed.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from stateward.adapters.postgres.database import Connection, fetch_one
+from stateward.adapters.postgres.data_keys import DataKeys
+from stateward.adapters.postgres.database import Connection, Row, fetch_one
+from stateward.adapters.postgres.envelopes import Fields, sealed
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.statements import statements
+from stateward.adapters.sealing import Sealer
 from stateward.model.approval import Approval, Decision, Delegation, Signature
 from stateward.model.values import Json
 from stateward.model.verdict import Reason, Requirement
@@ -19,9 +24,9 @@ from stateward.model.verdict import Reason, Requirement
 _SQL = statements("desk")
 
 
-async def insert_question(connection: Connection, question: Approval) -> bool:
+async def insert_question(connection: Connection, sealer: Sealer, question: Approval) -> bool:
     """A question, in the caller's transaction; whether it was not there yet."""
-    row = await fetch_one(connection, _SQL["ask"], {"question": Jsonb(question_row(question))})
+    row = await fetch_one(connection, _SQL["ask"], {"question": Jsonb(sealed(question_row(question), sealer))})
     return bool(row and row["asked"])
 
 
@@ -44,14 +49,15 @@ def asked_detail(question: Approval) -> dict[str, Json]:
     return {"kind": question.kind, "by": by}
 
 
-async def approval_of(connection: Connection, approval: str) -> Approval | None:
-    """An approval, in the caller's transaction."""
+async def approval_of(connection: Connection, sealer: Sealer, approval: str) -> Approval | None:
+    """An approval, in the caller's transaction. Errors as `approval_noun`."""
     row = await fetch_one(connection, _SQL["question"], {"approval": approval})
-    return None if row is None or row["found"] is None else approval_noun(row["found"])
+    return None if row is None or row["found"] is None else approval_noun(row["found"], sealer)
 
 
 def question_row(question: Approval) -> dict[str, Any]:
-    """A question as `stateward.ask` takes it."""
+    """A question as `stateward.ask` takes it; it is to be sealed."""
+    fields = _fields(question.thread, question.id)
     reminders = [one.remind for one in question.open_requirements if one.remind is not None]
     row: dict[str, Any] = {
         "approval_id": question.id,
@@ -61,8 +67,9 @@ def question_row(question: Approval) -> dict[str, Any]:
         "turn": question.turn,
         "kind": question.kind,
         "tool": question.tool,
-        "arguments": json.dumps(question.arguments, ensure_ascii=False),
-        "description": question.description,
+        "arguments": fields.json("arguments", question.arguments),
+        "description": fields.text("description", question.description),
+        "because": fields.json("because", [one.reason.because for one in question.requirements]),
         "requirements": [_requirement_json(one) for one in question.requirements],
         "allowed": list(question.allowed),
         "digest": question.digest,
@@ -70,29 +77,55 @@ def question_row(question: Approval) -> dict[str, Any]:
         "subject": question.subject,
         "editor": question.editor,
         "stage": question.stage,
-        "confirmation": question.confirmation,
+        "confirmation": None if question.confirmation is None else fields.json("confirmation", question.confirmation),
         "within": (question.expires_at - question.requested_at).total_seconds(),
         "remind": min(reminders).total_seconds() if reminders else None,
     }
     return {name: value for name, value in row.items() if value is not None}
 
 
-def approval_noun(found: Mapping[str, Any]) -> Approval:
-    """What `stateward.question` gives, as a noun."""
+def approval_noun(found: Mapping[str, Any], sealer: Sealer) -> Approval:
+    """What `stateward.question` gives, as a noun.
+
+    Raises:
+        SealBroken: something in it is not what was sealed for its place.
+    """
     row = found["approval"]
+    fields = _fields(row["thread_id"], row["approval_id"])
+    because = fields.opened_json(sealer, "because", row["because"], empty=[""] * len(row["requirements"]))
     return Approval(
         id=row["approval_id"],
         thread=row["thread_id"],
         action=row["action_id"] or "",
-        requirements=tuple(_requirement(one) for one in row["requirements"]),
+        arguments=fields.opened_json(sealer, "arguments", row["arguments"], empty={}),
+        description=fields.opened(sealer, "description", row["description"]) or "",
+        confirmation=confirmation_of(row, sealer),
+        requirements=tuple(_requirement(one, why) for one, why in zip(row["requirements"], because, strict=True)),
         allowed=tuple(row["allowed"]),
         requested_at=datetime.fromisoformat(row["requested_at"]),
         expires_at=datetime.fromisoformat(row["expires_at"]),
         decided_at=_moment(row["decided_at"]),
         escalated_at=_moment(row["escalated_at"]),
-        signatures=tuple(_signature(one) for one in found["signatures"]),
+        signatures=tuple(_signature(one, row["thread_id"], sealer) for one in found["signatures"]),
         **{name: row[name] for name in _SAME},
     )
+
+
+async def opened_questions(keys: DataKeys, rows: Sequence[Row]) -> list[Approval]:
+    """Rows whose `found` is what `stateward.question` gives, of any threads, as nouns. Errors as `approval_noun`."""
+    async with keys.openings(row["found"]["approval"]["thread_id"] for row in rows) as sealers:
+        return [approval_noun(row["found"], sealers[row["found"]["approval"]["thread_id"]]) for row in rows]
+
+
+def confirmation_of(row: Mapping[str, Any], sealer: Sealer) -> str | None:
+    """What has to be typed to approve it, or None. Errors as `approval_noun`."""
+    fields = _fields(row["thread_id"], row["approval_id"])
+    return fields.opened_json(sealer, "confirmation", row["confirmation"], required=False)
+
+
+def signature_fields(thread: str, approval: str, principal: str) -> Fields:
+    """What a decision's texts are bound to."""
+    return Fields(("signature", thread, approval, principal))
 
 
 def delegation_noun(row: Mapping[str, Any]) -> Delegation:
@@ -108,21 +141,30 @@ def delegation_noun(row: Mapping[str, Any]) -> Delegation:
 
 
 _SAME = (
-    *("kind", "tenant", "turn", "tool", "arguments", "description", "digest", "requester", "subject", "editor"),
-    *("status", "stage", "asking", "confirmation"),
+    *("kind", "tenant", "turn", "tool", "digest", "requester", "subject", "editor"),
+    *("status", "stage", "asking"),
 )
+
+
+def _fields(thread: str, approval: str) -> Fields:
+    return Fields(("approval", thread, approval))
 
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _signature(one: Mapping[str, Any]) -> Signature:
+def _signature(one: Mapping[str, Any], thread: str, sealer: Sealer) -> Signature:
+    fields = signature_fields(thread, one["approval_id"], one["principal"])
     return Signature(
         principal=one["principal"],
         roles=tuple(one["roles"]),
         verified_by=one["verified_by"],
-        decision=Decision(kind=one["decision"], reason=one["reason"], arguments=one["arguments"]),
+        decision=Decision(
+            kind=one["decision"],
+            reason=fields.opened(sealer, "reason", one["reason"]) or "",
+            arguments=fields.opened_json(sealer, "arguments", one["arguments"], required=False),
+        ),
         at=datetime.fromisoformat(one["at"]),
         asking=one["asking"],
         acting_for=one["acting_for"],
@@ -142,11 +184,10 @@ def _requirement_json(one: Requirement) -> dict[str, Any]:
         "escalate": list(one.escalate),
         "escalate_within": one.escalate_within.total_seconds(),
         "rule": one.reason.rule,
-        "because": one.reason.because,
     }
 
 
-def _requirement(one: Mapping[str, Any]) -> Requirement:
+def _requirement(one: Mapping[str, Any], because: str) -> Requirement:
     remind = one.get("remind")
     return Requirement(
         by=tuple(one["by"]),
@@ -159,5 +200,5 @@ def _requirement(one: Mapping[str, Any]) -> Requirement:
         escalate=tuple(one.get("escalate", ())),
         escalate_within=timedelta(seconds=one.get("escalate_within", 0)),
         met=one.get("met", False),
-        reason=Reason(rule=one["rule"], because=one["because"]),
+        reason=Reason(rule=one["rule"], because=because),
     )

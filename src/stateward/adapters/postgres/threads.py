@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from stateward.adapters.postgres.commits import LOST, Commits
 from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
 from stateward.adapters.postgres.lanes import Lane
-from stateward.adapters.postgres.ledger import append
+from stateward.adapters.postgres.ledger import append, sealed_detail
 from stateward.adapters.postgres.statements import statements
 from stateward.errors import ThreadAbandoned, ThreadErased, ThreadError, ThreadMismatch, UnknownThread
 from stateward.model.policy import ThreadPolicy
@@ -81,7 +81,8 @@ class PostgresThreads:
     async def abandon(self, thread: str, *, by: Principal, reason: str, retention: ThreadPolicy | None = None) -> bool:
         """End it for good."""
         await self._commits.settled(thread)
-        detail = {"reason": reason, "verified_by": by.verified_by}
+        sealer = await self._commits.keys.make(thread)
+        detail = sealed_detail(sealer, thread, "thread.abandoned", {"reason": reason, "verified_by": by.verified_by})
         async with self._db.transaction() as connection:
             given = {"thread": thread, "actor": by.id, "detail": Jsonb(detail)}
             row = await fetch_one(connection, _SQL["abandon"], given)
@@ -93,7 +94,9 @@ class PostgresThreads:
     async def conclude(self, thread: str, *, actor: str, detail: Mapping[str, Json]) -> None:
         """Say what came of it."""
         await self._commits.barrier(thread)
-        await self._db.one(_SQL["conclude"], {"thread": thread, "actor": actor, "detail": Jsonb(dict(detail))})
+        sealer = await self._commits.keys.make(thread)
+        told = sealed_detail(sealer, thread, "thread.compensated", detail)
+        await self._db.one(_SQL["conclude"], {"thread": thread, "actor": actor, "detail": Jsonb(told)})
 
     async def spend(self, thread: str, more: Spent, /) -> Spent:
         """Add to what the thread has used up, with its next commit where this process knows the rest."""

@@ -226,8 +226,10 @@ async def counts_for_a_scope(adapters: Adapters) -> None:
 
 
 async def knows_no_sum_of_what_is_no_number(adapters: Adapters) -> None:
-    """Text with a number is one, and what is left out adds nothing."""
-    await recorded(adapters, judged(arguments={"amount": "1e1"}), judged(call="c2", position=1, arguments={}))
+    """Text with a number is one to whoever adds it up, and what is left out adds nothing."""
+    await recorded(adapters, judged(call="c2", position=1, arguments={}))
+    text = judged(arguments={"amount": "1e1"})
+    await adapters.journal.judge(facts(), past(), lambda _: text, actor="policy:bank")
     query = past().queries[1]
     assert await adapters.journal.history(facts(), past()) == {past().queries[0]: 2, query: 10.0}
     await recorded(adapters, judged(call="c3", turn="turn-2", arguments={"amount": "much"}))
@@ -239,7 +241,8 @@ async def sums_only_what_a_number_can_hold(adapters: Adapters) -> None:
     await adapters.threads.open(facts())
     query = past().queries[1]
     for at, amount in enumerate([1e308, 1e308, 10**400, "9" * 140_000, "1." + "1" * 20_000]):
-        await recorded(adapters, judged(call=f"c{at}", position=at, arguments={"amount": amount}))
+        call = judged(call=f"c{at}", position=at, arguments={"amount": amount})
+        await adapters.journal.judge(facts(), past(), lambda _, call=call: call, actor="policy:bank")
         found = await adapters.journal.history(facts(), past())
         assert found.get(query) == (1e308 if at == 0 else None)
 

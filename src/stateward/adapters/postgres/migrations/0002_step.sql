@@ -81,15 +81,38 @@ alter table stateward.checkpoint alter column body set storage external;
 alter table stateward.checkpoint_value alter column body set storage external;
 alter table stateward.checkpoint_write alter column body set storage external;
 
+-- Whatever can hold content is sealed by the runtime, for its thread, row and field. What release 0.1.0 kept in clear waits
+-- under another name, and 0012 is not applied before it is sealed as well.
+alter table stateward.action rename column arguments to clear_arguments;
+alter table stateward.action rename column reasons to clear_reasons;
+alter table stateward.action rename column response to clear_response;
+alter table stateward.effect rename column result to clear_result;
+alter table stateward.effect rename column error to clear_error;
+alter table stateward.action
+    alter column clear_arguments drop not null,
+    alter column clear_reasons drop not null,
+    alter column clear_response drop not null,
+    alter column clear_response drop default,
+    add column arguments bytea, -- null only where the thread was erased, or deleted in LangGraph's way
+    add column reasons   bytea,
+    add column response  bytea,
+    add column said      text,  -- in place of a response: one of the few sentences that the database says itself
+    add column amounts   jsonb, -- numbers among the arguments, which limits add up; null for one that is not kept here
+    add constraint action_said_check check (said ~ '^(the work was abandoned|edited|nobody decided before [-0-9: ]{16} UTC)$');
+alter table stateward.effect
+    drop column arguments, -- the action's own
+    alter column clear_error drop not null,
+    alter column clear_error drop default,
+    add column result bytea,
+    add column error  bytea;
+alter table stateward.action alter column arguments set storage external;
+alter table stateward.effect alter column result set storage external;
+
 -- Whoever changes a thread's rows takes its row first, so that no two of them wait for each other.
 create function stateward.hold(p_thread text) returns void language plpgsql as $$
 begin
     perform 1 from stateward.thread where thread_id = p_thread for no key update;
 end $$;
-
--- It runs as the owner, called by a login that is lent to a tool. Where `pg_temp` is not named, the login's own types come
--- before ours, and a check of a type of its own, named `text`, would run as the owner.
-alter function stateward.settle_here(jsonb) set search_path = pg_catalog, stateward, pg_temp;
 
 -- What one of the runtime's own transitions comes to: the answer that its caller has to know, the entries that tell of it,
 -- and what it makes of the thread's row. `flush` writes entries and row, once for all of a thread's transitions.
@@ -125,8 +148,9 @@ begin
 end $$;
 
 -- Settles, fails, loses or abandons an open effect. When it has ended, nobody has to say any more what became of it.
-create or replace function stateward.move_effect(
-    p_action text, p_attempt int, p_status text, p_result jsonb, p_error text, p_actor text
+drop function stateward.move_effect(text, int, text, jsonb, text, text);
+create function stateward.move_effect(
+    p_action text, p_attempt int, p_status text, p_result bytea, p_error bytea, p_actor text
 ) returns boolean language plpgsql as $$
 declare
     e stateward.effect;
@@ -134,7 +158,7 @@ declare
 begin
     perform stateward.hold((select thread_id from stateward.effect where action_id = p_action));
     update stateward.effect
-       set status = p_status, result = p_result, error = coalesce(p_error, ''),
+       set status = p_status, result = p_result, error = p_error,
            settled_at = case when p_status in ('settled', 'failed', 'abandoned') then clock_timestamp() end
      where action_id = p_action and attempt = p_attempt and status in ('reserved', 'unknown') and status <> p_status
     returning * into e;
@@ -151,6 +175,32 @@ begin
     return true;
 end $$;
 
+-- Called by a tool's own connection, inside the tool's transaction: settled exactly when what it wrote is committed. It runs
+-- as the owner, called by a login that is lent to a tool. Where `pg_temp` is not named, the login's own types come before
+-- ours, and a check of a type of its own, named `text`, would run as the owner.
+drop function stateward.settle_here(jsonb);
+create function stateward.settle_here(p_result bytea) returns void
+language plpgsql security definer set search_path = pg_catalog, stateward, pg_temp as $$
+declare
+    v_user    text := session_user;
+    v_action  text;
+    v_attempt int;
+begin
+    if v_user !~ '^stateward_call_[0-9a-f]{32}_[0-9]+' then
+        raise exception 'only a role of one call settles here' using errcode = 'SW004';
+    end if;
+    v_action := substr(v_user, 16, 32);
+    v_attempt := split_part(substr(v_user, 49), '_', 1)::int;
+    if not stateward.move_effect(v_action, v_attempt, 'settled', p_result, null,
+               (select t.principal from stateward.action a join stateward.thread t using (thread_id)
+                 where a.action_id = v_action)) then
+        raise exception 'this attempt no longer owns its effect' using errcode = 'SW005';
+    end if;
+end $$;
+revoke all on function stateward.move_effect(text, int, text, bytea, bytea, text) from public;
+revoke all on function stateward.settle_here(bytea) from public;
+grant execute on function stateward.settle_here(bytea) to stateward_call;
+
 -- Uses up the permit of an action, or finds what became of its effect. An effect that was reserved by a worker that no
 -- longer lives is of unknown outcome.
 drop function stateward.reserve(text, text, bigint, text);
@@ -162,22 +212,21 @@ declare
 begin
     select * into a from stateward.action where action_id = p ->> 'action' for update;
     if not found then
-        t.answer := jsonb_build_object('outcome', 'refused', 'error', 'nobody has judged this action');
+        t.answer := jsonb_build_object('outcome', 'refused', 'why', 'nobody has judged this action');
         return t;
     end if;
     select * into e from stateward.effect where action_id = a.action_id;
     if found then
-        t.answer := to_jsonb(e) - 'arguments' || jsonb_build_object('outcome', e.status);
+        t.answer := to_jsonb(e) || jsonb_build_object('outcome', e.status);
         return t;
     end if;
     if a.status <> 'permitted' or a.arguments_digest <> p ->> 'digest' or a.effect <> 'write' then
         t.answer := jsonb_build_object('outcome', 'refused',
-                                       'error', format('there is no unused permit for this action (%s)', a.status));
+                                       'why', format('there is no unused permit for this action (%s)', a.status));
         return t;
     end if;
-    insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker, arguments)
-    values (a.action_id, a.thread_id, a.tenant, a.tool, 'sw-' || a.action_id, 'reserved', (p ->> 'worker')::bigint,
-            a.arguments);
+    insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker)
+    values (a.action_id, a.thread_id, a.tenant, a.tool, 'sw-' || a.action_id, 'reserved', (p ->> 'worker')::bigint);
     update stateward.action set status = 'consumed' where action_id = a.action_id;
     t.answer := '{"outcome": "new", "attempt": 1}';
     t.entries := array[stateward.says('effect.reserved', p ->> 'actor', a.action_id, a.tool,
@@ -198,10 +247,10 @@ declare
 begin
     insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
                                   arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons,
-                                  status, response, labels)
+                                  status, response, labels, amounts)
     values (a.action_id, p_thread, a.tenant, a.turn, a.position, a.call_id, a.edit, a.tool, a.tool_digest, a.arguments,
             a.arguments_digest, a.effect, a.identity, a.idempotent, a.policy, a.policy_digest, a.verdict, a.reasons,
-            case when v_reserve is null then a.status else 'consumed' end, a.response, coalesce(a.labels, '{}'))
+            case when v_reserve is null then a.status else 'consumed' end, a.response, coalesce(a.labels, '{}'), a.amounts)
     on conflict (action_id) do nothing;
     if not found then
         if v_reserve is null then
@@ -213,9 +262,8 @@ begin
     t.answer := 'true';
     t.entries := array[stateward.says(p ->> 'kind', p ->> 'actor', a.action_id, a.tool, p -> 'detail')];
     if v_reserve is not null then
-        insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker, arguments)
-        values (a.action_id, p_thread, a.tenant, a.tool, 'sw-' || a.action_id, 'reserved',
-                (v_reserve ->> 'worker')::bigint, a.arguments);
+        insert into stateward.effect (action_id, thread_id, tenant, tool, key, status, worker)
+        values (a.action_id, p_thread, a.tenant, a.tool, 'sw-' || a.action_id, 'reserved', (v_reserve ->> 'worker')::bigint);
         t.answer := '{"outcome": "new", "attempt": 1}';
         t.entries := t.entries || stateward.says('effect.reserved', v_reserve ->> 'actor', a.action_id, a.tool,
                                                  jsonb_build_object('attempt', 1, 'digest', a.arguments_digest));
@@ -248,11 +296,11 @@ declare
     e stateward.effect;
     t stateward.transition;
 begin
-    update stateward.effect set status = 'settled', result = p -> 'result', error = '', settled_at = clock_timestamp()
+    update stateward.effect set status = 'settled', result = (p ->> 'result')::bytea, error = null, settled_at = clock_timestamp()
      where action_id = p ->> 'action' and attempt = (p ->> 'attempt')::int and status = 'reserved'
     returning * into e;
     if not found then -- people were asked already what became of it
-        update stateward.effect set status = 'settled', result = p -> 'result', error = '', settled_at = clock_timestamp()
+        update stateward.effect set status = 'settled', result = (p ->> 'result')::bytea, error = null, settled_at = clock_timestamp()
          where action_id = p ->> 'action' and attempt = (p ->> 'attempt')::int and status = 'unknown'
         returning * into e;
         if found then

@@ -8,33 +8,34 @@ create index action_by_tool on stateward.action (tenant, tool, created_at);
 
 -- Calls of a tool since a moment, of one scope: how many, the sum of an argument, and how long ago the last one was.
 -- What is done counts from when it was reserved or cleared; what waits for people, or for its turn, from when it was
--- judged, and only where that is asked for. The sum is null where a value is no number that can be added up, or is too
--- large: a cast that fails would fail whoever judges this tool.
+-- judged, and only where that is asked for. The sum is null where a value is no number that can be added up, is not kept
+-- in clear, or is too large: a cast that fails would fail whoever judges this tool.
 create function stateward.usage(
     p_tenant text, p_tool text, p_scope text, p_value text, p_argument text, p_since timestamptz, p_now timestamptz,
     p_waiting boolean, p_excluding text[]
 ) returns table (calls bigint, total float8, age interval) language sql stable as $$
     with found as (
-        select e.thread_id, e.arguments, e.reserved_at as at
-          from stateward.effect e
+        select e.thread_id, x.amounts, e.reserved_at as at
+          from stateward.effect e join stateward.action x using (action_id)
          where e.tenant = p_tenant and e.tool = p_tool and e.reserved_at > p_since
            and e.status in ('reserved', 'settled', 'unknown') and e.action_id <> all (p_excluding)
          union all
-        select a.thread_id, a.arguments, a.cleared_at
+        select a.thread_id, a.amounts, a.cleared_at
           from stateward.action a
          where a.tenant = p_tenant and a.tool = p_tool and a.cleared_at > p_since
            and (a.status = 'permitted' or (a.status = 'consumed' and a.effect = 'read'))
            and a.action_id <> all (p_excluding)
          union all
-        select a.thread_id, a.arguments, a.created_at
+        select a.thread_id, a.amounts, a.created_at
           from stateward.action a
          where a.tenant = p_tenant and a.tool = p_tool and a.created_at > p_since and a.cleared_at is null
            and ((a.status in ('asked', 'permitted') and p_waiting) or (a.status = 'consumed' and a.effect = 'read'))
            and a.action_id <> all (p_excluding)
     ), counted as (
-        select f.at, f.arguments ->> p_argument as said,
-               f.arguments ->> p_argument ~ '^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$'
-               and length(f.arguments ->> p_argument) <= 400 as good
+        select f.at, coalesce(f.amounts ? p_argument
+                                or (f.amounts ? '' and p_argument !~ '^[A-Za-z_][A-Za-z0-9_]{0,63}$'), false) as there, f.amounts ->> p_argument as said,
+               f.amounts ->> p_argument ~ '^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$'
+               and length(f.amounts ->> p_argument) <= 400 as good
           from found f
          where p_scope = 'tenant' or (p_scope = 'thread' and f.thread_id = p_value)
             or (p_scope = 'subject' and exists (select from stateward.thread t
@@ -42,7 +43,7 @@ create function stateward.usage(
             or (p_scope = 'principal' and exists (select from stateward.thread t
                                                    where t.thread_id = f.thread_id and t.principal = p_value))
     ), summed as (
-        select count(*) as calls, coalesce(bool_and(c.good or c.said is null), true) as good,
+        select count(*) as calls, coalesce(bool_and(coalesce(c.good, false) or not c.there), true) as good,
                coalesce(sum(case when c.good then c.said::numeric end), 0) as total, p_now - max(c.at) as age
           from counted c
     )

@@ -9,7 +9,25 @@ alter table stateward.approval
     add column asked_at     timestamptz not null default clock_timestamp(),
     add column escalated_at timestamptz,
     add column remind_at    timestamptz,
-    add column confirmation text;
+    add column confirmation bytea;
+-- As in 0002: sealed for its row and field.
+alter table stateward.approval rename column arguments to clear_arguments;
+alter table stateward.approval rename column description to clear_description;
+alter table stateward.signature rename column reason to clear_reason;
+alter table stateward.signature rename column arguments to clear_arguments;
+alter table stateward.approval
+    alter column clear_arguments drop not null,
+    alter column clear_description drop not null,
+    add column arguments   bytea, -- the text as the tool's arguments stand in it, in their order, for people
+    add column description bytea,
+    add column because     bytea; -- of each requirement, in their order: an escalation's says what happened
+alter table stateward.signature
+    alter column clear_reason drop not null,
+    alter column clear_reason drop default,
+    add column reason    bytea,
+    add column arguments bytea;
+alter table stateward.approval alter column arguments set storage external;
+alter table stateward.signature alter column arguments set storage external;
 create index approval_expiring on stateward.approval (expires_at) where status = 'pending';
 create index approval_reminding on stateward.approval (remind_at) where status = 'pending' and remind_at is not null;
 
@@ -91,10 +109,10 @@ begin
         when v_kind is null or not v_kind = any (a.allowed) then
             format('%s cannot be answered here; allowed: %s', v_kind, array_to_string(a.allowed, ', '))
         when v_kind = 'edit' and p -> 'arguments' is null then 'an edit needs the complete new arguments'
-        when v_kind in ('reject', 'respond') and coalesce(p ->> 'reason', '') !~ '\S' then
+        when v_kind in ('reject', 'respond') and p ->> 'reason' is null then
             format('%s needs a text: why, or what the answer is', v_kind)
-        when v_kind = 'approve' and a.confirmation is not null and p ->> 'confirmation' is distinct from a.confirmation then
-            format('to approve it, %s has to be typed as the confirmation', to_json(a.confirmation))
+        when v_kind = 'approve' and a.confirmation is not null and not coalesce((p ->> 'confirmed')::boolean, false) then
+            'to approve it, the confirmation has to be typed'
     end;
     if why is not null then
         return;
@@ -152,7 +170,7 @@ $$;
 
 -- A question closes, and the action that it is about becomes what was decided.
 create function stateward.close_approval(
-    a stateward.approval, p_status text, p_actor text, p_response text, p_detail jsonb
+    a stateward.approval, p_status text, p_actor text, p_response bytea, p_said text, p_detail jsonb
 ) returns void language plpgsql as $$
 begin
     update stateward.approval set status = p_status, decided_at = clock_timestamp() where approval_id = a.approval_id;
@@ -160,7 +178,7 @@ begin
         update stateward.action
            set status = case p_status when 'approved' then 'permitted' when 'edited' then 'superseded'
                                       when 'responded' then 'responded' else 'rejected' end,
-               response = p_response,
+               response = p_response, said = p_said,
                approvers = case when p_status = 'approved' then array(
                    select x.principal from stateward.signature x
                     where x.approval_id = a.approval_id and x.decision = 'approve' order by x.at) else '{}' end
@@ -207,7 +225,7 @@ begin
         perform stateward.ask_next(a, 'approval.escalated', 'clock');
         return 'escalated';
     end if;
-    perform stateward.close_approval(a, 'expired', 'clock',
+    perform stateward.close_approval(a, 'expired', 'clock', null,
         format('nobody decided before %s UTC', to_char(a.expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI')),
         '{"decision": "reject", "verified_by": "runtime"}');
     return 'expired';
@@ -253,7 +271,7 @@ begin
     end loop;
 end $$;
 
--- A question with its signatures, as JSON that keeps the order of the arguments. Volatile: it sees what its own statement did.
+-- A question with its signatures, as JSON. Volatile: it sees what its own statement did.
 create function stateward.question(p_approval text) returns json language sql volatile as $$
     select json_build_object('approval', row_to_json(a), 'signatures', coalesce(
                (select json_agg(row_to_json(s) order by s.at) from stateward.signature s
@@ -261,19 +279,19 @@ create function stateward.question(p_approval text) returns json language sql vo
       from stateward.approval a where a.approval_id = p_approval;
 $$;
 
--- A question, once; `p` is its row, in which the arguments are text, so that they keep their order. Ids are short, for
--- people: where another question has it already, that is an error, as this one would never be asked.
+-- A question, once; `p` is its row. Ids are short, for people: where another question has it already, that is an error, as this one would never be asked.
 create function stateward.ask(p jsonb) returns boolean language plpgsql as $$
 declare
     v_asked boolean;
 begin
     insert into stateward.approval (approval_id, tenant, thread_id, action_id, turn, kind, tool, arguments, description,
-                                    requirements, allowed, digest, requester, subject, editor, stage, confirmation,
+                                    because, requirements, allowed, digest, requester, subject, editor, stage, confirmation,
                                     expires_at, remind_at)
     values (p ->> 'approval_id', p ->> 'tenant', p ->> 'thread_id', p ->> 'action_id', p ->> 'turn', p ->> 'kind',
-            p ->> 'tool', (p ->> 'arguments')::json, p ->> 'description', p -> 'requirements',
+            p ->> 'tool', (p ->> 'arguments')::bytea, (p ->> 'description')::bytea,
+            (p ->> 'because')::bytea, p -> 'requirements',
             array(select jsonb_array_elements_text(p -> 'allowed')), p ->> 'digest', p ->> 'requester', p ->> 'subject',
-            p ->> 'editor', (p ->> 'stage')::int, p ->> 'confirmation',
+            p ->> 'editor', (p ->> 'stage')::int, (p ->> 'confirmation')::bytea,
             clock_timestamp() + (p ->> 'within')::float8 * interval '1 second',
             clock_timestamp() + (p ->> 'remind')::float8 * interval '1 second')
     on conflict (approval_id) do nothing;
@@ -290,7 +308,9 @@ begin
 end $$;
 
 -- Takes one decision with all that follows from it, or refuses it and says why; both are in the ledger. An edit needs a
--- judgement first: without `judged` it answers with what is to be judged.
+-- judgement first: without `judged` it answers with what is to be judged. Texts are sealed: `reason` for the signature,
+-- `response` for the action, `refuse`, why the tool's schema refuses an edit, for the chain. Whoever calls it has opened the
+-- question, whose `confirmation` never changes, and says whether it was typed.
 create function stateward.decide(p jsonb) returns json language plpgsql as $$
 declare
     a        stateward.approval;
@@ -307,10 +327,9 @@ begin
         return json_build_object('outcome', 'unknown');
     end if;
     select * into w from stateward.weigh(a, p);
-    w.why := coalesce(w.why, p ->> 'refuse');
-    if w.why is not null then
+    if w.why is not null or p ? 'refuse' then
         perform stateward.note_approval(a, 'approval.refused', p ->> 'principal', v_detail || jsonb_build_object(
-            'why', replace(w.why, coalesce(to_json(a.confirmation)::text, ''), 'the confirmation'))); -- it is an argument
+            'why', coalesce(to_jsonb(w.why), p -> 'refuse')));
         if a.status = 'pending' and a.expires_at <= clock_timestamp() then
             perform stateward.lapse(a);
         end if;
@@ -325,7 +344,7 @@ begin
     insert into stateward.signature (approval_id, principal, roles, verified_by, decision, reason, arguments, asking,
                                      acting_for, acting_roles)
     values (a.approval_id, p ->> 'principal', array(select jsonb_array_elements_text(p -> 'roles')), p ->> 'verified_by',
-            v_kind, p ->> 'reason', p -> 'arguments', a.asking, w.acting_for, coalesce(w.acting_roles, '{}'));
+            v_kind, (p ->> 'reason')::bytea, (p ->> 'arguments')::bytea, a.asking, w.acting_for, coalesce(w.acting_roles, '{}'));
     perform stateward.note_approval(a, 'approval.signed', p ->> 'principal', v_detail);
     v_status := case v_kind when 'approve' then 'approved' when 'edit' then 'edited' when 'reject' then 'rejected'
                             when 'respond' then 'responded' when 'done' then 'approved' when 'retry' then 'edited'
@@ -356,7 +375,7 @@ begin
     end if;
     if v_status <> 'pending' then
         perform stateward.close_approval(a, v_status, p ->> 'principal',
-            case v_kind when 'edit' then 'edited' else p ->> 'reason' end, v_detail);
+            (p ->> 'response')::bytea, case v_kind when 'edit' then 'edited' end, v_detail);
     end if;
     return json_build_object('outcome', 'decided', 'question', stateward.question(p ->> 'approval'));
 end $$;
@@ -474,7 +493,7 @@ revoke all on function stateward.is_met(stateward.approval, jsonb) from public;
 revoke all on function stateward.addressees(jsonb) from public;
 revoke all on function stateward.weigh(stateward.approval, jsonb) from public;
 revoke all on function stateward.note_approval(stateward.approval, text, text, jsonb) from public;
-revoke all on function stateward.close_approval(stateward.approval, text, text, text, jsonb) from public;
+revoke all on function stateward.close_approval(stateward.approval, text, text, bytea, text, jsonb) from public;
 revoke all on function stateward.ask_next(stateward.approval, text, text) from public;
 revoke all on function stateward.lapse(stateward.approval) from public;
 revoke all on function stateward.tick(text, int) from public;

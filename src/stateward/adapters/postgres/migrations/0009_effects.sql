@@ -32,7 +32,7 @@ begin
         perform stateward.append(p_thread, 'approval.withdrawn', p_actor, a.action_id, a.tool,
                                  jsonb_build_object('approval', a.approval_id, 'digest', a.digest));
     end loop;
-    for x in update stateward.action set status = 'abandoned', response = 'the work was abandoned'
+    for x in update stateward.action set status = 'abandoned', said = 'the work was abandoned'
               where thread_id = p_thread and status in ('asked', 'permitted') returning * loop
         perform stateward.append(p_thread, 'action.withdrawn', p_actor, x.action_id, x.tool,
                                  '{"why": "the work was abandoned"}');

@@ -504,8 +504,8 @@ begin
     return v_id;
 end $$;
 
--- Takes from a thread all that it holds: its keys and what was sealed with them go, and what stands in clear beside them is
--- emptied; how much of what. Whoever calls it holds the thread's rows.
+-- Takes from a thread all that it holds: its keys and what was sealed with them go; how much of what. Whoever calls it holds
+-- the thread's rows.
 create function stateward.empty_thread(p_thread text) returns jsonb language plpgsql as $$
 declare
     v_counts jsonb;
@@ -517,19 +517,19 @@ begin
          writes as (delete from stateward.checkpoint_write where thread_id = p_thread returning 1),
          sightings as (delete from stateward.sighting where thread_id = p_thread returning 1),
          known as (delete from stateward.case_value where thread_id = p_thread returning 1),
-         actions as (update stateward.action set arguments = '{}', response = '', reasons = '[]'
+         actions as (update stateward.action set arguments = null, response = null, reasons = null, amounts = '{}'
                       where thread_id = p_thread returning 1),
          effects as (update stateward.effect
-                        set arguments = '{}', result = null, error = '',
+                        set result = null, error = null,
                             status = case when status in ('reserved', 'unknown') then 'abandoned' else status end,
                             settled_at = coalesce(settled_at, clock_timestamp())
                       where thread_id = p_thread returning 1),
          approvals as (update stateward.approval
-                          set arguments = '{}', description = '', confirmation = null,
+                          set arguments = null, description = null, because = null, confirmation = null,
                               status = case when status = 'pending' then 'withdrawn' else status end,
                               decided_at = coalesce(decided_at, clock_timestamp())
                         where thread_id = p_thread returning approval_id),
-         signatures as (update stateward.signature set reason = '', arguments = null
+         signatures as (update stateward.signature set reason = null, arguments = null
                          where approval_id in (select approval_id from stateward.approval where thread_id = p_thread)
                         returning 1)
     select jsonb_build_object(
@@ -542,8 +542,8 @@ begin
     return v_counts;
 end $$;
 
--- Erases one thread: whatever runs or waits on it ends, its keys and all that was sealed with them go, and what stands in
--- clear beside them is emptied. Its row and its chain stay. In the order in which a commit takes its rows.
+-- Erases one thread: whatever runs or waits on it ends, its keys and all that was sealed with them go. Its row and its chain
+-- stay. In the order in which a commit takes its rows.
 create function stateward.erase_thread(p_erasure text, p_thread text, p_by text) returns void language plpgsql as $$
 declare
     v_counts jsonb;

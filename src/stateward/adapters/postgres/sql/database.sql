@@ -37,7 +37,7 @@ select stateward.sweep_roles() as swept;
 
 -- name: settle_here
 -- Settles an effect on the connection of its own call.
-select stateward.settle_here(%(result)s::jsonb);
+select stateward.settle_here(%(result)s::bytea);
 
 -- name: styles
 -- How the server writes times on this connection.

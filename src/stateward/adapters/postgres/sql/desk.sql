@@ -6,6 +6,15 @@ select stateward.ask(%(question)s::jsonb) as asked;
 -- One question with its signatures.
 select stateward.question(%(approval)s) as found;
 
+-- name: asked
+-- What some decisions are about: of which threads and actions, and what has to be typed.
+select approval_id, thread_id, action_id, confirmation from stateward.approval
+ where approval_id = any (%(approvals)s::text[]);
+
+-- name: waiting
+-- How many questions wait.
+select count(*) as waiting from stateward.approval where status = 'pending';
+
 -- name: questions
 -- The inbox: by tenant, thread and status, oldest first.
 select stateward.question(a.approval_id) as found

@@ -2,11 +2,11 @@
 -- Records a judged action; the same action judged again stays as it was judged at first.
 insert into stateward.action (action_id, thread_id, tenant, turn, position, call_id, edit, tool, tool_digest, arguments,
                               arguments_digest, effect, identity, idempotent, policy, policy_digest, verdict, reasons,
-                              status, response, labels, undoes, cleared_at)
+                              status, response, labels, amounts, undoes, cleared_at)
 values (%(action_id)s, %(thread)s, %(tenant)s, %(turn)s, %(position)s, %(call_id)s, %(edit)s, %(tool)s,
-        %(tool_digest)s, %(arguments)s::jsonb, %(arguments_digest)s, %(effect)s, %(identity)s, %(idempotent)s,
-        %(policy)s, %(policy_digest)s, %(verdict)s, %(reasons)s::jsonb, %(status)s, %(response)s, %(labels)s::text[],
-        %(undoes)s,
+        %(tool_digest)s, %(arguments)s::bytea, %(arguments_digest)s, %(effect)s, %(identity)s, %(idempotent)s,
+        %(policy)s, %(policy_digest)s, %(verdict)s, %(reasons)s::bytea, %(status)s, %(response)s::bytea,
+        %(labels)s::text[], %(amounts)s::jsonb, %(undoes)s,
         case when %(cleared)s then clock_timestamp() end)
 on conflict (action_id) do nothing
 returning action_id;
@@ -30,7 +30,7 @@ select * from stateward.action where action_id = %(action_id)s;
 
 -- name: move_effect
 -- Settles, fails, loses or abandons an open effect; false when this attempt does not own it any more.
-select stateward.move_effect(%(action_id)s, %(attempt)s, %(status)s, %(result)s::jsonb, %(error)s, %(actor)s) as moved;
+select stateward.move_effect(%(action_id)s, %(attempt)s, %(status)s, %(result)s::bytea, %(error)s::bytea, %(actor)s) as moved;
 
 -- name: effect
 -- What is known of an effect.
@@ -49,7 +49,7 @@ returning action_id;
 
 -- name: withdraw
 -- The permit was held against the history again, and is not good any more.
-update stateward.action set status = 'abandoned', response = %(why)s
+update stateward.action set status = 'abandoned', response = %(response)s::bytea
  where action_id = %(action_id)s and status = 'permitted'
 returning action_id;
 

@@ -2,6 +2,16 @@
 -- The data keys of a thread, wrapped.
 select generation, wrapped from stateward.data_key where thread_id = %(thread)s;
 
+-- name: read_threads_keys
+-- The same of several threads.
+select thread_id, generation, wrapped from stateward.data_key
+ where thread_id = any (%(threads)s::text[]) order by thread_id, generation;
+
+-- name: is_erased
+-- Whether the thread was erased, or deleted: then it has no key for good.
+select exists (select from stateward.checkpoint_thread
+                where thread_id = %(thread)s and erased_at is not null) as erased;
+
 -- name: add_thread_keys
 -- A data key of the next generation, or of exactly this one; whoever is first wins. An erased thread gets none.
 with held as (

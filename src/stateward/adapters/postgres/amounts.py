@@ -1,0 +1,45 @@
+"""The numbers among a call's arguments that limits add up: all of them that stands in clear beside the envelope."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Mapping
+
+from stateward.model.values import Json
+
+# A number under such a name is somebody's, and no amount.
+_PERSONAL = re.compile(
+    r"\b(phones?|tel|telephone|mobile|cell|fax|cards?|pan|cvc|cvv|pin|ssn|social|iban|bic|account|acct|passport"
+    r"|licen[cs]e|nhs|itin|tax|vat|dob|birth|born|age|year|zip|postal|postcode|person|customer|member|employee|patient|user|id)\b"
+)
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\W]+")
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*", re.ASCII)
+_HIGHEST = sys.float_info.max
+_TEXT = 400  # characters of a number that is written as a text
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")  # `stateward.usage` has it too
+_OTHERS = ""  # stands for all arguments of other names, which may say anything
+
+
+def amounts(arguments: Mapping[str, Json], summed: Collection[str]) -> dict[str, Json]:
+    """What is kept of the arguments in clear.
+
+    Args:
+        arguments: Of the call.
+        summed: The names of those that the tool's rules add up now.
+
+    Returns:
+        A number, or one as a text that the rules add up, by its name; None for an argument that is there and not kept,
+        whose sum nobody knows.
+    """
+    there = [(name, value) for name, value in arguments.items() if value is not None]
+    kept = {name: _kept(name, value, name in summed) for name, value in there if _NAME.fullmatch(name)}
+    return kept | {_OTHERS: None} if len(kept) < len(there) else kept
+
+
+def _kept(name: str, value: Json, is_summed: bool) -> Json:
+    if isinstance(value, str):
+        return value if is_summed and len(value) <= _TEXT and _NUMBER.fullmatch(value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _HIGHEST:
+        return None
+    return None if not is_summed and _PERSONAL.search(_WORD_START.sub(" ", name).lower()) else value

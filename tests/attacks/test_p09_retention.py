@@ -20,6 +20,7 @@ from test_p09_forgetting import dumped, found, go, planted
 
 from bank import BOSS, POLICY, Bank, Killed, Started
 from stateward import PolicyError, Principal, Runtime, Settings, call
+from stateward.adapters.postgres.statements import statements
 from stateward.errors import StatewardError, ThreadErased
 
 DPO = Principal("dpo")
@@ -135,6 +136,24 @@ def test_an_abandoned_thread_goes_and_one_whose_undo_waits_for_people_stays(bank
     assert bank.runtime.sweep().threads == 0
     bank.rows("update stateward.approval set status = 'withdrawn'")
     assert bank.runtime.sweep().threads == 1
+
+
+def test_an_abandoned_thread_stays_until_what_it_has_done_is_taken_back(bank: Bank) -> None:
+    one = go(bank, [call("renew", amount=5)], AIMessage("done"), word="zanzibar", policy=KEPT)
+    bank.rows("select stateward.abandon(%s, 'boss', '{}')", one.thread)  # a crash comes before the undo
+    aged(bank, 400)
+    assert bank.runtime.sweep().threads == 0
+    bank.rows("select stateward.conclude(%s, 'boss', '{}')", one.thread)
+    aged(bank, 31)
+    assert bank.runtime.sweep().threads == 1
+
+
+def test_threads_whose_time_is_not_over_are_not_looked_at(bank: Bank) -> None:
+    with psycopg.connect(bank.url) as connection:
+        connection.execute("set enable_seqscan = off")
+        plan = str(connection.execute(b"explain " + statements("erasure")["threads_over"]).fetchall())
+    assert "Index Scan using thread_by_retention" in plan
+    assert "Index Cond: (stateward.after" in plan
 
 
 def test_an_escalated_thread_has_ended(bank: Bank) -> None:

@@ -14,12 +14,15 @@ create index thread_by_retention on stateward.thread (stateward.after(created_at
     where keep_for is not null and erased_at is null;
 
 -- Whether a thread has ended, and its time too. One that waits for people has not ended, nor has one with an effect that is
--- under way or of unknown outcome. A checkpoint shows that something runs before it leaves an entry.
+-- under way or of unknown outcome, nor one that was abandoned and whose effects are still to be taken back. A checkpoint
+-- shows that something runs before it leaves an entry.
 create function stateward.is_over(t stateward.thread) returns boolean language sql stable as $$
     select t.erased_at is null and t.keep_for is not null and t.status in ('answered', 'escalated', 'abandoned')
        and stateward.after(t.updated_at, t.keep_for) <= clock_timestamp()
        and not exists (select from stateward.approval where thread_id = t.thread_id and status = 'pending')
        and not exists (select from stateward.effect where thread_id = t.thread_id and status in ('reserved', 'unknown'))
+       and (t.status <> 'abandoned' or exists (select from stateward.ledger
+                                                where thread_id = t.thread_id and kind = 'thread.compensated'))
        and not exists (select from stateward.checkpoint where thread_id = t.thread_id
                           and stateward.after(created_at, t.keep_for) > clock_timestamp())
 $$;

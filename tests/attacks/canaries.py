@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 RUNS = 25
+LONG = range(11, 17)  # so many digits that nothing else has them, and that a checkpoint's numbers hold
 PLACES = (
     *("prompt", "prompt_json", "said", "argument", "nested", "key", "file", "result", "result_item", "result_key"),
     *("result_file", "approved", "edited_away", "edit", "rejection", "response", "error", "memory", "memory_json"),
@@ -56,6 +57,12 @@ class Canary:
     def text(self) -> str:
         """As somebody would write it."""
         return TEXTS[self.entity].format(self.value)
+
+    @property
+    def number(self) -> int:
+        """Its digits as a number, where that tells it from all others; else 0."""
+        digits = "".join(one for one in self.value if one.isdigit())
+        return int(digits) if len(digits) in LONG else 0
 
 
 def planted(seed: int) -> list[dict[str, Canary]]:

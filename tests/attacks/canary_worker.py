@@ -61,6 +61,7 @@ class Desk:
     def __init__(self, runtime: Runtime, folder: Path, at: int, there: dict[str, Canary]) -> None:
         self._runtime, self._folder, self._at = runtime, folder, at
         self._is = {place: canary.text for place, canary in there.items()}
+        self._number = {place: canary.number for place, canary in there.items()}
         self._people = [one.value for one in there.values() if one.entity == "PERSON"]
 
     def go(self) -> None:
@@ -90,7 +91,14 @@ class Desk:
     def _decide(self, thread: str) -> None:
         said: dict[str, dict[str, Any]] = {
             "approve": {},
-            "edit": {"arguments": {"to": "edit", "record": {"of": self._is["edit"]}, "leaves": False}},
+            "edit": {
+                "arguments": {
+                    "to": "edit",
+                    "record": {"of": self._is["edit"]},
+                    "card": self._number["edit"],
+                    "leaves": False,
+                }
+            },
             "reject": {"reason": self._is["rejection"]},
             "respond": {"reason": self._is["response"]},
         }
@@ -106,16 +114,18 @@ class Desk:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _graph(self) -> Any:
-        has = self._is
+        has, number = self._is, self._number
         leaves = [
-            call("send", to="approve", record={"deep": [{"of": has["approved"]}]}, leaves=True),
-            call("send", to="edit", record={"of": has["edited_away"]}, leaves=True),
+            call(
+                "send", to="approve", record={"deep": [{"of": has["approved"]}]}, card=number["approved"], leaves=True
+            ),
+            call("send", to="edit", record={"of": has["edited_away"]}, card=number["edited_away"], leaves=True),
             call("send", to="reject", record={}, leaves=True),
             call("send", to="respond", record={}, leaves=True),
         ]
-        found = {"deep": [{"of": has["nested"]}], has["key"]: {"deep": True}}
+        found = {"deep": [{"of": has["nested"], "is": number["nested"]}], has["key"]: {"deep": True}}
         script = [
-            proposes(call("find", what=has["argument"], record=found), text=has["said"]),
+            proposes(call("find", what=has["argument"], account=number["argument"], record=found), text=has["said"]),
             proposes(*leaves),
             proposes(call("file", path=f"/srv/{has['file']}.pdf")),
             AIMessage(has["answer"]),
@@ -141,7 +151,7 @@ class Desk:
         has, reach = self._is, self._reach
 
         @tool
-        async def find(what: str, record: dict[str, Any]) -> dict[str, Any]:
+        async def find(what: str, account: int, record: dict[str, Any]) -> dict[str, Any]:
             """Find something."""
             reach("find")
             return {
@@ -152,7 +162,7 @@ class Desk:
             }
 
         @tool(idempotent=True)
-        async def send(to: str, record: dict[str, Any], leaves: bool, effect: Effect) -> dict[str, Any]:
+        async def send(to: str, record: dict[str, Any], leaves: bool, effect: Effect, card: int = 0) -> dict[str, Any]:
             """Send something."""
             reach("send")
             return {"sent": record}

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from canaries import RUNS, Canary, planted
+from canaries import LONG, RUNS, Canary, planted
 from canary_worker import DEADLY
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from test_p09_forgetting import dumped
@@ -36,20 +36,6 @@ pytestmark = pytest.mark.slow
 WORKER = Path(__file__).with_name("canary_worker.py")
 DPO = Principal("dpo")
 HEAD, NONCE, TAG = 3, 12, 16  # of an envelope
-
-# What is not sealed in this release, table by table and column by column: nothing planted may be anywhere else.
-IN_CLEAR = frozenset(
-    {
-        "action.arguments",
-        "action.response",
-        "approval.arguments",
-        "effect.arguments",
-        "effect.error",
-        "effect.result",
-        "signature.arguments",
-        "signature.reason",
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +105,12 @@ def decoded(hexadecimal: str) -> bytes:
 
 
 def forms(value: str) -> list[str]:
-    """A value as it may stand: as it is, as bytes, escaped, in hexadecimal, in base64 wherever it begins there."""
-    raw = value.encode()
-    shifted = [base64.b64encode(b"\0" * at + raw)[at + 1 : -4].decode() for at in range(3)]
-    escaped = json.dumps(value)[1:-1]
-    return list(
-        dict.fromkeys([value, raw.decode("latin-1"), escaped, escaped.replace("\\", "\\\\"), raw.hex(), *shifted])
-    )
+    """A value as it may stand: as it is, as bytes, as a number, escaped, in hexadecimal, in base64."""
+    raw, escaped = value.encode(), json.dumps(value)[1:-1]
+    shifted = [base64.b64encode(b"\0" * at + raw)[at + 1 : -4].decode() for at in range(3)]  # wherever it begins
+    plain = [value, raw.decode("latin-1"), escaped, escaped.replace("\\", "\\\\"), raw.hex()]
+    digits = "".join(one for one in value if one.isdigit())
+    return list(dict.fromkeys([*plain, *shifted, *([digits] if len(digits) in LONG else [])]))
 
 
 def search(texts: Mapping[str, str], values: Iterable[str]) -> dict[str, set[str]]:
@@ -197,7 +182,7 @@ def test_the_search_finds_each_of_them_however_it_is_kept(databases: Databases) 
 def test_none_is_in_clear(done: Planted) -> None:
     assert done.deaths == len(DEADLY)
     found = search(columns(dumped(done.url)) | {"(printed or logged)": done.printed}, done.values)
-    assert {name: seen for name, seen in found.items() if name not in IN_CLEAR} == {}, f"seed {done.seed}"
+    assert found == {}, f"seed {done.seed}"
     assert len(done.printed) > 10_000  # everything was logged, in fact
 
 

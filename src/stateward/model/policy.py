@@ -421,6 +421,19 @@ class MemoryPolicy(_Part):
         return self.personal_data.get(entity, self.personal_data.get("default", "redact"))
 
 
+class ConversationPolicy(_Part):
+    """What models are given of a conversation.
+
+    Attributes:
+        personal_data: Treatment by entity type; `default` is for all others, `redact` where it is not given. Where
+            nothing is given, nothing is looked for. How it is looked for stands in `memory: {detection: ...}`.
+        answers: Whether an answer leaves with the `values` of its pseudonyms, or as it is, with `pseudonyms`.
+    """
+
+    personal_data: Mapping[EntityName, Treatment] = Field(default_factory=dict)
+    answers: Literal["values", "pseudonyms"] = "values"
+
+
 class Budget(_Part):
     """What stops a run.
 
@@ -498,6 +511,7 @@ class PolicyDocument(_Part):
             that is not here are denied.
         answers: By name. An answer that is not here leaves when it is valid.
         memory: What may be kept; nothing by default.
+        conversation: What models are given of a conversation; all of it by default.
         budget: What stops a run.
         prices: What models cost, by the name that the provider gives them; a date at its end may be left out.
         escalate: Whom to tell; nobody by default.
@@ -516,6 +530,7 @@ class PolicyDocument(_Part):
     mcp: Mapping[Name, ServerRule] = later({})
     answers: Mapping[Name, AnswerRule] = later({})
     memory: MemoryPolicy = MemoryPolicy()
+    conversation: ConversationPolicy = later(ConversationPolicy())
     budget: Budget = Budget()
     prices: Mapping[Sentence, Price] = later({})
     escalate: Escalation | None = None

@@ -13,10 +13,11 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command
 from pydantic import BaseModel
 
+from stateward.conversation import Conversation
 from stateward.errors import ConfigurationError, MissingExtra
 from stateward.model.policy import PolicyDocument
 from stateward.model.thread import Spent
-from stateward.model.values import Json
+from stateward.model.values import Json, JsonObject
 from stateward.model.verdict import Reason
 from stateward.orchestrate.answers import AnswerCheck, answer_spec
 from stateward.orchestrate.escalation import escalate
@@ -122,6 +123,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         self._wards = Wards(
             policy=policy, tools=tools, principal=principal, purpose=purpose, register=register, answer=spec
         )
+        self._treats = bool(self._wards.document.conversation.personal_data)
         self._leaves_unseen = spec.is_text and not self._wards.document.answers and not validate
 
     @property
@@ -156,16 +158,18 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         loop = current_services().loop
         found = blocking(loop, self._ready(request))
         while isinstance(found, Asking):
-            found = blocking(loop, self._said(found, handler(found.request)))
-        return found.response
+            asked = blocking(loop, self._given(found.request)) if self._treats else found.request
+            found = blocking(loop, self._said(found, handler(asked)))
+        return blocking(loop, self._left(found.response)) if self._treats else found.response
 
     async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """Ask the model while the budget lasts, until it makes calls or gives an answer that may leave."""
         loop = current_services().loop
         found = await on_loop(loop, self._ready(request))
         while isinstance(found, Asking):
-            found = await on_loop(loop, self._said(found, await handler(found.request)))
-        return found.response
+            asked = await on_loop(loop, self._given(found.request)) if self._treats else found.request
+            found = await on_loop(loop, self._said(found, await handler(asked)))
+        return await on_loop(loop, self._left(found.response)) if self._treats else found.response
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], ToolAnswer]) -> ToolAnswer:
         """Perform a permitted call; what was refused is answered with the reason."""
@@ -193,6 +197,31 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
                     return found
                 asking = found
         return await self._affordable(asking)
+
+    async def _given(self, request: Any) -> Any:
+        """The request as the model gets it: its personal data is treated as the policy says."""
+        talk = await self._talk()
+        return request if talk is None else request.override(messages=await talk.given(request.messages))
+
+    async def _left(self, response: Any) -> Any:
+        """An answer as its reader gets it; what makes calls, or answers another agent, keeps its pseudonyms."""
+        talk = None if graph_namespace() else await self._talk()
+        if talk is None:
+            return response
+        if isinstance(response, AIMessage):
+            return response if response.tool_calls else await talk.leaving(response)
+        made, spec = response.structured_response, self.ward.answer
+        if made is not None and not spec.is_text:
+            made = spec.made(cast("JsonObject", await talk.answered(spec.read(made))))
+        elif any(isinstance(one, AIMessage) and one.tool_calls for one in response.result):
+            return response
+        result = [await talk.leaving(one) if isinstance(one, AIMessage) else one for one in response.result]
+        return replace(response, result=result, structured_response=made)
+
+    async def _talk(self) -> Conversation | None:
+        services = current_services()
+        facts = await services.facts(current_thread())
+        return services.conversation(self.ward, facts, within=bool(graph_namespace()))
 
     async def _shown(self, request: Any) -> Any:
         turn = await self._wards.turn(running_task())
@@ -328,7 +357,7 @@ async def _answer(turn: Turn, call: str) -> Any:
     row, receipt = found
     if row is None:
         return None
-    said: list[Said] = turn.said(row, receipt)
+    said: list[Said] = await turn.told(row, receipt)
     return said[0] if len(said) == 1 else said
 
 

@@ -38,4 +38,5 @@ async def _act(wards: Wards, state: Any, key: str) -> list[Said]:
         await turn.approve()
         performed, waits = await turn.act()
     asked = {call.id for call in calls}
-    return [said for row, receipt in performed if row.action.call.id in asked for said in turn.said(row, receipt)]
+    mine = [one for one in performed if one[0].action.call.id in asked]
+    return [said for row, receipt in mine for said in await turn.told(row, receipt)]

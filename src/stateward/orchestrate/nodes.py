@@ -20,13 +20,14 @@ from langgraph.graph import END
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, Send
 
+from stateward.conversation import Conversation
 from stateward.errors import ActionRefused, ConfigurationError, ThreadError
 from stateward.model.action import Call
 from stateward.model.approval import Signature
 from stateward.model.effect import Receipt
 from stateward.model.memory import MemoryItem, Scope, Search
 from stateward.model.thread import Spent, ThreadFacts
-from stateward.model.values import Json, digest, plain_object
+from stateward.model.values import Json, digest, plain, plain_object
 from stateward.model.verdict import Reason
 from stateward.orchestrate.answers import fields_of
 from stateward.orchestrate.escalation import escalate
@@ -215,7 +216,7 @@ class Nodes:
         if over:
             return Command(goto="escalate", update={"outcome": over.because})
         refuse_unpriced(self.ward.document, self.parts.planner)
-        said = await self._plan(state["messages"])
+        said = await self._plan(step, state["messages"])
         await turn.spend(used(self.ward.document, self.parts.planner, [said]))
         return Command(goto=await self._after(step, said), update={"messages": [said]})
 
@@ -242,10 +243,12 @@ class Nodes:
         if turn.is_new or not await turn.rows():
             _tell_verdicts(await self._verify_here(step, turn, calls_of(message)))
         performed, waits = await turn.act(answered)
-        for row, receipt in performed:
-            _tell(step="act", tool=row.action.call.tool, status=receipt.status, error=receipt.error)
-        fresh = [(row, receipt) for row, receipt in performed if row.action.call.id not in answered]
-        messages, changes = divided([said for row, receipt in fresh for said in turn.said(row, receipt)])
+        told = [(row, receipt, await turn.told(row, receipt)) for row, receipt in performed]
+        for row, receipt, said in told:
+            error = "; ".join(str(one.text) for one in said if isinstance(one, ToolMessage)) if receipt.error else ""
+            _tell(step="act", tool=row.action.call.tool, status=receipt.status, error=error)
+        fresh = [said for row, _, said in told if row.action.call.id not in answered]
+        messages, changes = divided([one for said in fresh for one in said])
         if waits:
             return [*changes, Command(goto="approve", update={"messages": messages})]
         kept = any(call.tool in self.parts.remember for call in calls_of(message))
@@ -303,10 +306,28 @@ class Nodes:
                 update = {"messages": [AIMessage("The answer was withheld.", id=last.id)]}
         elif self.parts.answer and self.ward.answer.is_text:
             update = dict(await self.parts.answer(state, step) or {})
+        if talk := self.services.conversation(self.ward, step.thread):
+            update = await self._leaving(talk, {**state, **update}, update, last)
         await turn.answer("escalated" if escalated else "answered")
         if whole is not state and not escalated:  # what came while people were asked about it is read now
             return Command(goto="retrieve", update={**update, "resumes": {}})
         return Command(goto=END, update=update)
+
+    async def _leaving(
+        self, talk: Conversation, state: Mapping[str, Any], update: dict[str, Any], last: AnyMessage
+    ) -> dict[str, Any]:
+        """The update that gives the reader the values in the answer: in its fields, and in its message."""
+        leaving = dict(update)
+        for name, value in fields_of(self.ward.answer, state).items() if not self.ward.answer.is_text else ():
+            try:
+                given = plain(value)
+            except (TypeError, ValueError):
+                continue
+            if (new := await talk.answered(given)) != given:
+                leaving[name] = new
+        messages = cast("list[AnyMessage]", update.get("messages") or [last])
+        left = [await talk.leaving(one) if isinstance(one, AIMessage) else one for one in messages]
+        return {**leaving, "messages": left} if left != [last] else leaving
 
     @property
     def services(self) -> Services:
@@ -370,12 +391,13 @@ class Nodes:
         await turn.meet(calls_of(said))
         return "verify" if turn.plain(calls_of(said)) is None else "act"
 
-    async def _plan(self, messages: Sequence[AnyMessage]) -> AIMessage:
+    async def _plan(self, step: Step, messages: Sequence[AnyMessage]) -> AIMessage:
         prompt = [SystemMessage(self.parts.instructions)] if self.parts.instructions else []
         if "model" not in vars(self):
             # A provider's client is made in a thread of its own: that takes seconds and reads files.
             await asyncio.to_thread(lambda: self.model)
-        said = await self.model.ainvoke([*prompt, *in_order(messages)])
+        asked, talk = in_order(messages), self.services.conversation(self.ward, step.thread)
+        said = await self.model.ainvoke([*prompt, *(asked if talk is None else await talk.given(asked))])
         if not isinstance(said, AIMessage):
             raise ConfigurationError(f"the planner answered with a {type(said).__name__}, not with an AIMessage")
         # The id names the turn in the database; providers may repeat theirs.

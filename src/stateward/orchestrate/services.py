@@ -11,6 +11,7 @@ from typing import cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config, get_store
 
+from stateward.conversation import Conversation, Treatments
 from stateward.errors import ConfigurationError, ThreadError, UnknownThread
 from stateward.model.memory import MemoryItem, Scope, Search
 from stateward.model.policy import PolicyDocument
@@ -22,6 +23,7 @@ from stateward.orchestrate.reading import Doubt, Given, Reading, said
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Turns
 from stateward.personal_data.pseudonyms import Tokens
+from stateward.personal_data.treating import PersonalDataPolicy
 from stateward.ports import (
     CaseFile,
     Credentials,
@@ -87,6 +89,7 @@ class Services:
         hash_key: Key of the keyed hashes in memory.
         embedder: Says where texts lie among all texts, for a recall by meaning; None where nothing does.
         turns: What this process knows of the turns that go on in it.
+        treatments: What this process has treated of conversations.
     """
 
     schema: Schema
@@ -108,6 +111,7 @@ class Services:
     hash_key: bytes
     embedder: Embedder | None = None
     turns: Turns = field(default_factory=Turns)
+    treatments: Treatments = field(default_factory=Treatments)
     wards: dict[str, Ward] = field(default_factory=dict[str, Ward])
     _facts: dict[str, ThreadFacts] = field(default_factory=dict[str, ThreadFacts])
     _installed: set[str] = field(default_factory=set[str])
@@ -130,10 +134,10 @@ class Services:
 
     async def _prove(self, ward: Ward) -> None:
         """Refuse to start where the policy promises to find what cannot be found here."""
-        if not ward.document.memory.kinds:
-            return  # nothing can be kept
-        policy = personal_data_policy(ward.document)
-        promised = frozenset((entity, policy.detection.least(entity)) for entity in policy.scanned())
+        policies = _policies(ward)
+        policy = PersonalDataPolicy(detection=ward.document.memory.detection)
+        entities = {entity for one in policies for entity in one.scanned()}
+        promised = frozenset((entity, policy.detection.least(entity)) for entity in entities)
         if promised and promised not in self._proven:
             await self.redactor.prove((entity for entity, _ in promised), least=policy.detection.least)
             self._proven.add(promised)
@@ -168,14 +172,7 @@ class Services:
 
     async def scope(self, thread: str) -> Scope:
         """On whose behalf memory is read and written in this thread."""
-        facts = await self.facts(thread)
-        return Scope(
-            tenant=facts.tenant,
-            principal=facts.principal,
-            purpose=facts.purpose,
-            subject=facts.subject,
-            thread=thread,
-        )
+        return scope_of(await self.facts(thread))
 
     async def reading(self, ward: Ward, facts: ThreadFacts, *, anew: bool = False) -> Reading:
         """Where what the thread works with comes from; read once in a run, and only for a policy that asks about it.
@@ -200,11 +197,28 @@ class Services:
 
     async def tokens(self, ward: Ward, thread: str) -> Tokens:
         """How pseudonyms are read in this thread: of the entity types that get some under its policy."""
-        if "pseudonymize" not in ward.document.memory.personal_data.values():
-            return Tokens(entities=frozenset())
-        policy = personal_data_policy(ward.document)
-        known = await self.case_file.known(thread) if policy.default == "pseudonymize" else ()
-        return Tokens(entities=policy.pseudonymized(one.entity for one in known))
+        policies = [one for one in _policies(ward) if "pseudonymize" in (one.default, *one.entities.values())]
+        anything = any(one.default == "pseudonymize" for one in policies)
+        known = [one.entity for one in await self.case_file.known(thread)] if anything else ()
+        return Tokens(entities=frozenset(name for one in policies for name in one.pseudonymized(known)))
+
+    def conversation(self, ward: Ward, facts: ThreadFacts, *, within: bool = False) -> Conversation | None:
+        """Treats what models are given in this thread; None where its policy lets them have all of it."""
+        said = ward.document.conversation
+        if not said.personal_data:
+            return None
+        return Conversation(
+            policy=PersonalDataPolicy.of(said.personal_data, ward.document.memory.detection),
+            version=ward.gate.digest,
+            scope=scope_of(facts),
+            redactor=self.redactor,
+            case_file=self.case_file,
+            vault=self.vault,
+            hash_key=self.hash_key,
+            done=self.treatments,
+            reveals=said.answers == "values",
+            within=within,
+        )
 
     def label(
         self,
@@ -246,6 +260,8 @@ class Services:
         """What was kept on another thread brings its labels to this one."""
         facts = await self.facts(thread)
         ward = self.wards.get(facts.graph)
+        if ward is not None and (talk := self.conversation(ward, facts)) is not None:
+            talk.recalled([item.value for item in items])
         for item in items:
             kind = ward.document.memory.kinds.get(item.kind) if ward else None
             labels = {*item.labels, *(kind.labels if kind else ())}
@@ -273,6 +289,25 @@ class Services:
                 "workflow with the runtime, or make the agent's middleware, first"
             )
         return ward
+
+
+def scope_of(facts: ThreadFacts) -> Scope:
+    """On whose behalf a thread reads and writes."""
+    return Scope(
+        tenant=facts.tenant,
+        principal=facts.principal,
+        purpose=facts.purpose,
+        subject=facts.subject,
+        thread=facts.thread,
+    )
+
+
+def _policies(ward: Ward) -> list[PersonalDataPolicy]:
+    """Of what is treated at all: memory where anything can be kept, and the conversation."""
+    document = ward.document
+    kept = [personal_data_policy(document)] if document.memory.kinds else []
+    said = document.conversation.personal_data
+    return [*kept, PersonalDataPolicy.of(said, document.memory.detection)] if said else kept
 
 
 def current_services() -> Services:

@@ -255,6 +255,11 @@ class Turn:
             return answer.said
         return said_of(row, receipt)
 
+    async def told(self, row: ActionRow, receipt: Receipt) -> list[Said]:
+        """The same, with its personal data treated as the policy says, before it enters the state."""
+        said, talk = self.said(row, receipt), self.services.conversation(self.ward, self.thread)
+        return said if talk is None else await talk.said(said, row.action.call.arguments)
+
     @property
     def judging(self) -> asyncio.Lock:
         """Held by whoever judges the turn, where several of its calls run at once."""

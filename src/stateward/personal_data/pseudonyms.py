@@ -27,6 +27,7 @@ _TOKEN = re.compile(
     r"(\s{0,3}([A-Za-z][A-Za-z0-9 _\\-]{1,40}?)[ _\\-]{0,3}0{0,6}([0-9]{1,7})\s{0,3})"
     r"(?:[>\]}›»＞]|&gt;)"
 )
+_TOO_SHORT = 2  # letters; such a value would be found in other words
 _BETWEEN = re.compile(r"[ _\\-]+")
 
 
@@ -106,7 +107,10 @@ class Tokens:
 
 def hidden(value: Json, known: Iterable[Pseudonym]) -> Json:
     """The value with the pseudonyms of what stands in it, however it is quoted."""
-    forms = {form.casefold(): one.token for one in known for form in written_forms(one.value) if form}
+    # Most values stand nowhere in a text, which a plain search says fast.
+    whole = "\n".join(_texts(value)).casefold()
+    said = ((form.casefold(), one.token) for one in known for form in written_forms(one.value))
+    forms = {form: name for form, name in said if len(form) > _TOO_SHORT and form in whole}
     if not forms:
         return value
     longest = sorted(forms, key=len, reverse=True)

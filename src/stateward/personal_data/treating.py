@@ -86,6 +86,12 @@ class PersonalDataPolicy:
     entities: Mapping[str, Treatment] = field(default_factory=dict[str, Treatment])
     detection: Detection = field(default_factory=Detection)
 
+    @classmethod
+    def of(cls, treatments: Mapping[str, Treatment], detection: Detection) -> PersonalDataPolicy:
+        """The treatments as a policy has them, `default` among them; without one, the rest is redacted."""
+        entities: dict[str, Treatment] = {name: one for name, one in treatments.items() if name != "default"}
+        return cls(default=treatments.get("default", "redact"), entities=entities, detection=detection)
+
     def treatment(self, entity: str) -> Treatment:
         """What happens to findings of this entity type."""
         return self.entities.get(entity, self.default)

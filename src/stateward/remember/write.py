@@ -38,9 +38,7 @@ class MemoryRules:
 
 def personal_data_policy(document: PolicyDocument) -> PersonalDataPolicy:
     """The treatments of a policy document."""
-    treatments = dict(document.memory.personal_data)
-    default = treatments.pop("default", "redact")
-    return PersonalDataPolicy(default=default, entities=treatments, detection=document.memory.detection)
+    return PersonalDataPolicy.of(document.memory.personal_data, document.memory.detection)
 
 
 def words_of(value: Mapping[str, Json]) -> str:

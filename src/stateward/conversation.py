@@ -1,0 +1,282 @@
+"""What a model is given of a conversation: its personal data treated as the policy says, each text once in a process.
+
+Values of a thread's subject that have a pseudonym are looked for as they are, whatever stands around them; everything
+else is found as in memory. Images, audio and other files are not looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langgraph.types import Command
+
+from stateward.model.memory import KnownValue, Scope
+from stateward.model.values import Json, plain
+from stateward.personal_data.pseudonyms import Key, Tokens, hidden
+from stateward.personal_data.treating import PersonalDataPolicy, treat
+from stateward.ports import CaseFile, Redactor, Vault
+
+One = TypeVar("One", bound=BaseMessage)
+_Part = tuple[Json, frozenset[Key] | None]
+
+_TEXTS, _THREADS = 8192, 1024
+_READ = ("text", "input", "args", "title", "context")
+_WITHIN = ("content", "source")
+
+
+class Treatments:
+    """What this process has treated, so that only what is new is looked through; and the pseudonyms of each thread."""
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(32)
+        self._texts: OrderedDict[bytes, Json] = OrderedDict()
+        self._given: OrderedDict[str, set[Key]] = OrderedDict()
+
+    def key(self, *what: object) -> bytes:
+        """Names what was treated, and how."""
+        text = json.dumps(what, default=str, ensure_ascii=False).encode(errors="surrogatepass")
+        return hashlib.blake2b(text, key=self._secret, digest_size=32).digest()
+
+    def get(self, key: bytes) -> Json:
+        """What was made of it; None where it is new, as it is for a null."""
+        return self._texts.get(key)
+
+    def keep(self, key: bytes, value: Json) -> None:
+        """Keep what was made of it, as long as there is room."""
+        self._texts[key] = value
+        while len(self._texts) > _TEXTS:
+            self._texts.popitem(last=False)
+
+    def given(self, thread: str) -> set[Key]:
+        """The pseudonyms that stand in what the thread was given."""
+        found = self._given.setdefault(thread, set())
+        self._given.move_to_end(thread)
+        while len(self._given) > _THREADS:
+            self._given.popitem(last=False)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    """Treats the conversation of one thread.
+
+    Attributes:
+        version: Names the policy.
+        reveals: Whether an answer has the values.
+        within: Whether the model is that of an agent within an agent: what it is asked is another model's words.
+    """
+
+    policy: PersonalDataPolicy
+    version: str
+    scope: Scope
+    redactor: Redactor
+    case_file: CaseFile
+    vault: Vault
+    hash_key: bytes
+    done: Treatments
+    reveals: bool = True
+    within: bool = False
+
+    async def given(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+        """The messages as a model may read them. Those of the team, a `SystemMessage`, stay.
+
+        Raises:
+            RedactionFailed: personal data could not be looked for.
+            MemoryRefused: a message holds what the policy refuses.
+        """
+        bodies = [_body(one) for one in messages]
+        asked = [self._may_say(one) for one in messages]
+        treated = await self._treated(list(zip(bodies, asked, strict=True)))
+        return [_with(one, new) for one, new in zip(messages, treated, strict=True)]
+
+    async def said(self, said: Sequence[Any], arguments: Json) -> list[Any]:
+        """What a tool says, before it enters the state: messages, and commands with messages in them.
+
+        Args:
+            said: The messages and commands.
+            arguments: Those of the call: a pseudonym that was in them may come back.
+        """
+        tokens = self._tokens(await self._who())
+        may = frozenset(self.done.given(self.scope.thread) | tokens.found(arguments))
+        return [await self._one_said(one, may) for one in said]
+
+    async def answered(self, content: Json) -> Json:
+        """An answer, or a part of one, for the reader: with the values, where the policy gives them to readers."""
+        tokens = self._tokens(await self._who())
+        found = tokens.found(content) if self.reveals else set[Key]()
+        return tokens.put_back(content, await self.vault.reveal(self.scope, found)) if found else content
+
+    async def leaving(self, message: AIMessage) -> AIMessage:
+        """An answer's message, likewise."""
+        content = cast("Json", message.content)
+        readable = _readable(content)
+        new = await self.answered(readable)
+        return message if new == readable else message.model_copy(update={"content": _written(content, new)})
+
+    def recalled(self, values: Json) -> None:
+        """What memory gave the thread may be said in it."""
+        self.done.given(self.scope.thread).update(Tokens(entities=self.policy.pseudonymized()).found(values))
+
+    async def _one_said(self, one: Any, may: frozenset[Key]) -> Any:
+        if isinstance(one, ToolMessage):
+            ((new,), artifact) = await self._treated([(_body(one), may)]), one.artifact
+            if artifact is not None:
+                artifact = await self._artifact(artifact, may)
+            return _with(one, new).model_copy(update={"artifact": artifact})
+        if isinstance(one, Command):
+            command = cast("Command[Any]", one)
+            update: Any = command.update
+            messages = cast("Mapping[str, Any]", update).get("messages") if isinstance(update, Mapping) else update
+            listed = cast("list[Any]", messages if isinstance(messages, list) else [messages])
+            if any(isinstance(each, BaseMessage) for each in listed):
+                new = [await self._one_said(each, may) for each in listed]
+                made = {**cast("Mapping[str, Any]", update), "messages": new} if isinstance(update, Mapping) else new
+                return Command(graph=command.graph, update=made, resume=command.resume, goto=command.goto)
+        return cast("Any", one)
+
+    async def _artifact(self, artifact: Any, may: frozenset[Key]) -> Any:
+        try:
+            value = plain(artifact)
+        except (TypeError, ValueError):
+            return artifact
+        (new,) = await self._treated([(value, may)])
+        return artifact if new == value else new
+
+    def _may_say(self, message: AnyMessage) -> frozenset[Key] | None:
+        """Which pseudonyms a message may hold: none of a person's own, and of all others those that there are."""
+        summed_up = "lc_source" in message.additional_kwargs  # by a middleware, from what a model has said
+        return frozenset() if isinstance(message, HumanMessage) and not self.within and not summed_up else None
+
+    async def _who(self) -> Sequence[KnownValue]:
+        return await self.case_file.known(self.scope.thread)
+
+    def _tokens(self, known: Sequence[KnownValue]) -> Tokens:
+        return Tokens(entities=self.policy.pseudonymized(one.entity for one in known))
+
+    async def _treated(self, parts: Sequence[_Part]) -> list[Json]:
+        known = await self._who()
+        who = [(one.entity, one.value) for one in known]
+        keys = [
+            self.done.key(self.scope.thread, self.version, who, sorted(may) if may is not None else None, part)
+            for part, may in parts
+        ]
+        new = {key: part for key, part in zip(keys, parts, strict=True) if self.done.get(key) is None}
+        found = {key: self.done.get(key) for key in keys if key not in new}
+        for may in {may for _, may in new.values()}:
+            alike = {key: part for key, (part, allowed) in new.items() if allowed == may}
+            for key, value in zip(alike, await self._looked_through(list(alike.values()), may, known), strict=True):
+                self.done.keep(key, value)
+                found[key] = value
+        treated = [found[key] for key in keys]
+        self.done.given(self.scope.thread).update(self._tokens(known).found(treated))
+        return treated
+
+    async def _looked_through(
+        self, parts: Sequence[Json], may: frozenset[Key] | None, known: Sequence[KnownValue]
+    ) -> Sequence[Json]:
+        tokens = self._tokens(known)
+        names = _Names(vault=self.vault, scope=self.scope, may=may)
+        given: Json = list(parts)
+        if tokens.entities:
+            # First what only looks like a pseudonym, so that none is taken for one of those that come next.
+            given = tokens.settled(given, await names.issued(tokens.found(given)))
+            values = await self.vault.reveal(self.scope)
+            given = hidden(given, [one for key, one in values.items() if key[0] in tokens.entities])
+            names = _Names(vault=self.vault, scope=self.scope, may=None)
+        treated = await treat(
+            {"": given}, policy=self.policy, redactor=self.redactor, key=self.hash_key, known=known, names=names
+        )
+        return cast("Sequence[Json]", treated.value[""])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Names:
+    vault: Vault
+    scope: Scope
+    may: frozenset[Key] | None
+
+    async def issue(self, values: Sequence[KnownValue]) -> list[int]:
+        return await self.vault.issue(self.scope, values)
+
+    async def issued(self, wanted: Collection[Key]) -> Collection[Key]:
+        return await self.vault.reveal(self.scope, wanted if self.may is None else set(wanted) & self.may)
+
+
+def _body(message: BaseMessage) -> Json:
+    """What a model reads of a message."""
+    if isinstance(message, SystemMessage):
+        return ""
+    content = cast("Json", message.content)
+    calls = [cast("Json", call["args"]) for call in message.tool_calls] if isinstance(message, AIMessage) else []
+    return [
+        _parsed(message, _readable(content)),
+        plain(calls),
+        message.name if isinstance(message, HumanMessage) else "",
+    ]
+
+
+def _with(message: One, body: Json) -> One:
+    """The message with what was made of its body."""
+    if isinstance(message, SystemMessage) or body == _body(message):
+        return message
+    said, calls, name = cast("tuple[Json, list[dict[str, Any]], str | None]", body)
+    content = cast("Json", message.content)
+    if isinstance(content, str) and not isinstance(said, str):
+        said = json.dumps(said, ensure_ascii=False)
+    update: dict[str, Any] = {"content": _written(content, said)}
+    if isinstance(message, AIMessage):
+        made = [{**call, "args": args} for call, args in zip(message.tool_calls, calls, strict=True)]
+        extra = {
+            key: value for key, value in message.additional_kwargs.items() if key not in ("tool_calls", "function_call")
+        }
+        update |= {"tool_calls": made, "additional_kwargs": extra}
+    elif isinstance(message, HumanMessage) and name != message.name:
+        update["name"] = None  # a provider takes plain letters only
+    return message.model_copy(update=update)
+
+
+def _parsed(message: BaseMessage, readable: Json) -> Json:
+    """The JSON that a tool has returned, so that its keys say what its numbers are."""
+    if isinstance(message, ToolMessage) and isinstance(readable, str) and readable[:1] in ("{", "["):
+        try:
+            return cast("Json", json.loads(readable))
+        except ValueError:
+            return readable
+    return readable
+
+
+def _readable(content: Json) -> Json:
+    """The texts in a message's content: of its blocks, what is neither a file nor signed by a provider."""
+    if isinstance(content, Mapping):
+        if content.get("type") in ("thinking", "redacted_thinking", "reasoning"):
+            return {}
+        found: dict[str, Json] = {name: content[name] for name in _READ if name in content}
+        for name in _WITHIN:
+            if name in content:
+                found[name] = _readable(content[name])
+        if content.get("type") == "text" and isinstance(content.get("data"), str):
+            found["data"] = content["data"]
+        return found
+    if isinstance(content, list | tuple):
+        return [_readable(one) for one in cast("Sequence[Json]", content)]
+    return content if isinstance(content, str) else ""
+
+
+def _written(content: Json, new: Json) -> Any:
+    """The content with other texts."""
+    if isinstance(content, Mapping) and isinstance(new, Mapping):
+        return {
+            **content,
+            **{name: _written(content[name], new[name]) if name in _WITHIN else new[name] for name in new},
+        }
+    if isinstance(content, list | tuple) and isinstance(new, list | tuple):
+        pairs = zip(cast("Sequence[Json]", content), cast("Sequence[Json]", new), strict=True)
+        return [_written(one, other) for one, other in pairs]
+    return new if isinstance(content, str) else content

@@ -86,7 +86,7 @@ class AsyncRuntime:
         services: The ports, for code that builds on Stateward.
         settings: What it was opened with.
         database: The connection pool.
-        keys: The data keys that checkpoints are sealed with.
+        keys: The data keys that what a thread holds is sealed with.
         notifier: Tells people what happened to a question by the clock, if anything does.
     """
 

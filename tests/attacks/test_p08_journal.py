@@ -228,6 +228,13 @@ def test_the_typed_confirmation_is_not_in_the_trail(bank: Bank) -> None:
     assert bank.amounts() == [54321]
 
 
+def test_another_process_reads_the_questions_of_all_threads(bank: Bank, settings: Settings) -> None:
+    for amount in (500, 600, 700):
+        bank.run([call("pay", amount=amount, to=f"R-{amount}")])
+    with Runtime.open(settings=settings) as another:
+        assert [one.arguments["to"] for one in another.approvals()] == ["R-500", "R-600", "R-700"]
+
+
 # --- Forgeries
 
 WRITE = [call("pay", amount=500, to="R-17")]

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from langchain_core.messages import AIMessage
-from test_p09_forgetting import dumped, found, go, planted
+from test_p09_forgetting import dumped, found, go, planted, sealed_fields
 
 from bank import BOSS, POLICY, Bank, Killed, Started
 from stateward import PolicyError, Principal, Runtime, Settings, call
@@ -69,10 +69,12 @@ def test_what_a_thread_held_is_gone_when_its_time_is_over_and_its_chain_stays(ba
     aged(bank, 29)
     assert bank.runtime.sweep().threads == 0
     assert found(str(bank.runtime.export_subject(WHO, by=DPO)), words) == set(words)
+    assert sealed_fields(bank) > 0
     aged(bank, 2)
     assert bank.runtime.sweep().threads == 2
     assert bank.runtime.sweep().threads == 0
     assert found(dumped(bank.url) + str(bank.runtime.export_subject(WHO, by=DPO)), words) == set()
+    assert sealed_fields(bank) == 0
     assert bank.rows("select * from stateward.data_key where thread_id <> 'desk:default'") == []
     assert [one.kinds[-1], edited.kinds[-1]] == ["thread.expired"] * 2
     said = bank.runtime.timeline(one.thread)[-1]

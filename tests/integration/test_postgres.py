@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,31 @@ async def test_times_are_read_however_the_server_writes_them(settings: Settings,
         await runtime.services.journal.record(facts(), [judged()], actor="bot")
         assert (await runtime.services.journal.history(facts(), past()))[past().queries[0]] == 1
         assert (await runtime.find_thread("t1")).created_at.tzinfo is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "total"),
+    [({"amount": 5}, 5.0), ({}, 0.0), ({"amount": None}, 0.0), ({"amount": "5"}, None), ({"amount": True}, None)],
+    ids=str,
+)
+async def test_a_rule_that_comes_later_adds_up_what_was_kept_in_clear_or_nothing(
+    async_runtime: AsyncRuntime, arguments: dict[str, Any], total: float | None
+) -> None:
+    await async_runtime.services.threads.open(facts())
+    await async_runtime.services.journal.record(facts(), [judged(arguments=arguments)], actor="bot")
+    assert (await async_runtime.services.journal.history(facts(), past())).get(past().queries[1]) == total
+
+
+@pytest.mark.parametrize("name", ["amount of Jane", "amount", "other"])
+async def test_an_argument_whose_name_is_not_kept_is_not_taken_for_one_that_is_not_there(
+    async_runtime: AsyncRuntime, name: str
+) -> None:
+    await async_runtime.services.threads.open(facts())
+    row = judged(arguments={"amount": 5, "a name that says something": 1})
+    await async_runtime.services.journal.record(facts(), [row], actor="bot")
+    query = replace(past().queries[1], argument=name)
+    found = await async_runtime.services.journal.history(facts(), replace(past(), queries=[query]))
+    assert found.get(query) == {"amount of Jane": None, "amount": 5.0, "other": 0.0}[name]
 
 
 async def test_what_is_sealed_is_read_however_the_server_writes_bytes(settings: Settings) -> None:

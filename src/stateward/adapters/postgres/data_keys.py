@@ -316,8 +316,9 @@ class DataKeys(KeyTable):
         began, missing = self._forgotten, [one for one in threads if one not in self._sealers]
         found = {one: self._sealers[one] for one in threads if one in self._sealers}
         rows = await self._db.all(_SQL["read_threads_keys"], {"threads": missing}) if missing else ()
-        for thread, held in groupby(rows, key=lambda row: row["thread_id"]):
-            sealer = await self._unwrapped(thread, list(held))
+        held = {thread: list(mine) for thread, mine in groupby(rows, key=lambda row: row["thread_id"])}
+        made = await asyncio.gather(*(self._unwrapped(thread, mine) for thread, mine in held.items()))
+        for thread, sealer in zip(held, made, strict=True):
             # One that came in meanwhile may have a newer key.
             found[thread] = self._sealers.get(thread) or self._keep(thread, sealer, began)
         return {one: found.get(one) or await self._nothing(one) for one in threads}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,7 +34,7 @@ from stateward.adapters.postgres.threads import facts_of, is_ended
 from stateward.adapters.sealing import Sealer
 from stateward.approve.ask import short_id
 from stateward.approve.rules import unconfirmed
-from stateward.errors import ThreadAbandoned, UnknownApproval
+from stateward.errors import KeyringError, SealBroken, ThreadAbandoned, UnknownApproval
 from stateward.model.approval import Approval, ApprovalStatus, Delegation
 from stateward.model.history import History
 from stateward.model.principal import Principal
@@ -101,9 +101,12 @@ class PostgresDesk:
 
     async def tick(self) -> list[Notice]:
         """Do what is due by the clock."""
-        rows = await self._db.all(_SQL["tick"], {"limit": _AT_ONCE})
-        found = await opened_questions(self._keys, rows)
-        return [Notice(event=row["event"], approval=approval) for row, approval in zip(rows, found, strict=True)]
+        notices: list[Notice] = []
+        for row in await self._db.all(_SQL["tick"], {"limit": _AT_ONCE}):
+            with suppress(SealBroken, KeyringError):  # it is noted, and keeps nobody from being told of the others
+                [question] = await opened_questions(self._keys, [row])
+                notices.append(Notice(event=row["event"], approval=question))
+        return notices
 
     async def look(self, thread: str, turn: str, *, task: str = "", round_: int = 0) -> Seen:
         """A turn as it stands."""

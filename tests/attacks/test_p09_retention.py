@@ -22,6 +22,7 @@ from bank import BOSS, POLICY, Bank, Killed, Started
 from stateward import PolicyError, Principal, Runtime, Settings, call
 from stateward.adapters.postgres.statements import statements
 from stateward.errors import StatewardError, ThreadErased
+from ways import every_way
 
 DPO = Principal("dpo")
 WHO = "customer:17"
@@ -97,6 +98,28 @@ def test_it_cannot_be_gone_on_with_and_what_it_remembered_stays_for_its_own_time
     assert len(bank.rows("select * from stateward.memory")) == 1
     assert bank.runtime.forget(WHO, by=DPO).threads == ()  # there is nothing left of it to forget
     assert bank.rows("select * from stateward.memory") == []
+
+
+@every_way
+def test_whichever_way_in_a_thread_that_has_its_answer_goes(bank: Bank) -> None:
+    one = bank.run([call("look", what="zanzibar-arguments")], AIMessage("zanzibar-answer"), policy=KEPT)
+    assert kept_for(bank, one.thread) == MONTH
+    aged(bank, 29)
+    bank.run([call("look", what="more")], policy=KEPT)
+    aged(bank, 2)
+    # A graph of one's own has no answer that ends its thread.
+    assert bank.runtime.sweep().threads == int(bank.way.answers)
+    assert (one.kinds[-1] == "thread.expired") == bank.way.answers
+
+
+def test_an_erasure_that_is_under_way_is_finished_though_a_thread_has_expired_meanwhile(bank: Bank) -> None:
+    ended(bank)
+    bank.rows("select stateward.begin_erasure('E-1', 'default', %s, 'dpo', 'token')", WHO)
+    aged(bank)
+    assert bank.runtime.sweep().threads == 1
+    receipt = bank.runtime.forget(WHO, by=DPO)
+    assert (receipt.id, receipt.threads, receipt.items) == ("E-1", (), 2)
+    assert bank.runtime.verify_audit().intact
 
 
 def test_what_has_not_ended_is_never_swept(bank: Bank) -> None:
@@ -282,6 +305,21 @@ def test_a_thread_that_somebody_is_at_is_left_to_them(bank: Bank, table: str) ->
     with psycopg.connect(bank.url) as connection:
         connection.execute(f"select from stateward.{table} where thread_id = %s for update", [busy.thread])
         assert bank.runtime.sweep().threads == 1
+    assert bank.runtime.sweep().threads == 1
+
+
+def test_a_thread_that_cannot_be_emptied_does_not_keep_the_others(bank: Bank, caplog: pytest.LogCaptureFixture) -> None:
+    stuck = ended(bank)
+    ended(bank, word="free")
+    aged(bank)
+    bank.rows(f"""create function stateward.stick() returns trigger language plpgsql as $$
+                  begin raise exception 'stuck with %%', old.wrapped; end $$;
+                  create trigger stick before delete on stateward.data_key for each row
+                  when (old.thread_id = '{stuck.thread}') execute function stateward.stick()""")
+    assert bank.runtime.sweep().threads == 1
+    assert f"{stuck.thread} is over and could not be emptied (SQLSTATE P0001)" in caplog.text
+    assert "stuck with" not in caplog.text
+    bank.rows("drop trigger stick on stateward.data_key")
     assert bank.runtime.sweep().threads == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 import secrets
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ from stateward.model.values import JsonObject, canonical
 
 _SQL = statements("erasure")
 _MEMORY = statements("memory")
+_LOG = logging.getLogger("stateward")
 _BATCH = 1000
 _REFUSED = "SW009"
 
@@ -54,12 +56,20 @@ class PostgresErasure:
         while before < swept:
             before = swept
             for row in await self._db.all(_SQL["threads_over"]):
-                thread = row["thread_id"]
-                if (await self._ask(_SQL["expire_thread"], {"thread": thread}))["done"]:
-                    swept += 1
-                    self._keys.forget(thread)
-                    self._commits.erased(thread)
+                swept += await self._expired(row["thread_id"])
         return swept
+
+    async def _expired(self, thread: str) -> bool:
+        try:
+            row = await self._db.one(_SQL["expire_thread"], {"thread": thread})
+        except Error as error:  # the others need not stay because of this one
+            _LOG.warning("thread %s is over and could not be emptied (SQLSTATE %s)", thread, error.sqlstate)
+            return False
+        done = bool(row and row["done"])
+        if done:
+            self._keys.forget(thread)
+            self._commits.erased(thread)
+        return done
 
     async def count(self, tenant: str, subject: str) -> SubjectCounts:
         """How much there is of a subject now."""

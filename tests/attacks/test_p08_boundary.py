@@ -92,7 +92,8 @@ def in_clear(bank: Bank, started: Started) -> set[str]:
     """The values that stand anywhere they must not: rows, state, answers, the trail."""
     state = bank.runtime.checkpointer.get_tuple(started.config)
     audit = bank.runtime.timeline()
-    text = "\n".join([dump(bank), repr(started.out), repr(state), repr(audit)])
+    opened = [started.actions(), started.effects(), bank.runtime.approvals(thread=started.thread, status=None)]
+    text = "\n".join([dump(bank), *map(repr, (started.out, state, audit, opened))])
     return {value for value in VALUES if value in text}
 
 

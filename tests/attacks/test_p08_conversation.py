@@ -1,4 +1,4 @@
-"""P8: a model is given pseudonyms, whoever brings a value in; no tool brings one into the state; the answer has them."""
+"""P8: a model is given pseudonyms, whoever brings a value in; no tool brings one into state; an answer has them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def found(text: Any) -> set[str]:
 def test_the_model_gets_pseudonyms_the_tool_the_value_and_the_reader_the_values(bank: Bank, heard: list[str]) -> None:
     sent: list[str] = []
     ticket = {"from": OTHER, "by": JANE, "text": f"I am {JANE}, call xanadu qwertz-blyxt, {CARD}", "phone": 2125550187}
-    _, config, out = talk(
+    _, _, out = talk(
         bank,
         tools(bank, ticket, sent),
         [call("read")],
@@ -108,7 +108,7 @@ def test_the_model_gets_pseudonyms_the_tool_the_value_and_the_reader_the_values(
     assert told.text == "sent to <EMAIL_ADDRESS_2>"
     assert out["messages"][-1].text == f"Dear {JANE}, your {MAIL} and <PERSON_9>"
     assert out["messages"][0].text == f"mail me at {MAIL}", "the person's own words stay, sealed"
-    (action,) = [one for one in bank.runtime.export_subject("customer:17", by=Principal("dpo"))["threads"]]
+    (action,) = bank.runtime.export_subject("customer:17", by=Principal("dpo"))["threads"]
     assert action["known"] == [{"entity": "PERSON", "value": JANE}]
 
 

@@ -16,6 +16,7 @@ import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.tools import ToolException
 from planting import Plant, dumped, escaped
+from test_p03_typed_confirmation import TYPED
 
 from bank import ANN, BOOKS, BOSS, CHIEF, Bank, Started, start
 from opening import sealer_of
@@ -214,10 +215,7 @@ def test_a_new_data_key_seals_what_comes_and_what_was_sealed_opens(clinic: Clini
 
 
 def test_the_typed_confirmation_is_not_in_the_trail(bank: Bank) -> None:
-    typed = "within: 2d, confirm: typed, because: big"
-    from bank import POLICY as OF_THE_BANK
-
-    run = bank.run([call("pay", amount=54321, to="x")], policy=OF_THE_BANK.replace("within: 2d, because: big", typed))
+    run = bank.run([call("pay", amount=54321, to="x")], policy=TYPED)
     with pytest.raises(DecisionRefused, match='"54321" has to be typed'):
         run.decide("approve", confirmation="12345")
     refused = bank.rows("select entry from stateward.ledger where kind = 'approval.refused'")
@@ -247,6 +245,11 @@ FORGERIES: dict[str, str] = {
     "taken away": "null",
     "of another thread": OTHERS,
 }
+
+
+def approval_of(bank: Bank, run: Started) -> str:
+    (row,) = bank.rows("select approval_id from stateward.approval where thread_id = %s", run.thread)
+    return row["approval_id"]
 
 
 def refusals(bank: Bank) -> list[str]:
@@ -288,6 +291,17 @@ def test_a_question_that_was_forged_is_not_shown(bank: Bank, how: str) -> None:
         run.resume()
     assert bank.ran == []
     assert set(refusals(bank)) == {"approval"}
+
+
+@pytest.mark.parametrize("how", ["plaintext", "emptied", "taken away", "of another thread"])
+def test_what_has_to_be_typed_cannot_be_forged(bank: Bank, how: str) -> None:
+    bank.run(WRITE, policy=TYPED)
+    run = bank.run([call("pay", amount=700, to="R-18")], policy=TYPED)
+    forge(bank, run, "approval", "confirmation", FORGERIES[how])
+    for typed in (None, "", "500", "700"):
+        with pytest.raises(SealBroken, match="confirmation"):
+            bank.runtime.decide(approval_of(bank, run), "approve", by=BOSS, confirmation=typed)
+    assert bank.rows("select 1 from stateward.signature") == []
 
 
 @pytest.mark.parametrize("how", FORGERIES)

@@ -120,7 +120,8 @@ async def opened_questions(keys: DataKeys, rows: Sequence[Row]) -> list[Approval
 def confirmation_of(row: Mapping[str, Any], sealer: Sealer) -> str | None:
     """What has to be typed to approve it, or None. Errors as `approval_noun`."""
     fields = _fields(row["thread_id"], row["approval_id"])
-    return fields.opened_json(sealer, "confirmation", row["confirmation"], required=False)
+    typed = any(one.get("confirm") for one in row["requirements"])
+    return fields.opened_json(sealer, "confirmation", row["confirmation"], required=typed)
 
 
 def signature_fields(thread: str, approval: str, principal: str) -> Fields:

@@ -8,7 +8,7 @@ select stateward.question(%(approval)s) as found;
 
 -- name: asked
 -- What some decisions are about: of which threads and actions, and what has to be typed.
-select approval_id, thread_id, action_id, confirmation from stateward.approval
+select approval_id, thread_id, action_id, requirements, confirmation from stateward.approval
  where approval_id = any (%(approvals)s::text[]);
 
 -- name: waiting

@@ -33,6 +33,12 @@ def test_a_number_that_is_somebodys_is_kept_only_where_a_rule_adds_it_up(name: s
     assert amounts({name: 4711}, {name}) == {name: 4711}
 
 
+@pytest.mark.parametrize("value", [1_000_000, -4_155_550_187, 19_800_101, 4_111_111_111_111_111, 1e6])
+def test_a_number_of_many_digits_is_kept_only_where_a_rule_adds_it_up(value: float) -> None:
+    assert amounts({"contact": value}, ()) == {"contact": None}
+    assert amounts({"contact": value}, {"contact"}) == {"contact": value}
+
+
 @pytest.mark.parametrize("name", ["amount", "total", "paid", "identity_fee", "average", "stage", "accounted"])
 def test_a_name_that_only_looks_like_that_is_an_amount(name: str) -> None:
     assert amounts({name: 3}, ()) == {name: 3}

@@ -13,6 +13,7 @@ _PERSONAL = re.compile(
     r"\b(phones?|tel|telephone|mobile|cell|fax|cards?|pan|cvc|cvv|pin|ssn|social|iban|bic|account|acct|passport"
     r"|licen[cs]e|nhs|itin|tax|vat|dob|birth|born|age|year|zip|postal|postcode|person|customer|member|employee|patient|user|id)\b"
 )
+_MOST = 10**6  # phones, cards, national ids and dates of birth have more digits, whatever they are called
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\W]+")
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*", re.ASCII)
 _HIGHEST = sys.float_info.max
@@ -42,4 +43,6 @@ def _kept(name: str, value: Json, is_summed: bool) -> Json:
         return value if is_summed and len(value) <= _TEXT and _NUMBER.fullmatch(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _HIGHEST:
         return None
-    return None if not is_summed and _PERSONAL.search(_WORD_START.sub(" ", name).lower()) else value
+    if is_summed:
+        return value
+    return None if abs(value) >= _MOST or _PERSONAL.search(_WORD_START.sub(" ", name).lower()) else value

@@ -6,7 +6,10 @@ import asyncio
 import base64
 import secrets
 import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -23,6 +26,7 @@ from stateward.testing.contracts.samples import facts, scope
 JANE, JOHN = KnownValue(entity="PERSON", value="Zanzibar Blyxt"), KnownValue(entity="PERSON", value="Yucatan Qwertz")
 MAIL = KnownValue(entity="EMAIL_ADDRESS", value="xanadu@example.org")
 DPO = Principal("dpo")
+ERASER = Path(__file__).with_name("forget_worker.py")
 
 
 async def opened(runtime: AsyncRuntime, thread: str = "t1", *, subject: str = "customer:17", tenant: str = "") -> Scope:
@@ -199,6 +203,40 @@ async def test_an_erasure_that_was_cut_off_is_finished_by_running_it_again(async
     # Here it is killed: the counts of what has gone are in the row, and nothing says yet that it is finished.
     receipt = await async_runtime.forget(mine.subject, by=DPO)
     assert (receipt.id, receipt.pseudonyms, receipt.keys) == ("E-1", 2, 1)
+
+
+def killed(command: list[str], pause: float) -> None:
+    """Start a worker, and kill it so many seconds after it has begun."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "begins\n"
+        time.sleep(pause)
+        worker.kill()
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.3, 0.7])
+async def test_an_eraser_that_is_killed_is_followed_by_one_that_finishes(
+    async_runtime: AsyncRuntime, database_url: str, settings: Settings, pause: float
+) -> None:
+    mine = await opened(async_runtime)
+    await async_runtime.services.vault.issue(mine, [JANE, JOHN, MAIL])
+    # Each row takes a moment, so that a kill can fall between two.
+    change(
+        database_url,
+        """create function stateward.linger() returns trigger language plpgsql as $$
+           begin perform pg_sleep(0.2); return old; end $$;
+           create trigger linger before delete on stateward.pseudonym for each row
+           execute function stateward.linger()""",
+    )
+    command = [sys.executable, str(ERASER), database_url, str(settings.home), mine.subject]
+    await asyncio.to_thread(killed, command, pause)
+    receipt = await async_runtime.forget(mine.subject, by=DPO)
+    rows = await async_runtime.database.all(b"select pseudonyms, subject_keys, finished_at from stateward.erasure")
+    assert sum(row["pseudonyms"] for row in rows) == 3
+    assert sum(row["subject_keys"] for row in rows) == 1
+    assert all(row["finished_at"] for row in rows)
+    assert await async_runtime.verify_receipt(receipt.said(), seal=receipt.seal)
+    assert await async_runtime.database.all(b"select from stateward.pseudonym") == []
 
 
 async def test_a_key_that_is_made_while_the_subject_is_forgotten_goes_too(async_runtime: AsyncRuntime) -> None:

@@ -37,6 +37,8 @@ budget: {steps: 200, tokens: 1000}
         ("write\n", "write\n    idempotent: true\n", "tools.pay.idempotent", "loosens"),
         ("write\n", "write\n    open_world: false\n", "tools.pay.open_world", "neither"),
         ("write\n", "write\n    returns: [untrusted]\n", "tools.pay.returns", "unknown"),
+        ("write\n", "write\n    reveal: [to]\n", "tools.pay.reveal", "loosens"),
+        ("budget:", "conversation: {personal_data: {PERSON: redact}}\nbudget:", "conversation", "unknown"),
         ("args.amount <= 0", "args.amount <= 10", "tools.pay.deny[0].when", "tightens"),
         ("args.amount <= 0", "args.amount < 0", "tools.pay.deny[0].when", "unknown"),
         ("deny: [{when: args", "deny: [{mode: observe, when: args", "tools.pay.deny[0].mode", "loosens"),

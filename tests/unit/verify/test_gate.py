@@ -408,3 +408,11 @@ def test_a_comment_in_a_condition_hides_nothing_of_the_next_one() -> None:
 def test_what_the_rules_read_of_the_past_is_told() -> None:
     assert post(5, posted=7).facts == {"history": {'history.sum("amount", "1d")': 7.0}}
     assert judge("reconcile", period="x").facts == {}
+
+
+def test_a_field_to_reveal_has_to_be_an_argument_of_the_tool() -> None:
+    with pytest.raises(PolicyError) as refused:
+        gate_of("    reveal: [account, amuont]\n")
+    assert (refused.value.line, refused.value.column) == (8, 23)
+    assert "'post' has no argument 'amuont'; did you mean 'amount'?" in str(refused.value)
+    assert gate_of("    reveal: [account]\n").rule("post").reveal == ("account",)  # type: ignore[union-attr]

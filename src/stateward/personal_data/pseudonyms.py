@@ -28,6 +28,7 @@ _TOKEN = re.compile(
     r"(?:[>\]}›»＞]|&gt;)"
 )
 _TOO_SHORT = 2  # letters; such a value would be found in other words
+_RUN = re.compile(r"[A-Za-z0-9]+")  # however a value is quoted, such a part of it stays
 _BETWEEN = re.compile(r"[ _\\-]+")
 
 
@@ -109,7 +110,8 @@ def hidden(value: Json, known: Iterable[Pseudonym]) -> Json:
     """The value with the pseudonyms of what stands in it, however it is quoted."""
     # Most values stand nowhere in a text, which a plain search says fast.
     whole = "\n".join(_texts(value)).casefold()
-    said = ((form.casefold(), one.token) for one in known for form in written_forms(one.value))
+    near = [one for one in known if max(_RUN.findall(one.value), key=len, default="").casefold() in whole]
+    said = ((form.casefold(), one.token) for one in near for form in written_forms(one.value))
     forms = {form: name for form, name in said if len(form) > _TOO_SHORT and form in whole}
     if not forms:
         return value

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from test_treating import KEY, PatternRedactor
@@ -184,3 +186,11 @@ async def test_what_is_refused_leaves_no_pseudonym_behind() -> None:
 async def test_without_a_subject_nothing_is_written() -> None:
     with pytest.raises(RedactionFailed, match="whom this is about"):
         await treated("a@b.com", None)
+
+
+@pytest.mark.parametrize("value", ["Zoë Quirke", "日本 太郎", 'O\'Neill "Jo"', "a@b.org"])
+def test_a_value_is_hidden_whatever_letters_it_has(value: str) -> None:
+    one = Pseudonym(entity="PERSON", number=1, value=value)
+    said = [value, value.upper(), json.dumps(value), quote(value), repr(value)]
+    assert all("<PERSON_1>" in text for text in hidden(said, [one]))  # type: ignore[union-attr]
+    assert hidden(["nobody"], [one]) == ["nobody"]

@@ -457,7 +457,7 @@ def test_a_killed_run_goes_on_with_the_same_command(shell: Shell) -> None:
 
 
 def test_an_interrupt_says_how_to_go_on(shell: Shell) -> None:
-    run = shell.start("run", "mini", "--period", "2027-02", LOOK_SECONDS="1")
+    run = shell.start("run", "mini", "--period", "2027-02", LOOK_SECONDS="5")
     shell.wait_for_look(run)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=PATIENCE)

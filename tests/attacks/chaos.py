@@ -32,6 +32,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg.rows import dict_row
 
 from bank import BOOKS
+from opening import opened
 from stateward import Runtime, Settings
 from stateward.adapters.embedded import EmbeddedServer
 from stateward.testing.databases import Databases
@@ -178,6 +179,7 @@ class Lane:
 
     Attributes:
         url: The database.
+        runtime: Reads what is sealed; it runs nothing.
         folder: Where the master key and the other side's files are.
         seed: Draws everything.
         tally: What has come of it so far.
@@ -186,6 +188,7 @@ class Lane:
     """
 
     url: str
+    runtime: Runtime
     folder: Path
     zygote: Zygote
     seed: int
@@ -323,7 +326,7 @@ class Thread:
         return len({one["pid"] for one in calls if again[one["key"]] > 1} & self.killed)
 
     def _count_outcomes(self, calls: Sequence[dict[str, Any]]) -> None:
-        effects = {row["key"]: row for row in self.lane.rows(EFFECTS, self.name)}
+        effects = {row["key"]: row for row in opened(self.lane.runtime, "effect", self.lane.rows(EFFECTS, self.name))}
         if open_ := [row for row in effects.values() if row["status"] != "settled"]:
             raise Defect(f"left open: {open_}")
         if twice := self.lane.rows(SETTLED_TWICE, self.name):
@@ -373,11 +376,10 @@ def lane(databases: Databases, folder: Path, seed: int) -> Iterator[Lane]:
         settings = Settings(home=folder / "home", database_url=url)
         with Runtime.open(settings=settings) as runtime:
             runtime.apply([("books", BOOKS)])
-        with PostgresSaver.from_conn_string(url) as saver:
-            saver.setup()
-        made = Lane(url=url, folder=folder, zygote=born, seed=seed)
-        yield made
-        with Runtime.open(settings=settings) as runtime:
+            with PostgresSaver.from_conn_string(url) as saver:
+                saver.setup()
+            made = Lane(url=url, runtime=runtime, folder=folder, zygote=born, seed=seed)
+            yield made
             report = runtime.verify_audit()
         if not report.intact:
             made.defects.append(f"the trail does not hold: {report.breaks}")

@@ -268,8 +268,8 @@ class AsyncRuntime:
         emptied as `forget` does it; their chains stay. A runtime that stays open does it every hour; call it from a
         scheduler where none does.
         """
-        items = await self.services.memory.sweep()
-        return Swept(items=items, threads=await self.services.erasure.sweep())
+        threads = await self.services.erasure.sweep()  # first: one that cannot be emptied keeps nothing else
+        return Swept(items=await self.services.memory.sweep(), threads=threads)
 
     async def forget(self, subject: str, /, *, by: Principal) -> ErasureReceipt:
         """Erase a subject of this person's tenant: threads that run or wait end, and what is known of it goes.

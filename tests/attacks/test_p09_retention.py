@@ -5,6 +5,7 @@ Time is moved by moving what the rows say of it.
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -21,7 +22,8 @@ from test_p09_forgetting import dumped, found, go, planted, sealed_fields
 from bank import BOSS, POLICY, Bank, Killed, Started
 from stateward import PolicyError, Principal, Runtime, Settings, call
 from stateward.adapters.postgres.statements import statements
-from stateward.errors import StatewardError, ThreadErased
+from stateward.errors import DatabaseError, StatewardError, ThreadErased
+from stateward.remember.retention import sweep_on
 from ways import every_way
 
 DPO = Principal("dpo")
@@ -176,7 +178,8 @@ def test_an_abandoned_thread_stays_until_what_it_has_done_is_taken_back(bank: Ba
 def test_threads_whose_time_is_not_over_are_not_looked_at(bank: Bank) -> None:
     with psycopg.connect(bank.url) as connection:
         connection.execute("set enable_seqscan = off")
-        plan = str(connection.execute(b"explain " + statements("erasure")["threads_over"]).fetchall())
+        query = b"explain " + statements("erasure")["threads_over"]
+        plan = str(connection.execute(query, {"left": ["stuck"]}).fetchall())
     assert "Index Scan using thread_by_retention" in plan
     assert "Index Cond: (stateward.after" in plan
 
@@ -226,8 +229,9 @@ def test_a_hold_that_is_placed_at_the_same_moment_is_waited_for_by_neither_and_k
         swept: list[int] = []
         sweeping = threading.Thread(target=lambda: swept.append(bank.runtime.sweep().threads))
         sweeping.start()
-        while not bank.rows(
+        while sweeping.is_alive() and not bank.rows(
             "select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+            " and query like '%%expire_thread%%'"
         ):
             time.sleep(0.01)
         connection.commit()
@@ -308,19 +312,55 @@ def test_a_thread_that_somebody_is_at_is_left_to_them(bank: Bank, table: str) ->
     assert bank.runtime.sweep().threads == 1
 
 
-def test_a_thread_that_cannot_be_emptied_does_not_keep_the_others(bank: Bank, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("state", ["P0001", "57014"])  # the second one is that of a statement that took too long
+def test_a_thread_that_cannot_be_emptied_does_not_keep_the_others(
+    bank: Bank, caplog: pytest.LogCaptureFixture, state: str
+) -> None:
     stuck = ended(bank)
     ended(bank, word="free")
     aged(bank)
     bank.rows(f"""create function stateward.stick() returns trigger language plpgsql as $$
-                  begin raise exception 'stuck with %%', old.wrapped; end $$;
+                  begin raise exception 'stuck with %%', old.wrapped using errcode = '{state}'; end $$;
                   create trigger stick before delete on stateward.data_key for each row
                   when (old.thread_id = '{stuck.thread}') execute function stateward.stick()""")
     assert bank.runtime.sweep().threads == 1
-    assert f"{stuck.thread} is over and could not be emptied (SQLSTATE P0001)" in caplog.text
+    assert f"{stuck.thread} is over and could not be emptied (SQLSTATE {state})" in caplog.text
     assert "stuck with" not in caplog.text
     bank.rows("drop trigger stick on stateward.data_key")
     assert bank.runtime.sweep().threads == 1
+
+
+def test_nor_do_more_of_them_than_are_looked_at_at_once(bank: Bank) -> None:
+    one = ended(bank)
+    aged(bank)
+    bank.rows(
+        """insert into stateward.thread select (jsonb_populate_record(t, jsonb_build_object(
+               'thread_id', 'stuck-' || n, 'created_at', t.created_at - interval '1 day'))).*
+             from stateward.thread t, generate_series(1, 101) n where thread_id = %s""",
+        one.thread,
+    )
+    bank.rows("""create function stateward.stick() returns trigger language plpgsql as $$
+                 begin raise exception 'stuck'; end $$;
+                 create trigger stick before insert on stateward.ledger for each row
+                 when (new.thread_id like 'stuck-%%') execute function stateward.stick()""")
+    assert bank.runtime.sweep().threads == 1
+    assert one.kinds[-1] == "thread.expired"
+
+
+async def test_what_is_logged_of_a_sweep_that_fails_quotes_no_row(caplog: pytest.LogCaptureFixture) -> None:
+    again, failures = asyncio.Event(), [psycopg.errors.UniqueViolation("(zanzibar) exists"), DatabaseError("zanzibar")]
+
+    async def fails() -> None:
+        if failures:
+            raise failures.pop(0)
+        again.set()
+
+    sweeping = asyncio.create_task(sweep_on(fails, after=0, every=0))
+    await again.wait()
+    sweeping.cancel()
+    assert "could not be deleted: UniqueViolation (SQLSTATE 23505)" in caplog.text
+    assert "could not be deleted: DatabaseError (SQLSTATE None)" in caplog.text
+    assert "zanzibar" not in caplog.text
 
 
 def test_killed_half_way_it_goes_on(bank: Bank, settings: Settings) -> None:

@@ -46,9 +46,10 @@ def forget(subject: str, *, by: str | None, tenant: str, out: Path | None, as_js
     if as_json:
         shapes.emit(said)
         return DONE
-    keys = sum(one.counts["keys"] for one in receipt.threads)
+    keys = receipt.keys + sum(one.counts["keys"] for one in receipt.threads)
     print(f"{receipt.id}: {subject} is forgotten")
-    print(f"  {len(receipt.threads)} threads, {keys} keys destroyed, {receipt.items} items of memory")
+    gone = f"{receipt.items} items of memory, {receipt.pseudonyms} pseudonyms"
+    print(f"  {len(receipt.threads)} threads, {keys} keys destroyed, {gone}")
     say("keep the receipt: --receipt FILE writes it" if out is None else f"the receipt is in {out}")
     return DONE
 

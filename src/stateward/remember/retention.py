@@ -22,5 +22,7 @@ async def sweep_on(sweep: Callable[[], Awaitable[object]], *, after: float, ever
         try:
             await sweep()
         except Exception as error:
-            _LOG.warning("what has expired could not be deleted: %s", error)
+            # Postgres' own words may quote the row: only what kind of error it is.
+            state = getattr(error.__cause__ or error, "sqlstate", None)
+            _LOG.warning("what has expired could not be deleted: %s (SQLSTATE %s)", type(error).__name__, state)
         await asyncio.sleep(every)

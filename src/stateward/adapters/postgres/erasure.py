@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import logging
 import secrets
@@ -17,7 +16,7 @@ from stateward.adapters.postgres.data_keys import DataKeys, subject_owner
 from stateward.adapters.postgres.database import Database, fetch_one
 from stateward.adapters.postgres.memory import memory_item
 from stateward.adapters.postgres.statements import statements
-from stateward.errors import ErasureRefused, SealBroken
+from stateward.errors import DatabaseError, ErasureRefused, SealBroken
 from stateward.model.erasure import ErasedThread, ErasureReceipt, LegalHold, SubjectCounts
 from stateward.model.memory import MemoryItem
 from stateward.model.principal import Principal
@@ -52,18 +51,23 @@ class PostgresErasure:
 
     async def sweep(self) -> int:
         """Empty the threads whose time is over, each in its own transaction; who is at one keeps it."""
-        swept, before = 0, -1
-        while before < swept:
-            before = swept
-            for row in await self._db.all(_SQL["threads_over"]):
-                swept += await self._expired(row["thread_id"])
+        swept, left = 0, list[str]()
+        while rows := await self._db.all(_SQL["threads_over"], {"left": left}):
+            for row in rows:
+                if await self._expired(row["thread_id"]):
+                    swept += 1
+                else:
+                    left.append(row["thread_id"])
         return swept
 
     async def _expired(self, thread: str) -> bool:
         try:
             row = await self._db.one(_SQL["expire_thread"], {"thread": thread})
-        except Error as error:  # the others need not stay because of this one
-            _LOG.warning("thread %s is over and could not be emptied (SQLSTATE %s)", thread, error.sqlstate)
+        except (Error, DatabaseError) as error:  # the others need not stay because of this one
+            state = getattr(error.__cause__ if isinstance(error, DatabaseError) else error, "sqlstate", None)
+            if state is None:  # no server has said so
+                raise
+            _LOG.warning("thread %s is over and could not be emptied (SQLSTATE %s)", thread, state)
             return False
         done = bool(row and row["done"])
         if done:
@@ -93,7 +97,7 @@ class PostgresErasure:
         try:
             sealed = base64.b64decode(seal, validate=True)
             return sealer.open(sealed, "receipt", str(said.get("id"))) == canonical(said).encode()
-        except (SealBroken, binascii.Error):
+        except (SealBroken, ValueError):  # not base64, or not even ASCII
             return False
 
     async def place_hold(self, tenant: str, subject: str, *, reason: str, by: Principal) -> bool:

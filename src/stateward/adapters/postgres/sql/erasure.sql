@@ -29,10 +29,11 @@ select thread_id, counts from stateward.erased_thread where erasure_id = %(erasu
 select stateward.finish_erasure(%(erasure)s, %(finished)s, %(receipt)s, %(seal)s) as done;
 
 -- name: threads_over
--- Threads that have ended and whose time is over too, one batch, those that have waited longest first.
+-- Threads that have ended and whose time is over too, but for those that this sweep has left, one batch, those that have
+-- waited longest first.
 select t.thread_id from stateward.thread t
  where t.keep_for is not null and t.erased_at is null and stateward.after(t.created_at, t.keep_for) <= now()
-   and stateward.is_over(t)
+   and t.thread_id <> all (%(left)s::text[]) and stateward.is_over(t)
    and not exists (select from stateward.legal_hold h where h.tenant = t.tenant and h.subject = t.subject)
  order by stateward.after(t.created_at, t.keep_for) limit 100;
 

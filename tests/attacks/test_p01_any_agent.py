@@ -17,8 +17,9 @@ from langgraph.types import Command, Send
 from agents import DEEP, GO, asked, both_ways, drawn, governed, named, says, says_pay, thread, wards
 from bank import ANN, BOSS, Bank, Killed
 from stateward import call
-from stateward.errors import ConfigurationError
+from stateward.errors import ConfigurationError, ThreadError
 from stateward.testing import proposes
+from ways import every_way
 
 
 def texts(out: Any) -> list[str]:
@@ -282,3 +283,11 @@ def test_p15_a_subagent_cannot_act_for_somebody_else(bank: Bank) -> None:
     with pytest.raises(Exception, match="opened for 'bot' on 'other'"):
         agent.invoke(GO, config)
     assert bank.ran == []
+
+
+@every_way
+def test_a_number_that_cannot_be_kept_ends_the_run_with_a_clear_error_before_anything_acts(bank: Bank) -> None:
+    with pytest.raises(ThreadError, match="at most 64 bits") as refused:
+        bank.run([call("pay", amount=2**70)], AIMessage("done"))
+    assert str(2**70) not in str(refused.value)
+    assert bank.amounts() == []

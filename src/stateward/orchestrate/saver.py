@@ -23,7 +23,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt
 
-from stateward.errors import StatewardError
+from stateward.errors import StatewardError, ThreadError
 from stateward.model.checkpoint import CheckpointKey, CheckpointRow, StoredCheckpoint, StoredValue, WriteRow
 from stateward.orchestrate.ancestry import history, lineage
 from stateward.orchestrate.growing import GrowingLists
@@ -398,7 +398,13 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         return [one for body in value.bodies for one in self._load(body)]
 
     def _dump(self, value: Any) -> bytes:
-        kind, body = self.serde.dumps_typed(value)
+        try:
+            kind, body = self.serde.dumps_typed(value)
+        except (TypeError, OverflowError) as error:  # which names a class at most
+            raise ThreadError(
+                f"the state cannot be kept ({error}): whole numbers have at most 64 bits, those in a call that a model "
+                "proposes too; a class of your own has to be one that LangGraph can serialize"
+            ) from error
         name = kind.encode()
         return bytes([len(name)]) + name + body
 

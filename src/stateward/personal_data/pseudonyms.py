@@ -30,6 +30,13 @@ _TOKEN = re.compile(
 _TOO_SHORT = 2  # letters; such a value would be found in other words
 _RUN = re.compile(r"[A-Za-z0-9]+")  # however a value is quoted, such a part of it stays
 _BETWEEN = re.compile(r"[ _\\-]+")
+# Where a value begins: not within a word, but right behind a sign that is quoted for a URL, JSON or Python.
+_BEGINS = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{2})|(?<=\\[abfnrtv])|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
+
+
+def nobodys(subject: str) -> bool:
+    """Whether a subject is nobody's: unrelated cases share it, and would open each other's pseudonyms."""
+    return subject.strip().casefold() in ("", "none")
 
 
 class Names(Protocol):
@@ -111,12 +118,14 @@ def hidden(value: Json, known: Iterable[Pseudonym]) -> Json:
     # Most values stand nowhere in a text, which a plain search says fast.
     whole = "\n".join(_texts(value)).casefold()
     near = [one for one in known if max(_RUN.findall(one.value), key=len, default="").casefold() in whole]
-    said = ((form.casefold(), one.token) for one in near for form in written_forms(one.value))
-    forms = {form: name for form, name in said if len(form) > _TOO_SHORT and form in whole}
-    if not forms:
+    said = ((form, one.token) for one in near for form in written_forms(one.value))
+    there = {form: name for form, name in said if len(form) > _TOO_SHORT and form.casefold() in whole}
+    if not there:
         return value
-    longest = sorted(forms, key=len, reverse=True)
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)", re.IGNORECASE)
+    forms = {form.casefold(): name for form, name in there.items()}
+    # Both, as `re` does not take `ß` for the `ss` that it is in small letters.
+    longest = sorted({*there, *forms}, key=len, reverse=True)
+    pattern = re.compile(rf"{_BEGINS}(?:{'|'.join(map(re.escape, longest))})(?!\w)", re.IGNORECASE)
     return mapped(value, lambda text: pattern.sub(lambda match: forms.get(match[0].casefold(), "[hidden]"), text))
 
 

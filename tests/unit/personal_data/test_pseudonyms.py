@@ -188,9 +188,10 @@ async def test_without_a_subject_nothing_is_written() -> None:
         await treated("a@b.com", None)
 
 
-@pytest.mark.parametrize("value", ["Zoë Quirke", "日本 太郎", 'O\'Neill "Jo"', "a@b.org"])
+@pytest.mark.parametrize("value", ["Zoë Quirke", "Jane Weiß", "日本 太郎", 'O\'Neill "Jo"', "a@b.org"])
 def test_a_value_is_hidden_whatever_letters_it_has(value: str) -> None:
     one = Pseudonym(entity="PERSON", number=1, value=value)
     said = [value, value.upper(), json.dumps(value), quote(value), repr(value)]
-    assert all("<PERSON_1>" in text for text in hidden(said, [one]))  # type: ignore[union-attr]
+    behind = [json.dumps(f"To:\n{value}"), json.dumps(f"é{value}")[1:], repr(f"\x01{value}"), quote(f"?to={value}")]
+    assert all("<PERSON_1>" in text for text in hidden([*said, *behind], [one]))  # type: ignore[union-attr]
     assert hidden(["nobody"], [one]) == ["nobody"]

@@ -402,7 +402,8 @@ def test_a_subject_is_held_exported_and_forgotten(shell: Shell) -> None:
     assert "zanzibar" in shell("export", "--subject", who, "--as", "dpo").stdout
     asks = shell("forget", "--subject", who, "--as", "dpo", "--receipt", "receipt.json", code=2)
     assert (
-        "1 threads (1 wait for people, 0 run or were cut off) and 0 items of memory; nothing was erased" in asks.stderr
+        "1 threads (1 wait for people, 0 run or were cut off), 0 items of memory and 0 pseudonyms; nothing was erased"
+        in asks.stderr
     )
     assert not (shell.folder / "receipt.json").exists()
     yes = ("forget", "--subject", who, "--as", "dpo", "--receipt", "receipt.json", "--json", "--yes")

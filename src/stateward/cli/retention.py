@@ -113,7 +113,7 @@ def _is_meant(runtime: Runtime, subject: str, tenant: str) -> bool:
     found = runtime.count_subject(subject, tenant=tenant)
     what = (
         f"{subject} of {tenant}: {found.threads} threads ({found.waiting} wait for people, {found.running} run or were "
-        f"cut off) and {found.items} items of memory"
+        f"cut off), {found.items} items of memory and {found.pseudonyms} pseudonyms"
     )
     if not sys.stdin.isatty():
         raise ToolInputError(f"{what}; nothing was erased: type the subject at a terminal, or say --yes")

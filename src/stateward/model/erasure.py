@@ -102,12 +102,14 @@ class SubjectCounts:
         waiting: Those of them that wait for people.
         running: Those that run, or that a crash has cut off.
         items: Of memory, former versions included.
+        pseudonyms: Values in the vault of pseudonyms.
     """
 
     threads: int
     waiting: int
     running: int
     items: int
+    pseudonyms: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

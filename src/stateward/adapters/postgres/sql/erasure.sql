@@ -49,9 +49,10 @@ select count(*) as threads, count(*) filter (where status = 'waiting') as waitin
  where tenant = %(tenant)s and subject = %(subject)s and erased_at is null and thread_id <> 'desk:' || tenant;
 
 -- name: count_memory
--- How many items of memory, former versions included, in a transaction of the tenant.
+-- How many items of memory, former versions included, and pseudonyms, in a transaction of the tenant.
 select (select count(*) from stateward.memory where tenant = %(tenant)s and subject = %(subject)s)
-     + (select count(*) from stateward.memory_version where tenant = %(tenant)s and subject = %(subject)s) as items;
+     + (select count(*) from stateward.memory_version where tenant = %(tenant)s and subject = %(subject)s) as items,
+       (select count(*) from stateward.pseudonym where tenant = %(tenant)s and subject = %(subject)s) as pseudonyms;
 
 -- name: receipts
 -- The receipts of a subject, oldest first.

@@ -923,6 +923,7 @@ class Vault(Protocol):
         one. A subject that was forgotten begins anew.
 
         Raises:
+            RedactionFailed: the subject is nobody's (`none`, or empty), so that unrelated cases would share it.
             ThreadErased: the scope's thread was erased.
             KeyringError: there is no key to seal them with.
         """

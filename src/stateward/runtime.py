@@ -61,7 +61,7 @@ from stateward.orchestrate.interrupts import LOOK_AGAIN, is_ours
 from stateward.orchestrate.memory_tools import memory_tools
 from stateward.orchestrate.node import ward_node
 from stateward.orchestrate.saver import StatewardSaver
-from stateward.orchestrate.services import Services, Ward
+from stateward.orchestrate.services import Services, Ward, refuse_nobody
 from stateward.orchestrate.steps import take_decision
 from stateward.orchestrate.store import StatewardStore
 from stateward.orchestrate.subjects import export, forget, refuse
@@ -171,6 +171,7 @@ class AsyncRuntime:
             ConfigurationError: an entity type or a value in `known` is none.
             ThreadMismatch: the thread was opened for someone or something else.
             ThreadAbandoned: it was abandoned.
+            ThreadError: the policy has pseudonyms, and the subject is nobody's: `none`, or empty.
         """
         ward = self.services.wards.get(graph)
         facts = ThreadFacts(
@@ -185,6 +186,8 @@ class AsyncRuntime:
             graph_version=ward.version if ward else "",
         )
         values = known_values(known or {})
+        if ward is not None:
+            refuse_nobody(ward, facts)
         await self.services.threads.open(facts, retention=ward.document.threads if ward else None)
         if values:
             await self.services.case_file.add(id_, values)

@@ -10,7 +10,9 @@ from langgraph.config import get_store
 
 from bank import POLICY, Bank, start
 from stateward import Principal, call, tool
+from stateward.errors import ThreadError
 from stateward.testing import proposes
+from ways import every_way
 
 DPO = Principal("dpo")
 NAMED = POLICY.replace("memory:\n", "memory:\n  personal_data: {PERSON: pseudonymize, EMAIL_ADDRESS: pseudonymize}\n")
@@ -70,6 +72,25 @@ def test_a_pseudonym_that_somebody_types_is_nobodys(bank: Bank) -> None:
     assert again == ["ask (EMAIL_ADDRESS_2)", "<EMAIL_ADDRESS_2>"]
 
 
+@pytest.mark.parametrize("subject", ["none", " NONE", " "])
+@every_way
+def test_a_thread_about_nobody_is_refused_where_there_are_pseudonyms(bank: Bank, subject: str) -> None:
+    """Cases that have nothing to do with each other would share a vault, and open what stands in it."""
+    early = bank.config(subject=subject)  # before its policy is known
+    graph = bank.graph([call("look", what="x")], policy=NAMED)
+    with pytest.raises(ThreadError, match="has pseudonyms"):
+        graph.invoke({"messages": [("user", "go")], "subject": subject}, early)
+    if bank.way.graph in bank.runtime.services.wards:
+        with pytest.raises(ThreadError, match="has pseudonyms"):
+            bank.config(subject=subject)
+    assert bank.rows("select 1 from stateward.pseudonym") == bank.rows("select 1 from stateward.action") == []
+
+
+def test_a_thread_about_nobody_is_fine_where_there_are_none(bank: Bank) -> None:
+    graph, config = bank.graph([call("look", what="x")]), bank.config(subject="none")
+    assert graph.invoke({"messages": [("user", "go")], "subject": "none"}, config)["messages"][-1].text == "done"
+
+
 def test_what_was_recalled_can_be_kept_again(bank: Bank) -> None:
     first = noted(bank, f"mail {MAIL}")
     assert noted(bank, *first, "[email address 1]", key="n2") == [*first, "<EMAIL_ADDRESS_1>"]
@@ -108,6 +129,8 @@ def test_an_export_has_the_values_and_what_their_pseudonyms_are(bank: Bank) -> N
 
 def test_forgetting_takes_them_and_whoever_comes_back_begins_anew(bank: Bank) -> None:
     noted(bank, MAIL, "other@example.org")
+    assert bank.runtime.count_subject("customer:17").pseudonyms == 2
+    assert bank.runtime.count_subject("customer:17", tenant="other").pseudonyms == 0
     receipt = bank.runtime.forget("customer:17", by=DPO)
     assert (receipt.items, receipt.pseudonyms, receipt.keys) == (1, 2, 1)
     assert bank.runtime.export_subject("customer:17", by=DPO)["pseudonyms"] == []

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import ToolException
+from langgraph.types import Command, interrupt
 from pydantic import Field
 from test_p07_known_people import dump
 from test_p08_secrets import Tracer
@@ -270,6 +271,30 @@ def test_a_probe_asks_with_the_value_and_what_it_finds_tells_none(bank: Bank) ->
     assert asked == [MAIL]
     assert texts(started.out) == ['{"sent to":"<EMAIL_ADDRESS_1>"}'] or "<EMAIL_ADDRESS_1>" in texts(started.out)[0]
     assert in_clear(bank, started) == set()
+
+
+@every_way
+def test_what_a_tool_asks_people_by_itself_is_without_the_value(bank: Bank) -> None:
+    """LangGraph shows an interrupt to people, and keeps it; the tool is run again with their answer, and the value."""
+    issued(bank, ("EMAIL_ADDRESS", MAIL))
+    got: list[str] = []
+
+    @tool
+    async def look(what: str) -> Any:
+        """Look something up, once people say so."""
+        got.append(what)
+        return {"said": interrupt({"about": [f"Look for {what}?"], what: 1})}
+
+    tools = [look, *(one for one in Post().tools(bank) if one.name != "look")]
+    said = [proposes(call("look", what="<EMAIL_ADDRESS_1>")), AIMessage("done")]
+    graph, config = bank.way.made(bank, tools, REVEALING, said, bank.runtime), bank.config()
+    started = Started(bank=bank, graph=graph, config=config, out=start(graph, config))
+    (asked,) = started.out["__interrupt__"]
+    assert asked.value == {"about": ["Look for <EMAIL_ADDRESS_1>?"], "<EMAIL_ADDRESS_1>": 1}
+    assert in_clear(bank, started) == set()
+    out = graph.invoke(Command(resume="yes"), config)
+    assert got == [MAIL, MAIL]
+    assert "yes" in str([one for one in out["messages"] if isinstance(one, ToolMessage)][-1].content)
 
 
 def test_a_transaction_settles_without_the_value(bank: Bank) -> None:

@@ -22,7 +22,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolInvocationError
 from langgraph.runtime import Runtime
-from langgraph.types import Command
+from langgraph.types import Command, Interrupt
 from pydantic import ValidationError
 
 from stateward.act.calling import NothingDone, Paused
@@ -217,8 +217,6 @@ def _noting_calls(function: AnyFunction) -> AnyFunction:
             attempt = _begun()
             try:
                 return _ended(attempt, await function(*args, **kwargs))
-            except GraphBubbleUp:
-                raise
             except Exception as error:
                 failed = _failed(attempt, error)
             raise failed  # not above, where the error that it may stand for would be its context
@@ -230,8 +228,6 @@ def _noting_calls(function: AnyFunction) -> AnyFunction:
         attempt = _begun()
         try:
             return _ended(attempt, function(*args, **kwargs))
-        except GraphBubbleUp:
-            raise
         except Exception as error:
             failed = _failed(attempt, error)
         raise failed  # as above
@@ -252,7 +248,12 @@ def _ended(attempt: _Attempt, result: object) -> object:
 
 def _failed(attempt: _Attempt, error: Exception) -> Exception:
     reveal = attempt.reveal
-    return error if reveal is None else cleaned(error, lambda text: str(reveal.hide(text)))
+    if reveal is None:
+        return error
+    if isinstance(error, GraphBubbleUp):  # what the tool asks of people, or where it goes on
+        error.args = _hidden(error.args, reveal)
+        return error
+    return cleaned(error, lambda text: str(reveal.hide(text)))
 
 
 def _revealing(parse: AnyFunction) -> AnyFunction:
@@ -280,6 +281,9 @@ def _hidden(result: Any, reveal: Reveal) -> Any:
     if isinstance(result, Command):
         command = cast("Command[Any]", result)
         return replace(command, update=_hidden(command.update, reveal))
+    if isinstance(result, Interrupt):
+        asked = cast("Interrupt[Any]", result)
+        return replace(asked, value=_hidden(asked.value, reveal))
     if isinstance(result, list | tuple):
         parts = [_hidden(one, reveal) for one in cast("Sequence[Any]", result)]
         return parts if isinstance(result, list) else tuple(parts)

@@ -37,7 +37,7 @@ from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.models import readable
 from stateward.orchestrate.parts import Done, Parts
 from stateward.orchestrate.said import divided, result_of
-from stateward.orchestrate.services import Services, Ward, current_services, current_thread
+from stateward.orchestrate.services import Services, Ward, current_services, current_thread, refuse_nobody
 from stateward.orchestrate.steps import Turn, calls_of
 from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.unanswered import as_it_was, going_back, in_order, unanswered
@@ -349,7 +349,7 @@ class Nodes:
 
     async def _facts(self, services: Services, thread: str, opening: Any) -> ThreadFacts:
         if opening is not None:
-            asked = await self._opening(services, thread, opening)
+            asked = refuse_nobody(self.ward, await self._opening(services, thread, opening))
             return (await services.threads.open(asked, retention=self.ward.document.threads)).facts
         facts = await services.facts(thread)
         if (facts.graph, facts.graph_version) != (self.ward.name, self.ward.version):
@@ -357,7 +357,7 @@ class Nodes:
                 f"thread {thread!r} was started on {facts.graph} {facts.graph_version}, this is {self.ward.name} "
                 f"{self.ward.version}: resume it with the version that it was started with"
             )
-        return facts
+        return refuse_nobody(self.ward, facts)
 
     async def _opening(self, services: Services, thread: str, state: Any) -> ThreadFacts:
         found = await services.threads.find(thread)

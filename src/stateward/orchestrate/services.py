@@ -22,7 +22,7 @@ from stateward.orchestrate.answers import AnswerSpec
 from stateward.orchestrate.reading import Doubt, Given, Reading, said
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Turns
-from stateward.personal_data.pseudonyms import Tokens
+from stateward.personal_data.pseudonyms import Tokens, nobodys
 from stateward.personal_data.treating import PersonalDataPolicy
 from stateward.ports import (
     CaseFile,
@@ -197,7 +197,7 @@ class Services:
 
     async def tokens(self, ward: Ward, thread: str) -> Tokens:
         """How pseudonyms are read in this thread: of the entity types that get some under its policy."""
-        policies = [one for one in _policies(ward) if "pseudonymize" in (one.default, *one.entities.values())]
+        policies = _with_pseudonyms(ward)
         anything = any(one.default == "pseudonymize" for one in policies)
         known = [one.entity for one in await self.case_file.known(thread)] if anything else ()
         return Tokens(entities=frozenset(name for one in policies for name in one.pseudonymized(known)))
@@ -300,6 +300,24 @@ def scope_of(facts: ThreadFacts) -> Scope:
         subject=facts.subject,
         thread=facts.thread,
     )
+
+
+def refuse_nobody(ward: Ward, facts: ThreadFacts) -> ThreadFacts:
+    """The facts of a thread that may have pseudonyms, where the policy has any.
+
+    Raises:
+        ThreadError: its subject is nobody's.
+    """
+    if nobodys(facts.subject) and _with_pseudonyms(ward):
+        raise ThreadError(
+            f"thread {facts.thread!r} has the subject {facts.subject!r}, and {ward.document.label} has pseudonyms: "
+            "cases that share a subject would open each other's, so give it one of its own, such as customer:17"
+        )
+    return facts
+
+
+def _with_pseudonyms(ward: Ward) -> list[PersonalDataPolicy]:
+    return [one for one in _policies(ward) if "pseudonymize" in (one.default, *one.entities.values())]
 
 
 def _policies(ward: Ward) -> list[PersonalDataPolicy]:

@@ -18,7 +18,7 @@ from stateward.model.values import digest
 from stateward.orchestrate.answers import AnswerSpec, answer_spec
 from stateward.orchestrate.fitting import believed
 from stateward.orchestrate.invoking import Given
-from stateward.orchestrate.services import Ward, current_services, current_thread
+from stateward.orchestrate.services import Ward, current_services, current_thread, refuse_nobody
 from stateward.orchestrate.steps import Turn, calls_of
 from stateward.orchestrate.tools import ToolSpec, served_of, set_of, spec_of, specs
 from stateward.orchestrate.turns import Rounds
@@ -121,11 +121,11 @@ class Wards:
         """A turn of the running thread.
 
         Raises:
-            ThreadError: the thread belongs to another agent, or was started with other tools.
+            ThreadError: the thread belongs to another agent, was started with other tools, or is about nobody.
         """
         services = current_services()
         await services.install(self.ward)
-        facts = await services.facts(current_thread())
+        facts = refuse_nobody(self.ward, await services.facts(current_thread()))
         self.refuse_foreign(facts)
         await services.reading(self.ward, facts)
         return Turn(

@@ -314,7 +314,7 @@ class _Writer:
         for entity in sorted(place.entities):
             if self.policy.treatment(entity) == "refuse":
                 raise MemoryRefused(
-                    f"{entity} at {path} must not be kept: take it out, or let the policy treat it otherwise"
+                    f"{entity} at {path} is refused by the policy: take it out, or let the policy treat it otherwise"
                 )
         self.counts[place.entity] += 1
         found = leaf.text[place.start : place.end]

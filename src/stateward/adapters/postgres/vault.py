@@ -10,9 +10,11 @@ from stateward.adapters.postgres.data_keys import DataKeys, subject_owner
 from stateward.adapters.postgres.database import Connection, Database
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.sealing import Sealer
+from stateward.errors import RedactionFailed
 from stateward.model.memory import KnownValue, Scope
 from stateward.model.pseudonym import Pseudonym
 from stateward.personal_data.normal import normal
+from stateward.personal_data.pseudonyms import nobodys
 
 _SQL = statements("vault")
 
@@ -29,6 +31,11 @@ class PostgresVault:
         """The number of each value's pseudonym, in order."""
         if not values:
             return []
+        if nobodys(scope.subject):
+            raise RedactionFailed(
+                f"there are no pseudonyms for the subject {scope.subject!r}, which unrelated cases share: "
+                "open the thread with a subject of its own, such as customer:17"
+            )
         while True:
             sealer = await self._keys.make(subject_owner(scope.tenant, scope.subject), thread=scope.thread)
             wanted = {_key(sealer, scope, one): one for one in values}

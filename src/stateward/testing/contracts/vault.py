@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from stateward.errors import RedactionFailed
 from stateward.model.memory import KnownValue, Scope
 from stateward.testing.contracts import Adapters, Check
 from stateward.testing.contracts.samples import facts, scope
@@ -60,6 +61,17 @@ async def reveals_only_what_was_issued_for_the_subject(adapters: Adapters) -> No
     assert await adapters.vault.reveal(mine, []) == {}
 
 
+async def issues_nothing_for_nobody(adapters: Adapters) -> None:
+    """Unrelated cases share such a subject, and one of them would open what was issued in another."""
+    for at, subject in enumerate(("none", " None ", "", " ")):
+        (mine,) = await _opened(adapters, (f"t{at}", subject, "default"))
+        assert await adapters.vault.issue(mine, []) == []
+        (refused,) = await asyncio.gather(adapters.vault.issue(mine, [JANE]), return_exceptions=True)
+        assert isinstance(refused, RedactionFailed), f"a value was kept for {subject!r}"
+        assert JANE.value not in str(refused)
+        assert await adapters.vault.reveal(mine) == {}
+
+
 async def gives_one_number_to_whoever_asks_at_once(adapters: Adapters) -> None:
     """Whoever is slower has the number of whoever was first, and none is left out or doubled."""
     (mine,) = await _opened(adapters, ("t1", "customer:17", "default"))
@@ -77,5 +89,6 @@ CHECKS: tuple[Check, ...] = (
     counts_the_values_of_each_entity_type,
     knows_a_value_however_it_is_written,
     reveals_only_what_was_issued_for_the_subject,
+    issues_nothing_for_nobody,
     gives_one_number_to_whoever_asks_at_once,
 )

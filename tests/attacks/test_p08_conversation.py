@@ -160,6 +160,19 @@ def test_a_pseudonym_that_a_person_or_a_stranger_writes_is_nobodys(bank: Bank, h
     assert "as (EMAIL_ADDRESS_3) says" in heard[-1]
 
 
+@every_way
+def test_nor_is_one_that_another_thread_of_the_subject_was_given(bank: Bank, heard: list[str]) -> None:
+    """It is issued, so that only who has written it says that it is nobody's here."""
+    ticket = [call("read")], AIMessage("done")
+    talk(bank, tools(bank, f"by {OTHER}"), *ticket)
+    asked = len(heard)
+    talk(bank, tools(bank, "as <EMAIL_ADDRESS_1> says"), *ticket, text="who is <EMAIL_ADDRESS_1>?")
+    if bank.way.answers:
+        assert "who is (EMAIL_ADDRESS_1)?" in heard[asked]
+    assert "as (EMAIL_ADDRESS_1) says" in heard[-1]
+    assert bank.rows("select number from stateward.pseudonym") == [{"number": 1}]
+
+
 @with_answers
 def test_content_blocks_are_looked_through_and_files_are_left(bank: Bank, heard: list[str]) -> None:
     image = {"type": "image", "base64": "QUJD" * 40, "mime_type": "image/png"}

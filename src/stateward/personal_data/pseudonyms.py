@@ -53,23 +53,18 @@ class Names(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """`Names` of the vault.
-
-    Attributes:
-        raw: What is treated has never been near a pseudonym, so that each that stands in it only looks like one.
-    """
+    """`Names` of the vault."""
 
     vault: Vault
     scope: Scope
-    raw: bool = False
 
     async def issue(self, values: Sequence[KnownValue]) -> list[int]:
         """The number of each value's pseudonym, in order."""
         return await self.vault.issue(self.scope, values)
 
     async def issued(self, wanted: Collection[Key]) -> Collection[Key]:
-        """Those that the vault has, or none of what is raw."""
-        return () if self.raw else await self.vault.reveal(self.scope, wanted)
+        """Those that the vault has."""
+        return await self.vault.reveal(self.scope, wanted)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -463,7 +463,8 @@ def test_without_its_key_a_permit_whose_arguments_are_gone_does_not_run(bank: Ba
     assert bank.ran == []
 
 
-def test_a_sealed_text_of_the_trail_opens_in_its_own_entry_only(clinic: Clinic, database_url: str) -> None:
+@pytest.mark.parametrize("field", ["why", "reason"])
+def test_a_sealed_text_of_the_trail_opens_in_its_own_entry_only(clinic: Clinic, database_url: str, field: str) -> None:
     _, thread = clinic.go([call("look", what="x")])
     clinic.runtime.abandon(thread, by=Principal(ANN), reason="she moved away")
     assert "she moved away" in repr(clinic.runtime.timeline(thread))
@@ -471,9 +472,9 @@ def test_a_sealed_text_of_the_trail_opens_in_its_own_entry_only(clinic: Clinic, 
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "select stateward.append(%s, 'abandon.refused', 'ann', null, null,"
-            " (select jsonb_build_object('why', l.entry::jsonb -> 'detail' -> 'reason') from stateward.ledger l"
+            " (select jsonb_build_object(%s::text, l.entry::jsonb -> 'detail' -> 'reason') from stateward.ledger l"
             "   where l.kind = 'thread.abandoned'))",
-            [thread],
+            [thread, field],
         )
     with pytest.raises(SealBroken, match="ledger"):
         clinic.runtime.timeline(thread)

@@ -318,6 +318,16 @@ def test_a_question_that_cannot_be_opened_is_not_decided(bank: Bank, how: str) -
     assert bank.rows("select status from stateward.approval") == [{"status": "pending"}]
 
 
+def test_a_question_whose_thread_is_made_to_look_deleted_is_not_decided(bank: Bank, settings: Settings) -> None:
+    """It reads as nothing, and the key could be put back when somebody has said yes to that."""
+    run = bank.run(WRITE)
+    bank.rows("delete from stateward.data_key")
+    bank.rows("update stateward.checkpoint_thread set erased_at = now()")
+    with Runtime.open(settings=settings) as another, pytest.raises(ThreadErased):
+        another.decide(approval_of(bank, run), "approve", by=BOSS)
+    assert bank.rows("select 1 from stateward.signature") == []
+
+
 @pytest.mark.parametrize("how", [*BROKEN, "a wrapped key"])
 def test_a_broken_question_keeps_nobody_from_the_others(bank: Bank, settings: Settings, how: str) -> None:
     runs = [bank.run([call("pay", amount=amount, to="x")]) for amount in (500, 600, 700, 800)]

@@ -34,7 +34,7 @@ from stateward.adapters.postgres.threads import facts_of, is_ended
 from stateward.adapters.sealing import Sealer
 from stateward.approve.ask import short_id
 from stateward.approve.rules import unconfirmed
-from stateward.errors import KeyringError, SealBroken, ThreadAbandoned, UnknownApproval
+from stateward.errors import KeyringError, SealBroken, ThreadAbandoned, ThreadErased, UnknownApproval
 from stateward.model.approval import Approval, ApprovalStatus, Delegation
 from stateward.model.history import History
 from stateward.model.principal import Principal
@@ -282,7 +282,10 @@ class _Ballot:
 
 
 def _ballot(vote: Vote, found: Row, sealers: Mapping[str, Sealer]) -> _Ballot:
-    sealer = sealers[found["approval"]["thread_id"]]
+    thread = found["approval"]["thread_id"]
+    sealer = sealers[thread]
+    if sealer.is_erased:  # it reads as nothing, and nobody decides about nothing
+        raise ThreadErased(thread)
     return _Ballot(vote=vote, asked=approval_noun(found, sealer), sealer=sealer)
 
 

@@ -450,7 +450,13 @@ class Desk(Protocol):
         thread: str | None = None,
         status: ApprovalStatus | None = "pending",
     ) -> list[Approval]:
-        """The inbox, oldest first; every status where it is None."""
+        """The inbox, oldest first; every status where it is None.
+
+        Of all threads, those that cannot be opened are left out, with a security event.
+
+        Raises:
+            SealBroken: one of the given thread cannot be opened.
+        """
         ...
 
     async def of_turn(self, thread: str, turn: str) -> list[Approval]:
@@ -613,7 +619,7 @@ class Overview(Protocol):
         after: str | None = None,
         limit: int = 1,
     ) -> list[Approval]:
-        """Questions that the viewer may see, oldest first."""
+        """Questions that the viewer may see, oldest first; those that cannot be opened as in `Desk.list`."""
         ...
 
     async def actions(

@@ -358,7 +358,13 @@ class AsyncRuntime:
     async def approvals(
         self, *, thread: str | None = None, status: ApprovalStatus | None = "pending"
     ) -> list[Approval]:
-        """The questions to people, oldest first; `status=None` for all of them."""
+        """The questions to people, oldest first; `status=None` for all of them.
+
+        Without `thread`, one that somebody has changed in the database is left out, and the log and its chain say so.
+
+        Raises:
+            SealBroken: one of the given `thread` was changed in the database.
+        """
         await self.tick()
         return await self.services.desk.list(thread=thread, status=status)
 

@@ -21,8 +21,9 @@ from test_p03_typed_confirmation import TYPED
 from bank import ANN, BOOKS, BOSS, CHIEF, Bank, Started, start
 from opening import sealer_of
 from stateward import DecisionRefused, Effect, FlowState, Principal, Runtime, Settings, Workflow, call, tool
-from stateward.errors import SealBroken, ThreadErased
+from stateward.errors import KeyringError, SealBroken, SealError, ThreadErased
 from stateward.orchestrate.tools import Undo
+from stateward.ports import Viewer
 from stateward.testing import ScriptedModel, proposes
 from stateward.verify.load import parse_policy
 
@@ -293,6 +294,72 @@ def test_a_question_that_was_forged_is_not_shown(bank: Bank, how: str) -> None:
     assert set(refusals(bank)) == {"approval"}
 
 
+def broken_somehow(bank: Bank, run: Started, how: str) -> None:
+    match how:
+        case "one rule less":
+            bank.rows("update stateward.approval set requirements = '[]' where thread_id = %s", run.thread)
+        case "a wrapped key":
+            bank.rows("update stateward.data_key set wrapped = '\\x00' where thread_id = %s", run.thread)
+        case field:
+            forge(bank, run, "approval", field, FORGERIES["taken away"])
+
+
+BROKEN = ("arguments", "description", "because", "one rule less")
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_question_that_cannot_be_opened_is_not_decided(bank: Bank, how: str) -> None:
+    run = bank.run(WRITE)
+    broken_somehow(bank, run, how)
+    for decision, reason in (("approve", ""), ("reject", "no"), ("respond", "it was paid")):
+        with pytest.raises(SealBroken, match="approval"):
+            bank.runtime.decide(approval_of(bank, run), decision, by=BOSS, reason=reason)
+    assert bank.rows("select 1 from stateward.signature") == []
+    assert bank.rows("select status from stateward.approval") == [{"status": "pending"}]
+
+
+def test_a_question_whose_thread_is_made_to_look_deleted_is_not_decided(bank: Bank, settings: Settings) -> None:
+    """It reads as nothing, and the key could be put back when somebody has said yes to that."""
+    run = bank.run(WRITE)
+    bank.rows("delete from stateward.data_key")
+    bank.rows("update stateward.checkpoint_thread set erased_at = now()")
+    with Runtime.open(settings=settings) as another, pytest.raises(ThreadErased):
+        another.decide(approval_of(bank, run), "approve", by=BOSS)
+    assert bank.rows("select 1 from stateward.signature") == []
+
+
+@pytest.mark.parametrize("how", [*BROKEN, "a wrapped key"])
+def test_a_broken_question_keeps_nobody_from_the_others(bank: Bank, settings: Settings, how: str) -> None:
+    runs = [bank.run([call("pay", amount=amount, to="x")]) for amount in (500, 600, 700, 800)]
+    for run in runs[:2]:
+        broken_somehow(bank, run, how)
+    viewer = Viewer(id="ann", names=frozenset(), tenant="default", everything=True)
+    with Runtime.open(settings=settings) as another:
+        for _ in range(2):
+            assert [one.arguments["amount"] for one in another.approvals()] == [700, 800]
+        wait, overview = another._wait, another.inner.services.overview
+        (first,) = wait(overview.approvals(viewer, limit=1))
+        (second,) = wait(overview.approvals(viewer, after=first.id, limit=9))
+        assert (first.arguments["amount"], second.arguments["amount"]) == (700, 800)
+        assert wait(overview.approvals(viewer, after=second.id, limit=9)) == []
+        told = bank.rows("select thread_id from stateward.ledger where kind = 'security.seal_broken' order by 1")
+        assert [row["thread_id"] for row in told] == sorted(run.thread for run in runs[:2])
+        for run in runs[:2]:
+            with pytest.raises(SealError):
+                another.approvals(thread=run.thread)
+            with pytest.raises(SealError):
+                wait(overview.approvals(viewer, approval=approval_of(bank, run)))
+
+
+def test_a_key_ring_that_fails_is_no_empty_inbox(bank: Bank, settings: Settings) -> None:
+    for amount in (500, 600):
+        bank.run([call("pay", amount=amount, to="x")])
+    with Runtime.open(settings=settings) as another:
+        bank.rows("update stateward.data_key set wrapped = '\\x00'")
+        with pytest.raises(KeyringError):
+            another.approvals()
+
+
 @pytest.mark.parametrize("how", ["plaintext", "emptied", "taken away", "of another thread"])
 def test_what_has_to_be_typed_cannot_be_forged(bank: Bank, how: str) -> None:
     bank.run(WRITE, policy=TYPED)
@@ -406,7 +473,8 @@ def test_without_its_key_a_permit_whose_arguments_are_gone_does_not_run(bank: Ba
     assert bank.ran == []
 
 
-def test_a_sealed_text_of_the_trail_opens_in_its_own_entry_only(clinic: Clinic, database_url: str) -> None:
+@pytest.mark.parametrize("field", ["why", "reason"])
+def test_a_sealed_text_of_the_trail_opens_in_its_own_entry_only(clinic: Clinic, database_url: str, field: str) -> None:
     _, thread = clinic.go([call("look", what="x")])
     clinic.runtime.abandon(thread, by=Principal(ANN), reason="she moved away")
     assert "she moved away" in repr(clinic.runtime.timeline(thread))
@@ -414,9 +482,9 @@ def test_a_sealed_text_of_the_trail_opens_in_its_own_entry_only(clinic: Clinic, 
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "select stateward.append(%s, 'abandon.refused', 'ann', null, null,"
-            " (select jsonb_build_object('why', l.entry::jsonb -> 'detail' -> 'reason') from stateward.ledger l"
+            " (select jsonb_build_object(%s::text, l.entry::jsonb -> 'detail' -> 'reason') from stateward.ledger l"
             "   where l.kind = 'thread.abandoned'))",
-            [thread],
+            [thread, field],
         )
     with pytest.raises(SealBroken, match="ledger"):
         clinic.runtime.timeline(thread)

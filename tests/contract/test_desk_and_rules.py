@@ -158,8 +158,7 @@ def _insert(connection: Any, one: Delegation) -> None:
 @pytest.mark.parametrize("name", ["digest", "reason", "response", "arguments"])
 def test_what_is_not_said_is_not_sent(name: str) -> None:
     vote = Vote(approval="A", decision=Decision(kind="approve", reason=" "), by=Principal("boss"))
-    asked = {"thread_id": "t", "approval_id": "A", "action_id": "a", "requirements": [], "confirmation": None}
-    row = _Ballot(vote=vote, asked=asked, sealer=Sealer({1: bytes(32)})).row()
+    row = _Ballot(vote=vote, asked=action_question(judged(asks()), facts()), sealer=Sealer({1: bytes(32)})).row()
     assert name not in row
     assert Jsonb(row)
 

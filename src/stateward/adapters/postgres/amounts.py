@@ -11,10 +11,11 @@ from stateward.model.values import Json
 # A number under such a name is somebody's, and no amount.
 _PERSONAL = re.compile(
     r"\b(phones?|tel|telephone|mobile|cell|fax|cards?|pan|cvc|cvv|pin|ssn|social|iban|bic|account|acct|passport"
-    r"|licen[cs]e|nhs|itin|tax|vat|dob|birth|born|age|year|zip|postal|postcode|person|customer|member|employee|patient|user|id)\b"
+    r"|licen[cs]e|nhs|itin|tax|vat|dob|birth|born|age|year|zip|postal|postcode|person|customer|client|member|employee|patient|user|id)"
+    r"(id|no|nr|num|number|code|date|day|year)?\b"
 )
 _MOST = 10**6  # phones, cards, national ids and dates of birth have more digits, whatever they are called
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\W]+")
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])|[_\W]+")
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*", re.ASCII)
 _HIGHEST = sys.float_info.max
 _TEXT = 400  # characters of a number that is written as a text

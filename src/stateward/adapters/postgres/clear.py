@@ -81,7 +81,7 @@ def _approval(row: Row) -> dict[str, Any]:
     return {
         "approval_id": row["approval_id"],
         "arguments": fields.json("arguments", json.loads(row["clear_arguments"])),
-        "description": fields.text("description", row["clear_description"]),
+        "description": fields.json("description", row["clear_description"]),
         "because": fields.json("because", [one.get("because", "") for one in asked]),
         "requirements": Jsonb(requirements),
     }

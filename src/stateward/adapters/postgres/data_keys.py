@@ -261,19 +261,25 @@ class DataKeys(KeyTable):
     def __init__(self, database: Database, keyring: Keyring, *, kept: int = _KEPT) -> None:
         super().__init__(database, keyring, kept=kept)
         self.subjects = SubjectKeys(database, keyring, kept=kept)
+        self._told = set[tuple[str, str]]()
 
     @asynccontextmanager
-    async def openings(self, threads: Iterable[str]) -> AsyncGenerator[Mapping[str, Sealer]]:
-        """The sealers of several threads at once, by thread, to read with. Errors as `opening`."""
-        names = list(dict.fromkeys(threads))
+    async def openings(self, threads: Iterable[str], *, once: bool = False) -> AsyncGenerator[Mapping[str, Sealer]]:
+        """The sealers of several threads at once, by thread, to read with. Errors as `opening`.
+
+        Args:
+            threads: Their ids.
+            once: Tell of a refusal once in this process, as lists are read again and again.
+        """
+        failed: list[str] = []
         try:
-            yield await self._those(names)
-        except SealBroken as error:
-            await self._note(error, error.place[1], error.place[1])
-            raise
-        except KeyringError as error:
-            name = names[0] if names else ""
-            await self._note(error, name, name)
+            yield await self.sealers(threads, failed)
+        except (SealBroken, KeyringError) as error:
+            thread = error.place[1] if isinstance(error, SealBroken) else next(iter(failed), "")
+            if not once or (thread, error.message) not in self._told:
+                await self._note(error, thread, thread)
+            if once:
+                self._told.add((thread, error.message))
             raise
 
     async def rewrap(self, batch: int = 500) -> int:
@@ -312,16 +318,30 @@ class DataKeys(KeyTable):
             counted[master] = counted.get(master, 0) + row["keys"]
         return counted
 
-    async def _those(self, threads: Sequence[str]) -> dict[str, Sealer]:
-        began, missing = self._forgotten, [one for one in threads if one not in self._sealers]
-        found = {one: self._sealers[one] for one in threads if one in self._sealers}
+    async def sealers(self, threads: Iterable[str], failed: list[str] | None = None) -> dict[str, Sealer]:
+        """The same, and nobody is told of a refusal.
+
+        Args:
+            threads: Their ids.
+            failed: Gets the thread whose data key cannot be unwrapped.
+        """
+        names = dict.fromkeys(threads)
+        began, missing = self._forgotten, [one for one in names if one not in self._sealers]
+        found = {one: self._sealers[one] for one in names if one in self._sealers}
         rows = await self._db.all(_SQL["read_threads_keys"], {"threads": missing}) if missing else ()
         held = {thread: list(mine) for thread, mine in groupby(rows, key=lambda row: row["thread_id"])}
-        made = await asyncio.gather(*(self._unwrapped(thread, mine) for thread, mine in held.items()))
-        for thread, sealer in zip(held, made, strict=True):
-            # One that came in meanwhile may have a newer key.
-            found[thread] = self._sealers.get(thread) or self._keep(thread, sealer, began)
-        return {one: found.get(one) or await self._nothing(one) for one in threads}
+        broken: list[tuple[str, BaseException]] = []
+        unwrapping = (self._unwrapped(thread, mine) for thread, mine in held.items())
+        for thread, sealer in zip(held, await asyncio.gather(*unwrapping, return_exceptions=True), strict=True):
+            if isinstance(sealer, BaseException):
+                broken.append((thread, sealer))
+            else:  # one that came in meanwhile may have a newer key
+                found[thread] = self._sealers.get(thread) or self._keep(thread, sealer, began)
+        for thread, error in broken:
+            if failed is not None:
+                failed.append(thread)
+            raise error
+        return {one: found.get(one) or await self._nothing(one) for one in names}
 
     async def _nothing(self, owner: str) -> Sealer:
         row = await self._db.one(_SQL["is_erased"], {"thread": owner})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,12 +21,12 @@ from stateward.adapters.postgres.ledger import sealed_detail
 from stateward.adapters.postgres.questions import (
     approval_noun,
     asked_detail,
-    confirmation_of,
     delegation_noun,
     insert_question,
     note_question,
     opened_questions,
     question_row,
+    readable_questions,
     signature_fields,
 )
 from stateward.adapters.postgres.statements import statements
@@ -34,7 +34,7 @@ from stateward.adapters.postgres.threads import facts_of, is_ended
 from stateward.adapters.sealing import Sealer
 from stateward.approve.ask import short_id
 from stateward.approve.rules import unconfirmed
-from stateward.errors import KeyringError, SealBroken, ThreadAbandoned, UnknownApproval
+from stateward.errors import KeyringError, SealBroken, ThreadAbandoned, ThreadErased, UnknownApproval
 from stateward.model.approval import Approval, ApprovalStatus, Delegation
 from stateward.model.history import History
 from stateward.model.principal import Principal
@@ -68,7 +68,7 @@ class PostgresDesk:
         thread: str | None = None,
         status: ApprovalStatus | None = "pending",
     ) -> list[Approval]:
-        """The inbox, oldest first."""
+        """The inbox, oldest first; of all threads, without questions that cannot be opened."""
         return await self._list(tenant=tenant, thread=thread, status=status)
 
     async def of_turn(self, thread: str, turn: str) -> list[Approval]:
@@ -178,16 +178,12 @@ class PostgresDesk:
     async def _taken(self, votes: Sequence[Vote]) -> AsyncGenerator[list[_Ballot]]:
         """Decisions with the sealers of the threads that they are about."""
         rows = await self._db.all(_SQL["asked"], {"approvals": [vote.approval for vote in votes]})
-        asked = {row["approval_id"]: row for row in rows}
+        found = {row["found"]["approval"]["approval_id"]: row["found"] for row in rows}
         for vote in votes:
-            if vote.approval not in asked:
+            if vote.approval not in found:
                 raise UnknownApproval(vote.approval)
-        async with self._keys.openings(row["thread_id"] for row in rows) as sealers:
-            about = [asked[vote.approval] for vote in votes]
-            yield [
-                _Ballot(vote=vote, asked=row, sealer=sealers[row["thread_id"]])
-                for vote, row in zip(votes, about, strict=True)
-            ]
+        async with self._keys.openings(one["approval"]["thread_id"] for one in found.values()) as sealers:
+            yield [_ballot(vote, found[vote.approval], sealers) for vote in votes]
 
     async def _list(
         self,
@@ -198,7 +194,8 @@ class PostgresDesk:
         status: ApprovalStatus | None = None,
     ) -> list[Approval]:
         values = {"tenant": tenant, "thread": thread, "turn": turn, "status": status}
-        return await opened_questions(self._keys, await self._db.all(_SQL["questions"], values))
+        rows = await self._db.all(_SQL["questions"], values)
+        return await (readable_questions if thread is None else opened_questions)(self._keys, rows)
 
     async def _one(self, statement: bytes, values: dict[str, Any], column: str) -> Any:
         row = await self._db.one(statement, values)
@@ -231,18 +228,18 @@ class _Ballot:
 
     Attributes:
         vote: The decision.
-        asked: The row of its question: thread, action and confirmation.
+        asked: Its question: one that cannot be opened is not decided.
         sealer: The thread's own.
     """
 
     vote: Vote
-    asked: Row
+    asked: Approval
     sealer: Sealer
 
     def row(self) -> dict[str, Any]:
         """The decision as the function takes it; what is not there is left out, as is a text that says nothing."""
         vote, said = self.vote, self.vote.decision
-        thread, action = self.asked["thread_id"], self.asked["action_id"]
+        thread, action = self.asked.thread, self.asked.action
         fields = signature_fields(thread, vote.approval, vote.by.id)
         reason = said.reason if said.reason.strip() else ""
         row = _vote_row(vote) | {
@@ -280,8 +277,16 @@ class _Ballot:
                 return Decided(approval=found)
 
     def _is_confirmed(self) -> bool:
-        word = confirmation_of(self.asked, self.sealer)
+        word = self.asked.confirmation
         return word is not None and (self.vote.decision.confirmation or "").strip() == word
+
+
+def _ballot(vote: Vote, found: Row, sealers: Mapping[str, Sealer]) -> _Ballot:
+    thread = found["approval"]["thread_id"]
+    sealer = sealers[thread]
+    if sealer.is_erased:  # it reads as nothing, and nobody decides about nothing
+        raise ThreadErased(thread)
+    return _Ballot(vote=vote, asked=approval_noun(found, sealer), sealer=sealer)
 
 
 def _vote_row(vote: Vote) -> dict[str, Any]:

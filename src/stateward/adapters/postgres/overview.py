@@ -9,7 +9,7 @@ from stateward.adapters.postgres.actions import action_row, receipt_of
 from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.database import Database, Row
 from stateward.adapters.postgres.ledger import opened_entries
-from stateward.adapters.postgres.questions import opened_questions
+from stateward.adapters.postgres.questions import opened_questions, readable_questions
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.postgres.threads import thread_record
 from stateward.adapters.sealing import Sealer
@@ -55,9 +55,17 @@ class PostgresOverview:
         after: str | None = None,
         limit: int = 1,
     ) -> list[Approval]:
-        """Questions that the viewer may see, oldest first."""
-        values = {"approval": approval, "thread": thread, "status": status, "after": after, "limit": limit}
-        return await opened_questions(self._commits.keys, await self._db.all(_SQL["approvals"], _of(viewer) | values))
+        """Questions that the viewer may see, oldest first; of all threads, without those that cannot be opened."""
+        values = _of(viewer) | {"approval": approval, "thread": thread, "status": status}
+        open_ = readable_questions if approval is None and thread is None else opened_questions
+        found: list[Approval] = []
+        while True:
+            more = limit - len(found)
+            rows = await self._db.all(_SQL["approvals"], values | {"after": after, "limit": more})
+            found += await open_(self._commits.keys, rows)
+            if len(rows) < more or len(found) == limit:
+                return found
+            after = rows[-1]["found"]["approval"]["approval_id"]
 
     async def actions(
         self, *, thread: str | None = None, action: str | None = None, after: str | None = None, limit: int = 1

@@ -6,6 +6,7 @@ What can hold content is sealed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from stateward.adapters.postgres.envelopes import Fields, sealed
 from stateward.adapters.postgres.ledger import append
 from stateward.adapters.postgres.statements import statements
 from stateward.adapters.sealing import Sealer
+from stateward.errors import KeyringError, SealBroken
 from stateward.model.approval import Approval, Decision, Delegation, Signature
 from stateward.model.values import Json
 from stateward.model.verdict import Reason, Requirement
@@ -68,7 +70,7 @@ def question_row(question: Approval) -> dict[str, Any]:
         "kind": question.kind,
         "tool": question.tool,
         "arguments": fields.json("arguments", question.arguments),
-        "description": fields.text("description", question.description),
+        "description": fields.json("description", question.description),
         "because": fields.json("because", [one.reason.because for one in question.requirements]),
         "requirements": [_requirement_json(one) for one in question.requirements],
         "allowed": list(question.allowed),
@@ -93,13 +95,16 @@ def approval_noun(found: Mapping[str, Any], sealer: Sealer) -> Approval:
     row = found["approval"]
     fields = _fields(row["thread_id"], row["approval_id"])
     because = fields.opened_json(sealer, "because", row["because"], empty=[""] * len(row["requirements"]))
+    if len(because) != len(row["requirements"]):
+        raise SealBroken((*fields.place, "requirements"), "it asks by another number of rules")
+    typed = any(one.get("confirm") for one in row["requirements"])
     return Approval(
         id=row["approval_id"],
         thread=row["thread_id"],
         action=row["action_id"] or "",
         arguments=fields.opened_json(sealer, "arguments", row["arguments"], empty={}),
-        description=fields.opened(sealer, "description", row["description"]) or "",
-        confirmation=confirmation_of(row, sealer),
+        description=fields.opened_json(sealer, "description", row["description"], empty=""),
+        confirmation=fields.opened_json(sealer, "confirmation", row["confirmation"], required=typed),
         requirements=tuple(_requirement(one, why) for one, why in zip(row["requirements"], because, strict=True)),
         allowed=tuple(row["allowed"]),
         requested_at=datetime.fromisoformat(row["requested_at"]),
@@ -113,15 +118,28 @@ def approval_noun(found: Mapping[str, Any], sealer: Sealer) -> Approval:
 
 async def opened_questions(keys: DataKeys, rows: Sequence[Row]) -> list[Approval]:
     """Rows whose `found` is what `stateward.question` gives, of any threads, as nouns. Errors as `approval_noun`."""
-    async with keys.openings(row["found"]["approval"]["thread_id"] for row in rows) as sealers:
-        return [approval_noun(row["found"], sealers[row["found"]["approval"]["thread_id"]]) for row in rows]
+    async with keys.openings(_threads(rows)) as sealers:
+        return _nouns(rows, sealers)
 
 
-def confirmation_of(row: Mapping[str, Any], sealer: Sealer) -> str | None:
-    """What has to be typed to approve it, or None. Errors as `approval_noun`."""
-    fields = _fields(row["thread_id"], row["approval_id"])
-    typed = any(one.get("confirm") for one in row["requirements"])
-    return fields.opened_json(sealer, "confirmation", row["confirmation"], required=typed)
+async def readable_questions(keys: DataKeys, rows: Sequence[Row]) -> list[Approval]:
+    """The same, without those that cannot be opened, which keep nobody from the others. Each is a security event.
+
+    Raises:
+        KeyringError: the key ring fails, not a single data key.
+    """
+    with suppress(SealBroken, KeyringError):
+        return _nouns(rows, await keys.sealers(_threads(rows)))
+    found: list[Approval] = []
+    for row in rows:
+        try:
+            async with keys.openings(_threads([row]), once=True) as sealers:
+                found += _nouns([row], sealers)
+        except SealBroken:
+            continue
+        except KeyringError:
+            await keys.probe()
+    return found
 
 
 def signature_fields(thread: str, approval: str, principal: str) -> Fields:
@@ -139,6 +157,14 @@ def delegation_noun(row: Mapping[str, Any]) -> Delegation:
         revoked_at=_moment(row["revoked_at"]),
         **{name: row[name] for name in ("tenant", "delegator", "delegate")},
     )
+
+
+def _threads(rows: Sequence[Row]) -> list[str]:
+    return [row["found"]["approval"]["thread_id"] for row in rows]
+
+
+def _nouns(rows: Sequence[Row], sealers: Mapping[str, Sealer]) -> list[Approval]:
+    return [approval_noun(row["found"], sealers[thread]) for row, thread in zip(rows, _threads(rows), strict=True)]
 
 
 _SAME = (

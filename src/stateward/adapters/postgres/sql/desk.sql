@@ -7,9 +7,8 @@ select stateward.ask(%(question)s::jsonb) as asked;
 select stateward.question(%(approval)s) as found;
 
 -- name: asked
--- What some decisions are about: of which threads and actions, and what has to be typed.
-select approval_id, thread_id, action_id, requirements, confirmation from stateward.approval
- where approval_id = any (%(approvals)s::text[]);
+-- What some decisions are about.
+select stateward.question(approval_id) as found from stateward.approval where approval_id = any (%(approvals)s::text[]);
 
 -- name: waiting
 -- How many questions wait.

@@ -147,6 +147,7 @@ class Shell:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_interruptible,
         )
 
     def paid(self) -> list[str]:
@@ -160,6 +161,11 @@ class Shell:
                 run.kill()
                 pytest.fail(f"the run never came to the slow tool: {run.communicate()[1]}")
             time.sleep(0.02)
+
+
+def _interruptible() -> None:
+    # What runs in the background of a shell, as tests may, ignores Ctrl-C, and so does what it starts.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
@@ -458,7 +464,7 @@ def test_a_killed_run_goes_on_with_the_same_command(shell: Shell) -> None:
 
 
 def test_an_interrupt_says_how_to_go_on(shell: Shell) -> None:
-    run = shell.start("run", "mini", "--period", "2027-02", LOOK_SECONDS="5")
+    run = shell.start("run", "mini", "--period", "2027-02", LOOK_SECONDS="1")
     shell.wait_for_look(run)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=PATIENCE)

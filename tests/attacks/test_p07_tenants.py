@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from bank import Bank
 from stateward import AsyncRuntime, Principal, Runtime, Settings
 from stateward.adapters.postgres.statements import statements
-from stateward.model.memory import Change, Search
+from stateward.model.memory import Change, KnownValue, Search
 from stateward.orchestrate.loops import blocking
 from stateward.testing.contracts.samples import facts, scope
 from stateward.testing.databases import Databases
@@ -192,6 +192,23 @@ def test_the_setting_ends_with_the_transaction(plain: Any) -> None:
         return found
 
     assert blocking(runtime.services.loop, look()) == [True] * 12
+
+
+def test_pseudonyms_are_kept_apart_likewise(plain: Any) -> None:
+    runtime, url = plain
+
+    async def issue() -> None:
+        for tenant in TENANTS:
+            value = KnownValue(entity="PERSON", value=f"Jane of {tenant}")
+            await runtime.services.vault.issue(scope(f"of-{tenant}", tenant=tenant), [value])
+
+    blocking(runtime.services.loop, issue())
+    for unset in (None, ""):
+        assert run(url, "select * from stateward.pseudonym", unset) == []
+    for tenant in TENANTS:
+        assert [row["tenant"] for row in run(url, "select * from stateward.pseudonym", tenant)] == [tenant]
+    assert run(url, "update stateward.pseudonym set number = 9 where tenant = 'rival' returning *", "acme") == []
+    assert run(url, "delete from stateward.pseudonym where tenant = 'rival' returning *", "acme") == []
 
 
 def test_a_superuser_steps_down_before_it_looks(runtime: Runtime, database_url: str) -> None:

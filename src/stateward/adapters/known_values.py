@@ -20,6 +20,7 @@ _BETWEEN_DIGITS = r"[\s().\-/\u00a0\u2010-\u2013]{0,3}"
 _BETWEEN_NAMES = r"[\s._\u00a0-]{1,3}"
 _START_OF_SENTENCE = re.compile(r"(?:^|[.!?:;\"'“‘(\[>|*\n-]\s*|\n\s*)$")
 _SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})  # where no such letter is at hand
+_IN_ADDRESS = re.compile(r"[\w.+-]*@")
 _SHORT = 2  # letters; a name so short is found with a capital only
 
 
@@ -32,8 +33,23 @@ def matches(text: str, known: Sequence[KnownValue]) -> list[Finding]:
             for match in pattern.finditer(plain):
                 start, end = places[match.start()], places[match.end() - 1] + 1
                 if not is_part or _is_a_name(text, start, end):
-                    found.add(Finding(entity=one.entity, start=start, end=end, score=_SCORE, known=one.value))
+                    found.update(
+                        Finding(entity=one.entity, start=low, end=high, score=_SCORE, known=one.value)
+                        for low, high in _beside_address(text, start, end)
+                    )
     return sorted(found, key=lambda one: (one.start, one.end))
+
+
+def _beside_address(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A name that runs on into an address, as in `Jane Doe, jane@example.org`, ends before it and begins anew."""
+    begins = end
+    if _IN_ADDRESS.match(text, end):
+        while begins > start and (text[begins - 1].isalnum() or text[begins - 1] in "._+-"):
+            begins -= 1
+    if start < begins < end:
+        yield start, start + len(text[start:begins].rstrip(" \t\n\u00a0,;:<(["))
+        start = begins
+    yield start, end
 
 
 def _folded(text: str) -> tuple[str, Sequence[int]]:

@@ -133,3 +133,12 @@ def test_what_is_empty_is_left_out_and_nothing_is_twice() -> None:
 
 def test_a_known_value_does_not_show_itself() -> None:
     assert "Jane" not in repr(KnownValue(entity="PERSON", value="Jane Doe"))
+
+
+@pytest.mark.parametrize("between", [", ", " ", " <", ",\n"])
+def test_a_name_ends_before_the_address_that_begins_with_it(between: str) -> None:
+    text = f"write to Zoe Quirke{between}zoe@example.org, or to zoe.quirke@example.org"
+    spans = {(one.start, one.end) for one in matches(text, [KnownValue(entity="PERSON", value="Zoë Quirke")])}
+    address = text.index("zoe@")
+    assert not any(start < address < end for start, end in spans)
+    assert {(9, 19), (address, address + 3), (text.index("zoe.q"), text.index("zoe.q") + 10)} <= spans

@@ -23,6 +23,9 @@ _WORDS: dict[str, Word] = {
     "read": "act",
     "memory": "remember",
     "delegation": "approve",
+    "erasure": "remember",
+    "subject": "remember",
+    "hold": "remember",
 }
 # What the next entry of the same action tells as well, and better.
 _IN_PASSING = frozenset(
@@ -370,6 +373,11 @@ def _opened(entry: Entry) -> str:
     return f"asked for it: {detail.get('purpose', '?')}, done by {detail.get('principal', '?')}"
 
 
+def _abandoned(entry: Entry) -> str:
+    reason = entry.detail.get("reason")
+    return f"abandoned it: {reason}" if reason else "abandoned it"
+
+
 def _compensated(entry: Entry) -> str:
     undone, left = entry.detail.get("undone"), entry.detail.get("left")
     counts = [len(one) if isinstance(one, list) else 0 for one in (undone, left)]
@@ -382,8 +390,16 @@ _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "thread.waiting": lambda _: "waited for people",
     "thread.answered": lambda _: "answered",
     "thread.escalated": lambda _: "ended without an answer",
-    "thread.abandoned": lambda entry: f"abandoned it: {entry.detail.get('reason', '')}",
+    "thread.abandoned": _abandoned,
     "thread.compensated": _compensated,
+    "thread.erased": lambda _: "emptied it, as its subject is forgotten",
+    "thread.expired": lambda _: "emptied it, as its time was over",
+    "erasure.requested": lambda entry: f"began to forget a subject ({entry.detail.get('erasure')})",
+    "subject.erased": lambda entry: f"forgot a subject ({entry.detail.get('erasure')})",
+    "subject.exported": lambda _: "was given all that is known of a subject",
+    "hold.placed": lambda _: "put a subject on legal hold",
+    "hold.ended": lambda _: "ended a legal hold",
+    "security.seal_broken": lambda _: "refused a stored value that was not what was sealed",
     "abandon.refused": lambda entry: f"was refused to abandon it: {entry.detail.get('why', 'not allowed')}",
     "action.allowed": lambda entry: f"allowed {_tool(entry)}",
     "action.asked": lambda entry: f"had to ask about {_tool(entry)}{_rules(entry)}",

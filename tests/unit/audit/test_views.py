@@ -97,6 +97,21 @@ def test_an_unknown_kind_is_told_as_it_is() -> None:
     assert told(timeline(chain([(0, "vault.opened", "kim", {})]))) == [("audit", "kim", "vault.opened", 1)]
 
 
+def test_what_goes_is_told_in_words() -> None:
+    steps: list[Step] = [
+        (0, "thread.abandoned", "dpo", {"detail": {"erasure": "E-1"}}),
+        (1, "thread.erased", "dpo", {"detail": {"erasure": "E-1"}}),
+        (2, "subject.erased", "dpo", {"detail": {"erasure": "E-1"}}),
+        (3, "thread.expired", "clock", {}),
+    ]
+    assert [(word, said) for word, _, said, _ in told(timeline(chain(steps), everything=True))] == [
+        ("orchestrate", "abandoned it"),
+        ("orchestrate", "emptied it, as its subject is forgotten"),
+        ("remember", "forgot a subject (E-1)"),
+        ("orchestrate", "emptied it, as its time was over"),
+    ]
+
+
 def test_the_metrics_of_a_run() -> None:
     found = metrics(chain(RUN), baselines={"close": 30.0}, now=START + timedelta(days=1))
     assert (found.workflows, found.completed, found.completion_rate, found.prompts_per_completed) == (1, 1, 1.0, 1.0)

@@ -81,13 +81,13 @@ async def changes_what_has_the_expected_version_only(adapters: Adapters) -> None
     """Zero where nothing may be there; what has expired is not there."""
     assert await _change(adapters, replace(_note(n=1), version=0)) == [1]
     assert await _change(adapters, replace(_note(n=2), version=1)) == [2]
-    for stale in (0, 1, 3):
-        for change in (_note(n=9), Change(namespace=("note",), key="k")):
-            try:
-                await _change(adapters, _note("other", n=9), replace(change, version=stale))
-            except MemoryConflict:
-                continue
-            raise AssertionError(f"version {stale} was taken for the current one")
+    stale = [replace(one, version=at) for at in (0, 1, 3) for one in (_note(n=9), Change(namespace=("note",), key="k"))]
+    for change in (*stale, replace(_note("not there", n=9), version=1)):
+        try:
+            await _change(adapters, _note("other", n=9), change)
+        except MemoryConflict:
+            continue
+        raise AssertionError(f"version {change.version} of {change.key!r} was taken for the current one")
     assert await _keys(adapters) == ["k"]
     item = await _get(adapters)
     assert item is not None

@@ -36,7 +36,7 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import tool
 from langgraph.channels.delta import DeltaChannel
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
 from langgraph.func import entrypoint, task
@@ -1364,7 +1364,8 @@ async def test_any_sequence_of_changes_to_messages(both: Both, seed: int) -> Non
                 case "clear":
                     return {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), fresh()]}
                 case "change":
-                    changed = dice.choice(held)
+                    # Not what has just come in: LangGraph hands that over beside this node, to either saver.
+                    changed = dice.choice(held[:-1]) if len(held) > 1 else fresh()
                     changed.content = f"changed {len(held)}"
                     return {"messages": [changed, *([fresh()] * dice.randint(0, 1))]}
                 case "overwrite":
@@ -2207,3 +2208,30 @@ async def test_a_graph_that_is_called_in_a_node_on_a_thread_of_its_own(both: Bot
         return [await graph.history(config), await inner.history(own)]
 
     await both(scenario)
+
+
+def test_what_a_task_wrote_is_kept_as_it_was_then(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LangGraph hands writes over beside the nodes that come next, and those may change a message in place."""
+    saver, dump = runtime.checkpointer, runtime.checkpointer._dump
+    config = saver.put({"configurable": {"thread_id": "t", "checkpoint_ns": ""}}, empty_checkpoint(), {}, {})
+    message = HumanMessage("as it was", id="1")
+    busy, free, dumped = threading.Event(), threading.Event(), threading.Event()
+
+    def noted(value: Any) -> bytes:
+        try:
+            return dump(value)
+        finally:
+            dumped.set()
+
+    monkeypatch.setattr(saver, "_dump", noted)
+    saver.loop.call_soon_threadsafe(lambda: (busy.set(), free.wait(30)))
+    busy.wait()
+    writes = threading.Thread(target=saver.put_writes, args=(config, [("messages", [message])], "task"))
+    writes.start()
+    dumped.wait(5)
+    message.content = "changed"
+    free.set()
+    writes.join()
+    kept = saver.get_tuple(config)
+    assert kept is not None
+    assert [value[0].content for _, _, value in kept.pending_writes or ()] == ["as it was"]

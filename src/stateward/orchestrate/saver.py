@@ -123,7 +123,8 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Keep what a task wrote. Errors as `aput`."""
-        await on_loop(self.loop, self._write(config, writes, task_id, task_path))
+        rows = self._rows(writes, task_id, task_path)
+        await on_loop(self.loop, self._write(config, writes, rows))
 
     async def waits(self, thread: str) -> list[Interrupt]:
         """The interrupts at the thread's head that nobody has answered; its state is not read for that."""
@@ -209,7 +210,8 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """See `aput_writes`."""
-        blocking(self.loop, self._write(config, writes, task_id, task_path))
+        rows = self._rows(writes, task_id, task_path)
+        blocking(self.loop, self._write(config, writes, rows))
 
     def delete_thread(self, thread_id: str) -> None:
         """See `adelete_thread`."""
@@ -322,12 +324,9 @@ class StatewardSaver(BaseCheckpointSaver[str]):
             except StatewardError as error:  # the answer is there, and the next run tries again
                 _LOG.warning("the history of thread %s could not be pruned: %s", key.thread, error)
 
-    async def _write(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> None:
-        thread, ns, id_ = _named(config)
-        key = CheckpointKey(thread=thread, ns=ns, id=id_ or "")
-        rows = [
+    def _rows(self, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> list[WriteRow]:
+        """The writes as they are now: until the runtime's loop comes to them, a node may change them in place."""
+        return [
             WriteRow(
                 task=task_id,
                 idx=WRITES_IDX_MAP.get(channel, at),
@@ -337,6 +336,10 @@ class StatewardSaver(BaseCheckpointSaver[str]):
             )
             for at, (channel, value) in enumerate(writes)
         ]
+
+    async def _write(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], rows: Sequence[WriteRow]) -> None:
+        thread, ns, id_ = _named(config)
+        key = CheckpointKey(thread=thread, ns=ns, id=id_ or "")
         self._lists.write(key, (value for channel, value in writes if channel not in WRITES_IDX_MAP))
         # What ends a run, or is shown to a person, has no step after it that would make it durable.
         urgent = not in_run(config) or any(row.idx < 0 for row in rows)

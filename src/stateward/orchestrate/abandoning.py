@@ -99,8 +99,9 @@ class _Undoer:
         if receipt.status not in ("reserved", "unknown"):
             return None
         spec = self.ward.tools.get(row.action.call.tool)
-        turn = self._turn(row)
-        found = await turn.performer().find_out(permit_of(row), self.thread, await turn.traits(row, spec))
+        turn, call = self._turn(row), row.action.call
+        await turn.meet([call])
+        found = await turn.performer().find_out(permit_of(row), self.thread, turn.traits(call, spec))
         if isinstance(found, Waiting):
             return _undoing(row, "waiting", "nobody knows whether it happened", found.approval.id)
         return _undoing(row, "waiting", "a worker still runs it") if found.status == "reserved" else None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import cast
 
 from langchain_core.runnables import RunnableConfig
@@ -78,6 +79,23 @@ class Ward:
     only_messages: bool = False
     migrations: tuple[tuple[str, str], ...] = ()
 
+    @cached_property
+    def conversation(self) -> PersonalDataPolicy | None:
+        """How personal data is treated in what models are given; None where they may have all of it."""
+        said = self.document.conversation.personal_data
+        return PersonalDataPolicy.of(said, self.document.memory.detection) if said else None
+
+    @cached_property
+    def treatments(self) -> Sequence[PersonalDataPolicy]:
+        """Of what is treated at all: memory where anything can be kept, and the conversation."""
+        kept = [personal_data_policy(self.document)] if self.document.memory.kinds else []
+        return kept if self.conversation is None else [*kept, self.conversation]
+
+    @cached_property
+    def pseudonyms(self) -> Sequence[PersonalDataPolicy]:
+        """Those of the treatments that give pseudonyms."""
+        return [one for one in self.treatments if "pseudonymize" in (one.default, *one.entities.values())]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
@@ -134,9 +152,8 @@ class Services:
 
     async def _prove(self, ward: Ward) -> None:
         """Refuse to start where the policy promises to find what cannot be found here."""
-        policies = _policies(ward)
         policy = PersonalDataPolicy(detection=ward.document.memory.detection)
-        entities = {entity for one in policies for entity in one.scanned()}
+        entities = {entity for one in ward.treatments for entity in one.scanned()}
         promised = frozenset((entity, policy.detection.least(entity)) for entity in entities)
         if promised and promised not in self._proven:
             await self.redactor.prove((entity for entity, _ in promised), least=policy.detection.least)
@@ -197,18 +214,16 @@ class Services:
 
     async def tokens(self, ward: Ward, thread: str) -> Tokens:
         """How pseudonyms are read in this thread: of the entity types that get some under its policy."""
-        policies = _with_pseudonyms(ward)
-        anything = any(one.default == "pseudonymize" for one in policies)
+        anything = any(one.default == "pseudonymize" for one in ward.pseudonyms)
         known = [one.entity for one in await self.case_file.known(thread)] if anything else ()
-        return Tokens(entities=frozenset(name for one in policies for name in one.pseudonymized(known)))
+        return Tokens(entities=frozenset(name for one in ward.pseudonyms for name in one.pseudonymized(known)))
 
     def conversation(self, ward: Ward, facts: ThreadFacts, *, within: bool = False) -> Conversation | None:
         """Treats what models are given in this thread; None where its policy lets them have all of it."""
-        said = ward.document.conversation
-        if not said.personal_data:
+        if ward.conversation is None:
             return None
         return Conversation(
-            policy=PersonalDataPolicy.of(said.personal_data, ward.document.memory.detection),
+            policy=ward.conversation,
             version=ward.gate.digest,
             scope=scope_of(facts),
             redactor=self.redactor,
@@ -216,7 +231,7 @@ class Services:
             vault=self.vault,
             hash_key=self.hash_key,
             done=self.treatments,
-            reveals=said.answers == "values",
+            reveals=ward.document.conversation.answers == "values",
             within=within,
         )
 
@@ -308,24 +323,12 @@ def refuse_nobody(ward: Ward, facts: ThreadFacts) -> ThreadFacts:
     Raises:
         ThreadError: its subject is nobody's.
     """
-    if nobodys(facts.subject) and _with_pseudonyms(ward):
+    if nobodys(facts.subject) and ward.pseudonyms:
         raise ThreadError(
             f"thread {facts.thread!r} has the subject {facts.subject!r}, and {ward.document.label} has pseudonyms: "
             "cases that share a subject would open each other's, so give it one of its own, such as customer:17"
         )
     return facts
-
-
-def _with_pseudonyms(ward: Ward) -> list[PersonalDataPolicy]:
-    return [one for one in _policies(ward) if "pseudonymize" in (one.default, *one.entities.values())]
-
-
-def _policies(ward: Ward) -> list[PersonalDataPolicy]:
-    """Of what is treated at all: memory where anything can be kept, and the conversation."""
-    document = ward.document
-    kept = [personal_data_policy(document)] if document.memory.kinds else []
-    said = document.conversation.personal_data
-    return [*kept, PersonalDataPolicy.of(said, document.memory.detection)] if said else kept
 
 
 def current_services() -> Services:

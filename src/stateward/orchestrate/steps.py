@@ -367,10 +367,9 @@ class Turn:
         rule = self.ward.gate.rule(call.tool)
         return self.boundary.of(rule.reveal, call.arguments) if rule is not None and rule.reveal else None
 
-    async def traits(self, row: ActionRow, spec: ToolSpec | None) -> Traits:
-        """What the tool of a call says of itself; its probe asks with the values of the call's pseudonyms."""
-        await self.meet([row.action.call])
-        reveal = self.reveals(row.action.call)
+    def traits(self, call: Call, spec: ToolSpec | None) -> Traits:
+        """What the tool of a call that was met says of itself; its probe asks with the values of its pseudonyms."""
+        reveal = self.reveals(call)
         traits = spec.traits if spec is not None else Traits()
         return traits if reveal is None else probing(traits, reveal)
 
@@ -442,7 +441,7 @@ class Turn:
         if why_not:
             return Receipt(action=row.action.id, status="abandoned", error=why_not)
         spec = self._spec(row.action.call.tool)
-        traits, reveal = await self.traits(row, spec), self.reveals(row.action.call)
+        traits, reveal = self.traits(row.action.call, spec), self.reveals(row.action.call)
 
         ran = False
 

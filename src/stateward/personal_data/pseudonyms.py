@@ -79,6 +79,8 @@ class Tokens:
 
     def found(self, value: Json) -> set[Key]:
         """The tokens in a JSON value, in its keys too."""
+        if not self.entities:
+            return set()
         return {key for text in _texts(value) for match in _TOKEN.finditer(text) if (key := self._key(match))}
 
     def rewritten(self, value: Json, say: Callable[[Key], str | None]) -> Json:

@@ -160,6 +160,8 @@ PLANTED = [
 BY_KEY: list[tuple[str, Json, str]] = [
     ("phone", "2125550187", "PHONE_NUMBER"),
     ("homePhone", 2125550187, "PHONE_NUMBER"),
+    ("phone2", 2125550187, "PHONE_NUMBER"),
+    ("card2", 4111111111111111, "CREDIT_CARD"),
     ("card_number", 4222222222222, "CREDIT_CARD"),
     ("ssn", 536904399, "US_SSN"),
     ("date_of_birth", "1980-04-05", "DATE_OF_BIRTH"),

@@ -62,14 +62,22 @@ NATIONAL_ENTITIES: Mapping[str, tuple[str, ...]] = {
 }
 """What is looked for as well where the policy's `detection` names the country."""
 
-_NUMBER_KEY = re.compile(
-    r"\b(phones?|tel|telephone|mobile|cell|fax|cards?|pan|ssn|social security|iban|account|acct|passport"
-    r"|licen[cs]e|nhs|itin|tax|dob|birth)\b"
+PERSONAL_NUMBERS = (
+    r"phones?|tel|telephone|mobile|cell|fax|cards?|pan|ssn|social security|iban|account|acct|passport|licen[cs]e|nhs"
+    r"|itin|tax|dob|birth"
 )
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\W]+")
+"""A pattern of the words that say of a number that it is somebody's."""
+
+_NUMBER_KEY = re.compile(rf"\b({PERSONAL_NUMBERS})\b")
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])|[_\W]+")
 _PLACEHOLDER = re.compile(r"\[([A-Z][A-Z_]*)(?::[0-9a-f]{12})?\]|<([A-Z][A-Z0-9_]*)_[0-9]{1,7}>")
 _CONTEXT_KEYS = 2
 _CONTEXT_KEY_LENGTH = 40
+
+
+def key_words(key: str) -> str:
+    """The words of a key: `homePhone2` as `home Phone 2`."""
+    return _WORD_START.sub(" ", key).strip()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -262,7 +270,7 @@ def _leaf(value: Json, keys: tuple[str, ...]) -> _Leaf | None:
 
 def _context(keys: tuple[str, ...]) -> str:
     """`("customer", "homePhone")` as `customer home phone: `."""
-    words = " ".join(_WORD_START.sub(" ", key[:_CONTEXT_KEY_LENGTH]).strip() for key in keys)
+    words = " ".join(key_words(key[:_CONTEXT_KEY_LENGTH]) for key in keys)
     return f"{words}: " if words else ""
 
 

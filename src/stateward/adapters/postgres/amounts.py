@@ -7,15 +7,15 @@ import sys
 from collections.abc import Collection, Mapping
 
 from stateward.model.values import Json
+from stateward.personal_data.treating import PERSONAL_NUMBERS, key_words
 
 # A number under such a name is somebody's, and no amount.
 _PERSONAL = re.compile(
-    r"\b(phones?|tel|telephone|mobile|cell|fax|cards?|pan|cvc|cvv|pin|ssn|social|iban|bic|account|acct|passport"
-    r"|licen[cs]e|nhs|itin|tax|vat|dob|birth|born|age|year|zip|postal|postcode|person|customer|client|member|employee|patient|user|id)"
+    rf"\b({PERSONAL_NUMBERS}|social|cvc|cvv|pin|bic|vat|born|age|year|zip|postal|postcode|person|customer|client|member"
+    r"|employee|patient|user|id)"
     r"(id|no|nr|num|number|code|date|day|year)?\b"
 )
 _MOST = 10**6  # phones, cards, national ids and dates of birth have more digits, whatever they are called
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])|[_\W]+")
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*", re.ASCII)
 _HIGHEST = sys.float_info.max
 _TEXT = 400  # characters of a number that is written as a text
@@ -46,4 +46,4 @@ def _kept(name: str, value: Json, is_summed: bool) -> Json:
         return None
     if is_summed:
         return value
-    return None if abs(value) >= _MOST or _PERSONAL.search(_WORD_START.sub(" ", name).lower()) else value
+    return None if abs(value) >= _MOST or _PERSONAL.search(key_words(name).lower()) else value

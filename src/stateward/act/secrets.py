@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
-
 from stateward.model.effect import Credential
 from stateward.model.values import Json, written_forms
+from stateward.personal_data.pseudonyms import mapped
 
 SCRUBBED = "[secret]"
 
@@ -25,11 +23,4 @@ def clean(result: Json, credential: Credential | None) -> Json:
     """A result without its secrets."""
     if credential is None:
         return result
-    if isinstance(result, str):
-        return scrub(result, credential)
-    if isinstance(result, Mapping):
-        parts = cast("Mapping[str, Json]", result)
-        return {scrub(name, credential): clean(value, credential) for name, value in parts.items()}
-    if isinstance(result, list | tuple):
-        return [clean(value, credential) for value in cast("list[Json]", result)]
-    return result
+    return mapped(result, lambda text: scrub(text, credential))

@@ -39,7 +39,7 @@ from stateward import AsyncRuntime, Settings, call
 from stateward.adapters.postgres.importing import Arrivals, LangGraphTables
 from stateward.cli.app import app
 from stateward.errors import ThreadBusy
-from stateward.orchestrate.importing import AsIs, Verbatim, numbered, parents_first
+from stateward.importing import AsIs, Verbatim, numbered, parents_first
 from stateward.testing.databases import Databases
 
 Saver = BaseCheckpointSaver[Any]
@@ -332,7 +332,7 @@ async def test_a_second_time_nothing_happens(place: Place) -> None:
 KILLED = """
 import os, signal, sys
 from stateward.cli.app import app
-from stateward.orchestrate.importing import Importer
+from stateward.importing import Importer
 left, keep = int(sys.argv[1]), Importer._copy_writes
 async def counted(*args):
     global left

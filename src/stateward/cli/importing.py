@@ -20,8 +20,8 @@ from stateward.adapters.postgres.importing import Arrivals, LangGraphTables
 from stateward.cli import shapes
 from stateward.cli.exits import DONE, FAILED, say
 from stateward.errors import DatabaseError, ToolInputError
+from stateward.importing import Brought, Importer
 from stateward.model.policy import nearest
-from stateward.orchestrate.importing import Brought, Importer
 from stateward.runtime import AsyncRuntime
 
 _STYLES = {"imported": "green", "complete": "green", "gone on": "yellow", "refused": "red", "failed": "red"}

@@ -7,17 +7,23 @@ import inspect
 import operator
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypedDict
+from unittest import mock
 
+import ormsgpack
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import EXCLUDED_METADATA_KEYS, WRITES_IDX_MAP, BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, interrupt
+from pydantic import BaseModel
+
+from stateward.orchestrate.upstream import Serializer
 
 READS = "(self, config)"
 LISTS = "(self, config, *, filter=None, before=None, limit=None)"
@@ -48,6 +54,10 @@ SURFACE = {
     "get_next_version": "(self, current, channel)",
     "with_allowlist": "(self, extra_allowlist)",
 }
+
+
+class Count(BaseModel):
+    n: int
 
 
 class Log(TypedDict):
@@ -401,3 +411,57 @@ async def test_an_empty_interrupt_alone_ends_the_run_without_a_question(saver: R
     assert await invoke(graph, {"log": ["begun"]}) == {"log": ["begun"]}
     assert graph.get_state(CONFIG).next == ("held",)
     assert graph.get_state(CONFIG).interrupts == ()
+
+
+MESSAGES = [
+    HumanMessage("hello", id="h", name="ann", additional_kwargs={"a": {"b": [1]}}),
+    HumanMessage([{"type": "text", "text": "hi"}, {"type": "image", "url": "u"}, "words"]),
+    SystemMessage("be brief", response_metadata={"n": 1.5}),
+    AIMessage(
+        [{"type": "text", "text": "see"}],
+        id="a",
+        tool_calls=[{"name": "look", "args": {"n": 1, "deep": {"x": [None, True]}}, "id": "c", "type": "tool_call"}],
+        invalid_tool_calls=[{"name": "x", "args": "{", "id": "d", "error": "no JSON", "type": "invalid_tool_call"}],
+        usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+    ),
+    ToolMessage("done", tool_call_id="c", name="look", artifact={"rows": [1, 2]}, status="error"),
+    ToolMessage("done", tool_call_id="c", artifact=b"\x00"),
+    AIMessageChunk("part", id="k"),
+    AIMessage("", odd="an extra field"),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda one: type(one).__name__)
+def test_a_message_comes_back_as_langgraph_brings_it(message: BaseMessage) -> None:
+    kept = JsonPlusSerializer(allowed_msgpack_modules=None).dumps_typed({"messages": [message]})
+    theirs = JsonPlusSerializer(allowed_msgpack_modules=None).loads_typed(kept)["messages"][0]
+    ours = Serializer(allowed_msgpack_modules=None).loads_typed(kept)["messages"][0]
+    assert type(ours) is type(theirs) is type(message)
+    assert (ours, vars(ours), repr(ours)) == (theirs, vars(theirs), repr(theirs))
+    assert ours.model_fields_set == theirs.model_fields_set
+    assert ours.model_copy(update={"id": "new"}) == theirs.model_copy(update={"id": "new"})
+    assert Serializer(allowed_msgpack_modules=None).dumps_typed(ours) == JsonPlusSerializer().dumps_typed(theirs)
+
+
+def test_a_message_of_another_version_of_langchain_is_validated() -> None:
+    fields = {"content": "hello", "id": "h", "type": "human"}
+    kept = ormsgpack.Ext(5, ormsgpack.packb(("langchain_core.messages.human", "HumanMessage", fields, "x")))
+    ours = Serializer(allowed_msgpack_modules=None).loads_typed(("msgpack", ormsgpack.packb(kept)))
+    assert ours == HumanMessage("hello", id="h")
+    assert ours.additional_kwargs == {}
+
+
+def test_no_message_is_validated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = JsonPlusSerializer().dumps_typed([one for one in MESSAGES if type(one) is not AIMessageChunk][:6])
+    validated = mock.Mock(return_value=None)
+    for kind in (HumanMessage, AIMessage, ToolMessage, SystemMessage):
+        monkeypatch.setattr(kind, "__init__", validated)
+    assert len(Serializer(allowed_msgpack_modules=None).loads_typed(kept)) == 6
+    assert not validated.called
+
+
+def test_the_allowlist_of_a_graph_holds_for_what_stands_beside_messages() -> None:
+    kept = JsonPlusSerializer().dumps_typed([HumanMessage("hello"), Count(n=1)])
+    serializer = Serializer(allowed_msgpack_modules=None)
+    assert serializer.loads_typed(kept) == [HumanMessage("hello"), {"n": 1}]
+    assert serializer.with_msgpack_allowlist([Count]).loads_typed(kept) == [HumanMessage("hello"), Count(n=1)]

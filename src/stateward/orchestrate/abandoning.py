@@ -130,7 +130,7 @@ class _Undoer:
         if before is not None and undo.status == "permitted":
             return _undoing(row, "waiting", f"{before.tool} is undone before it")
         try:
-            outcome = await turn.act_one(undo.action.call.id)
+            outcome = await turn.act_one(undo.action.call.id, await turn.rows())
         except ThreadError as error:  # another process abandons it at the same time
             return _undoing(row, "waiting", error.message)
         if outcome is None:

@@ -351,9 +351,10 @@ async def _task(messages: Sequence[AnyMessage]) -> str:
 
 
 async def _answer(turn: Turn, call: str) -> Any:
-    await turn.ask_once(call)
-    while (found := await turn.act_one(call)) is None:
+    rows = await turn.ask_once(call)
+    while (found := await turn.act_one(call, rows)) is None:
         await turn.approve()  # an edit asks anew, and so does a cut-off attempt whose outcome is unknown
+        rows = await turn.rows()
     row, receipt = found
     if row is None:
         return None

@@ -20,7 +20,6 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
     get_checkpoint_metadata,
 )
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt
 
 from stateward.errors import StatewardError, ThreadError
@@ -33,6 +32,7 @@ from stateward.orchestrate.turns import Turns
 from stateward.orchestrate.upstream import (
     INPUT,
     INTERRUPT,
+    Serializer,
     asking,
     in_run,
     is_nested,
@@ -71,7 +71,7 @@ class StatewardSaver(BaseCheckpointSaver[str]):
         types: Sequence[type] = (),
         turns: Turns | None = None,
     ) -> None:
-        super().__init__(serde=JsonPlusSerializer(allowed_msgpack_modules=tuple(types) or None))
+        super().__init__(serde=Serializer(allowed_msgpack_modules=tuple(types) or None))
         self.loop = loop
         self._checkpoints = checkpoints
         self._lists = GrowingLists()

@@ -218,35 +218,38 @@ class Turn:
                 waits = True
         return done, waits
 
-    async def act_one(self, call: str) -> tuple[ActionRow | None, Receipt] | None:
-        """Perform one call of the turn; None while people have to decide something first.
+    async def act_one(self, call: str, rows: Sequence[ActionRow]) -> tuple[ActionRow | None, Receipt] | None:
+        """Perform one call of the turn, whose actions are given; None while people have to decide something first.
 
         LangGraph runs the calls of an agent's turn as tasks of their own, each of which comes by here.
         """
-        row = next((one for one in await self.rows() if one.action.call.id == call), None)
+        row = next((one for one in rows if one.action.call.id == call), None)
         if row is None:
             return None, Receipt(action="", status="abandoned", error="nobody has judged this call")
         outcome = None if row.status == "asked" else await self._perform(row, answered=False)
         return (row, outcome) if isinstance(outcome, Receipt) else None
 
-    async def ask_once(self, call: str) -> None:
-        """Wait for people where the turn asks; of calls that run at once the first that is asked about asks for all.
+    async def ask_once(self, call: str) -> Sequence[ActionRow]:
+        """Wait for people where the turn asks, and give its actions; the first of its calls that is asked about asks.
 
         One interrupt then stands for the whole turn, which is what clients that answer without its id can handle.
         """
-        asked = [row.action.call.id for row in await self.rows() if row.status == "asked"]
-        if not asked or call not in asked:
-            return
+        rows = await self.rows()
+        asked = [row.action.call.id for row in rows if row.status == "asked"]
+        if call not in asked:
+            return rows
         decided = self._known.decided
         if call == asked[0]:
             try:
                 await self.approve()
             finally:
                 decided.set()
-            return
+            return await self.rows()
         await decided.wait()
-        if any(row.status == "asked" and row.action.call.id == call for row in await self.rows()):
+        rows = await self.rows()
+        if any(row.status == "asked" and row.action.call.id == call for row in rows):
             raise GraphInterrupt(())
+        return rows
 
     def said(self, row: ActionRow, receipt: Receipt) -> list[Said]:
         """What the planner is told: what the tool has said just now, or what the journal has kept of it."""

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, cast
 
+import ormsgpack
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.base import Checkpoint
+from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
 from langgraph.config import get_config
 from langsmith import utils as langsmith
 
@@ -28,6 +31,12 @@ _NEXT, _TASKS = ("branch:to:", "join:"), ("__pregel_tasks", "__start__")
 
 
 _FACTORY = ("langchain.agents.factory", "create_agent")
+_PLAIN = ormsgpack.OPT_NON_STR_KEYS
+_MESSAGES = {kind.__name__: kind for kind in (HumanMessage, AIMessage, ToolMessage, SystemMessage)}
+_FIELDS = {name: kind.model_fields.keys() for name, kind in _MESSAGES.items()}
+_OPENINGS = tuple(
+    b"\x94" + ormsgpack.packb(kind.__module__) + ormsgpack.packb(name) for name, kind in _MESSAGES.items()
+)
 _EXECUTES = frozenset({"ToolNode._run_one.<locals>.execute", "ToolNode._arun_one.<locals>.execute"})
 
 
@@ -42,6 +51,30 @@ class Agent:
 
     middleware: Sequence[Any]
     tools: list[BaseTool]
+
+
+class Serializer(JsonPlusSerializer):
+    """LangGraph's own, which does not validate the messages anew that it has serialised itself.
+
+    Validating takes most of the time in which a long conversation is read, and what is read here was a message when it
+    was sealed. One of another version of LangChain, which has other fields, is validated as ever.
+    """
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """See `JsonPlusSerializer`."""
+        kind, body = data
+        if kind != "msgpack":
+            return super().loads_typed(data)
+        others = self._unpack_ext_hook
+
+        def loaded(code: int, inner: bytes) -> Any:
+            if code == EXT_PYDANTIC_V2 and inner.startswith(_OPENINGS):
+                _, name, fields, _ = ormsgpack.unpackb(inner, ext_hook=others, option=_PLAIN)
+                if fields.keys() == _FIELDS[name]:
+                    return _built(_MESSAGES[name], fields)
+            return others(code, inner)
+
+        return ormsgpack.unpackb(body, ext_hook=loaded, option=_PLAIN)
 
 
 def agent_in_making(asked: object) -> Agent | None:
@@ -141,3 +174,12 @@ async def _inline_while_idle(default: Any, context: Any, function: Any, /, *args
 
 def _as_tool(one: Any) -> BaseTool:
     return one if isinstance(one, BaseTool) else cast("BaseTool", tool(one))
+
+
+def _built(kind: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:
+    message, keep = kind.__new__(kind), object.__setattr__
+    keep(message, "__dict__", fields)
+    keep(message, "__pydantic_fields_set__", set(fields))
+    keep(message, "__pydantic_extra__", {})
+    keep(message, "__pydantic_private__", None)
+    return message

@@ -165,6 +165,10 @@ class Runtime:
         """See `AsyncRuntime.approvals`."""
         return self._wait(self.inner.approvals(thread=thread, status=status))
 
+    def waiting(self) -> int:
+        """See `AsyncRuntime.waiting`."""
+        return self._wait(self.inner.waiting())
+
     def approval(self, id_: str, /) -> Approval:
         """See `AsyncRuntime.approval`."""
         return self._wait(self.inner.approval(id_))

@@ -459,6 +459,10 @@ class Desk(Protocol):
         """
         ...
 
+    async def waiting(self) -> int:
+        """How many questions wait, of everybody's, those that cannot be opened too."""
+        ...
+
     async def of_turn(self, thread: str, turn: str) -> list[Approval]:
         """All questions of a turn, decided or not, oldest first."""
         ...

@@ -368,6 +368,10 @@ class AsyncRuntime:
         await self.tick()
         return await self.services.desk.list(thread=thread, status=status)
 
+    async def waiting(self) -> int:
+        """How many questions wait; more than the pending `approvals` where somebody has changed one in the database."""
+        return await self.services.desk.waiting()
+
     async def approval(self, id_: str, /) -> Approval:
         """One question.
 
@@ -499,12 +503,11 @@ class AsyncRuntime:
 
     async def resumption(self, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:
         """The config and the input that go on with a thread, for those who stream it; errors as `resume`."""
-        record = await self.find_thread(thread)
+        record, waits = await asyncio.gather(self.find_thread(thread), self.checkpointer.waits(thread))
         if record.is_erased:
             raise ThreadErased(thread)
         if record.status == "abandoned":
             raise ThreadAbandoned(thread)
-        waits = await self.checkpointer.waits(thread)
         # By id, as agents within an agent may ask at once; what somebody else's interrupt asks is not ours to answer.
         answers = {one.id: LOOK_AGAIN for one in waits if is_ours(one.value)}
         return self.config(thread), Command(resume=answers) if answers else None

@@ -7,6 +7,7 @@ acts, and the refusal is in the thread's chain.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from test_p03_typed_confirmation import TYPED
 from bank import ANN, BOOKS, BOSS, CHIEF, Bank, Started, start
 from opening import sealer_of
 from stateward import DecisionRefused, Effect, FlowState, Principal, Runtime, Settings, Workflow, call, tool
+from stateward.cli import reading
 from stateward.errors import KeyringError, SealBroken, SealError, ThreadErased
 from stateward.orchestrate.tools import Undo
 from stateward.ports import Viewer
@@ -349,6 +351,25 @@ def test_a_broken_question_keeps_nobody_from_the_others(bank: Bank, settings: Se
                 another.approvals(thread=run.thread)
             with pytest.raises(SealError):
                 wait(overview.approvals(viewer, approval=approval_of(bank, run)))
+
+
+def test_an_inbox_of_broken_questions_does_not_say_that_nothing_waits(
+    bank: Bank, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [bank.run(WRITE), bank.run(WRITE)]
+    monkeypatch.setenv("STATEWARD_HOME", str(settings.home))
+    monkeypatch.setenv("DATABASE_URL", bank.url)
+    for broken in range(3):
+        if broken:
+            forge(bank, runs[broken - 1], "approval", "description", FORGERIES["taken away"])
+        reading.inbox(thread=None, as_json=False)
+        shown, hints = capsys.readouterr()
+        assert shown.count("pay") == 2 - broken
+        assert ("cannot be shown" in hints) == (broken > 0)
+        assert "nothing waits" not in hints
+        reading.inbox(thread=None, as_json=True)
+        said = json.loads(capsys.readouterr().out)
+        assert (len(said["approvals"]), said["unreadable"]) == (2 - broken, broken)
 
 
 def test_a_key_ring_that_fails_is_no_empty_inbox(bank: Bank, settings: Settings) -> None:

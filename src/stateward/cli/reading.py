@@ -56,13 +56,19 @@ def inbox(*, thread: str | None, as_json: bool) -> None:
     """What waits for people."""
     with _runtime() as runtime:
         pending = runtime.approvals(thread=thread)
+        hidden = 0 if thread else max(0, runtime.waiting() - len(pending))
     if as_json:
-        shapes.emit({"approvals": [shapes.approval_json(one) for one in pending]})
-    elif pending:
+        shapes.emit({"approvals": [shapes.approval_json(one) for one in pending], "unreadable": hidden})
+        return
+    if pending:
         _print(approvals_table(pending))
         _hint(f"`stateward show {pending[0].id}` shows exactly what is asked and why")
-    else:
+    elif not hidden:
         _hint("nothing waits for anybody")
+    if hidden:
+        what = "1 question waits that" if hidden == 1 else f"{hidden} questions wait that"
+        _hint(f"{what} cannot be shown: what the database holds is not what was sealed, so nobody can decide it")
+        _hint("`stateward threads` shows which threads wait, and `stateward timeline THREAD` what was refused there")
 
 
 def show(id_: str, *, as_json: bool) -> None:

@@ -717,7 +717,8 @@ class Erasure(Protocol):
         ...
 
     async def sweep(self) -> int:
-        """Empty the threads that have ended, whose time is over, and that are not on legal hold; returns how many."""
+        """Empty the threads that have ended, or count as ended, whose time is over, and that are not on legal hold;
+        returns how many."""
         ...
 
     async def sweep_vaults(self) -> int:

@@ -267,9 +267,10 @@ class AsyncRuntime:
     async def sweep(self) -> Swept:
         """Delete what the policy keeps no longer, in batches, but for subjects on legal hold.
 
-        Memory that has expired is deleted. Threads that have ended, and whose `threads: {keep: ...}` is over, are
-        emptied as `forget` does it; their chains stay. A subject's pseudonyms go with the last of its threads and of
-        its memory. A runtime that stays open does it every hour; call it from a scheduler where none does.
+        Memory that has expired is deleted. Threads that have ended, or were idle for so long that they count as ended,
+        and whose `threads: {keep: ...}` is over, are emptied as `forget` does it; their chains stay. A subject's
+        pseudonyms go with the last of its threads and of its memory. A runtime that stays open does it every hour; call
+        it from a scheduler where none does.
         """
         threads = await self.services.erasure.sweep()  # first: one that cannot be emptied keeps nothing else
         items = await self.services.memory.sweep()

@@ -291,7 +291,7 @@ async def test_a_thread_whose_opening_is_not_committed_when_they_go_begins_anew(
     old = await ended(async_runtime)
     opening = statements("threads")["open_thread"]
     fields = {"tenant": "default", "principal": "bot", "requester": "ann", "purpose": "bank", "subject": WHO}
-    values = fields | {"graph": "bank", "graph_version": "1", "thread": "t2", "roles": [], "keep": None}
+    values = fields | {"graph": "bank", "graph_version": "1", "thread": "t2", "roles": [], "keep": None, "idle": None}
     with psycopg.connect(database_url) as opener:
         opener.execute(opening, values)
         assert (await async_runtime.sweep()).vaults == 1

@@ -29,7 +29,7 @@ select thread_id, counts from stateward.erased_thread where erasure_id = %(erasu
 select stateward.finish_erasure(%(erasure)s, %(finished)s, %(receipt)s, %(seal)s) as done;
 
 -- name: threads_over
--- Threads that have ended and whose time is over too, but for those that this sweep has left, one batch, those that have
+-- Threads that have ended, or have been idle for so long that they count as ended, and whose time is over too, but for those that this sweep has left, one batch, those that have
 -- waited longest first.
 select t.thread_id from stateward.thread t
  where t.keep_for is not null and t.erased_at is null and stateward.after(t.created_at, t.keep_for) <= now()

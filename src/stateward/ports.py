@@ -721,7 +721,13 @@ class Erasure(Protocol):
         ...
 
     async def sweep(self) -> int:
-        """Empty the threads that have ended, whose time is over, and that are not on legal hold; returns how many."""
+        """Empty the threads that have ended, or count as ended, whose time is over, and that are not on legal hold;
+        returns how many."""
+        ...
+
+    async def sweep_vaults(self) -> int:
+        """Delete the vaults of subjects that have no memory, no thread that is not emptied, and no legal hold; returns
+        how many."""
         ...
 
     async def count(self, tenant: str, subject: str) -> SubjectCounts:

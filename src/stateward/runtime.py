@@ -267,12 +267,14 @@ class AsyncRuntime:
     async def sweep(self) -> Swept:
         """Delete what the policy keeps no longer, in batches, but for subjects on legal hold.
 
-        Memory that has expired is deleted. Threads that have ended, and whose `threads: {keep: ...}` is over, are
-        emptied as `forget` does it; their chains stay. A runtime that stays open does it every hour; call it from a
-        scheduler where none does.
+        Memory that has expired is deleted. Threads that have ended, or were idle for so long that they count as ended,
+        and whose `threads: {keep: ...}` is over, are emptied as `forget` does it; their chains stay. A subject's
+        pseudonyms go with the last of its threads and of its memory. A runtime that stays open does it every hour; call
+        it from a scheduler where none does.
         """
         threads = await self.services.erasure.sweep()  # first: one that cannot be emptied keeps nothing else
-        return Swept(items=await self.services.memory.sweep(), threads=threads)
+        items = await self.services.memory.sweep()
+        return Swept(items=items, threads=threads, vaults=await self.services.erasure.sweep_vaults())
 
     async def forget(self, subject: str, /, *, by: Principal) -> ErasureReceipt:
         """Erase a subject of this person's tenant: threads that run or wait end, and what is known of it goes.

@@ -143,6 +143,105 @@ def test_what_has_not_ended_is_never_swept(bank: Bank) -> None:
     assert bank.runtime.sweep().threads == 1
 
 
+IDLE = POLICY + "threads: {keep: 30d, idle: 90d}\n"
+
+
+def cut_off(bank: Bank, policy: str = IDLE, word: str = "crashed") -> str:
+    """A thread whose run died in a step, before anything acts."""
+
+    async def dies(state: Any, step: Any) -> None:
+        raise Killed
+
+    graph = bank.graph(policy=policy, prepare=lambda flow: flow.retrieve(dies))
+    config = bank.config(subject=WHO)
+    with pytest.raises(Killed):
+        graph.invoke({"messages": [("user", f"{word}-request")], "subject": WHO}, config)
+    return config["configurable"]["thread_id"]
+
+
+@every_way
+def test_one_that_does_not_end_goes_when_it_has_been_idle_for_so_long(bank: Bank) -> None:
+    one = bank.run([call("look", what="zanzibar-arguments")], AIMessage("zanzibar-answer"), policy=IDLE)
+    bank.rows("update stateward.thread set status = 'open' where thread_id = %s", one.thread)
+    aged(bank, 89)
+    assert bank.runtime.sweep().threads == 0
+    aged(bank, 2)
+    assert bank.runtime.sweep().threads == 1
+    said = bank.runtime.timeline(one.thread)[-1]
+    assert (said.kind, said.detail["status"], said.detail["idle"]) == ("thread.expired", "open", 3 * MONTH)
+    assert found(dumped(bank.url), ["zanzibar"]) == set()
+    assert bank.runtime.verify_audit().intact
+
+
+def test_one_that_a_crash_has_cut_off_goes_and_cannot_be_gone_on_with(bank: Bank) -> None:
+    thread = cut_off(bank)
+    aged(bank, 91)
+    assert bank.runtime.sweep().threads == 1
+    assert found(dumped(bank.url), ["crashed"]) == set()
+    with pytest.raises(ThreadErased):
+        bank.config(thread, subject=WHO)
+
+
+def test_one_that_has_ended_does_not_wait_until_it_is_idle_and_keep_counts_where_it_is_longer(bank: Bank) -> None:
+    ended(bank, policy=IDLE)
+    longer = cut_off(bank, policy=POLICY + "threads: {keep: 60d, idle: 1d}\n")
+    aged(bank, 31)
+    assert bank.runtime.sweep().threads == 1
+    aged(bank, 28)
+    assert bank.runtime.sweep().threads == 0
+    aged(bank, 2)
+    assert bank.runtime.sweep().threads == 1
+    assert bank.runtime.timeline(longer)[-1].kind == "thread.expired"
+
+
+def test_whatever_happens_on_it_begins_its_time_anew(bank: Bank) -> None:
+    thread = cut_off(bank)
+    aged(bank, 91)
+    new = "insert into stateward.checkpoint (thread_id, ns, checkpoint_id, body) values (%s, '', 'new', '')"
+    bank.rows(new, thread)
+    assert bank.runtime.sweep().threads == 0
+    aged(bank, 91)
+    bank.rows("select stateward.append(%s, 'read.done', 'bot', null, null, '{}')", thread)
+    assert bank.runtime.sweep().threads == 0
+    aged(bank, 91)
+    assert bank.runtime.sweep().threads == 1
+
+
+def test_a_question_that_waits_keeps_it_however_long_and_one_that_is_over_does_not(bank: Bank) -> None:
+    decided = go(bank, [call("pay", amount=500)], word="vesuv", policy=IDLE)
+    late = go(bank, [call("pay", amount=500)], word="wadden", policy=IDLE)
+    aged(bank, 4000)
+    assert bank.runtime.sweep().threads == 0
+    decided.decide("approve")
+    bank.rows("update stateward.approval set expires_at = now() where thread_id = %s", late.thread)
+    bank.runtime.tick()
+    assert [one.kinds[-1] for one in (decided, late)] == ["approval.approved", "approval.expired"]
+    assert bank.runtime.sweep().threads == 0, "that was something that happened on them"
+    aged(bank, 91)
+    assert bank.runtime.sweep().threads == 2
+    assert bank.runtime.timeline(decided.thread)[-1].detail["status"] == "waiting"
+    with pytest.raises(ThreadErased):
+        decided.resume()
+    assert bank.amounts() == []
+
+
+@pytest.mark.parametrize("status", ["reserved", "unknown"])
+def test_nor_does_what_nobody_knows_the_outcome_of_go_by_itself(bank: Bank, status: str) -> None:
+    bank.during = lambda: (_ for _ in ()).throw(Killed)
+    with pytest.raises(Killed):
+        go(bank, [call("wire", amount=5)], word="crashed", policy=IDLE)
+    bank.rows("update stateward.effect set status = %s", status)
+    aged(bank, 4000)
+    assert bank.runtime.sweep().threads == 0
+
+
+def test_nor_one_that_was_abandoned_and_whose_effects_are_still_there(bank: Bank) -> None:
+    one = go(bank, [call("renew", amount=5)], AIMessage("done"), word="zanzibar", policy=IDLE)
+    bank.rows("select stateward.abandon(%s, 'boss', '{}')", one.thread)
+    aged(bank, 4000)
+    assert bank.runtime.sweep().threads == 0
+
+
 @pytest.mark.parametrize("status", ["reserved", "unknown"])
 def test_an_effect_that_nobody_knows_the_outcome_of_keeps_a_thread(bank: Bank, status: str) -> None:
     one = go(bank, [call("renew", amount=5)], AIMessage("done"), word="zanzibar", policy=KEPT)
@@ -253,6 +352,15 @@ def test_the_time_is_that_of_the_policy_that_a_thread_ran_under_last(bank: Bank)
         graph = bank.graph(AIMessage("again"), policy=policy, runtime=bank.runtime)
         graph.invoke({"messages": [("user", "more")], "subject": WHO}, one.config)
         assert kept_for(bank, one.thread) == kept
+
+
+def test_so_is_the_time_after_which_it_counts_as_ended(bank: Bank) -> None:
+    one = ended(bank, policy=IDLE)
+    for policy, idle in ((KEPT, None), (IDLE.replace("90d", "60d"), 2 * MONTH), (POLICY, None), (IDLE, 3 * MONTH)):
+        graph = bank.graph(AIMessage("again"), policy=policy, runtime=bank.runtime)
+        graph.invoke({"messages": [("user", "more")], "subject": WHO}, one.config)
+        (row,) = bank.rows("select idle_for from stateward.thread where thread_id = %s", one.thread)
+        assert row["idle_for"] == idle
 
 
 def test_it_is_in_the_row_from_the_start_and_needs_no_policy_to_be_loaded(bank: Bank, settings: Settings) -> None:
@@ -420,6 +528,8 @@ def test_a_limit_counts_what_its_window_has_to_the_end(bank: Bank) -> None:
         ("threads: {keep: soon}", "expected a duration such as"),
         ("threads: {keep: 0d}", "expected a duration such as"),
         ("threads: {kept: 1d}", "unknown key 'kept'; did you mean 'keep'"),
+        ("threads: {idle: 90d}", "`idle` deletes nothing by itself"),
+        ("threads: {keep: 30d, idle: never}", "expected a duration such as"),
         ("threads: 1d", "expected keys with values"),
         ("thread: {keep: 1d}", "did you mean 'threads'"),
     ],

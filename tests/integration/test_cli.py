@@ -422,7 +422,10 @@ def test_a_subject_is_held_exported_and_forgotten(shell: Shell) -> None:
     assert "receipt" in shell("receipt", "paid", code=2).stderr
     assert "zanzibar" not in shell("export", "--subject", who, "--as", "dpo").stdout
     assert "deleted" in shell("resume", "mini-2026-08.1", code=1).stderr
-    assert shell("sweep").stdout == "0 expired items of memory deleted, 0 threads emptied whose time was over\n"
+    assert shell("sweep").stdout == (
+        "0 expired items of memory deleted, 0 threads emptied whose time was over\n"
+        "0 vaults of pseudonyms deleted, of subjects of which nothing else was left\n"
+    )
     shell("audit", "verify")
 
 

@@ -26,6 +26,7 @@ _WORDS: dict[str, Word] = {
     "erasure": "remember",
     "subject": "remember",
     "hold": "remember",
+    "vault": "remember",
 }
 # What the next entry of the same action tells as well, and better.
 _IN_PASSING = frozenset(
@@ -397,6 +398,7 @@ _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "erasure.requested": lambda entry: f"began to forget a subject ({entry.detail.get('erasure')})",
     "subject.erased": lambda entry: f"forgot a subject ({entry.detail.get('erasure')})",
     "subject.exported": lambda _: "was given all that is known of a subject",
+    "vault.expired": lambda _: "deleted a subject's pseudonyms, as nothing else of it was left",
     "hold.placed": lambda _: "put a subject on legal hold",
     "hold.ended": lambda _: "ended a legal hold",
     "security.seal_broken": lambda _: "refused a stored value that was not what was sealed",

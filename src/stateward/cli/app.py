@@ -243,7 +243,7 @@ def tick(as_json: Json = False) -> None:
 
 @app.command()
 def sweep(as_json: Json = False) -> None:
-    """Delete memory and empty threads whose time is over and that no legal hold keeps. For a scheduler."""
+    """Delete what is not kept any longer, of memory, threads and pseudonyms, but for legal holds. For a scheduler."""
     from stateward.cli import retention
 
     retention.sweep(as_json=as_json)

@@ -24,9 +24,10 @@ def sweep(*, as_json: bool) -> None:
     with Runtime.open(keep_running=True) as runtime:
         swept = runtime.sweep()
     if as_json:
-        shapes.emit({"swept": swept.items, "threads": swept.threads})
+        shapes.emit({"swept": swept.items, "threads": swept.threads, "vaults": swept.vaults})
     else:
         print(f"{swept.items} expired items of memory deleted, {swept.threads} threads emptied whose time was over")
+        print(f"{swept.vaults} vaults of pseudonyms deleted, of subjects of which nothing else was left")
 
 
 def forget(subject: str, *, by: str | None, tenant: str, out: Path | None, as_json: bool, sure: bool) -> int:

@@ -87,10 +87,12 @@ class Swept:
     Attributes:
         items: Of memory, former versions included.
         threads: Emptied as `forget` empties them.
+        vaults: Of subjects of which nothing else was left: their pseudonyms, and the keys to these.
     """
 
     items: int
     threads: int
+    vaults: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -481,9 +481,18 @@ class ThreadPolicy(_Part):
 
     Attributes:
         keep: How long after the last thing that happened on a thread that has ended; for ever by default.
+        idle: After how long without anything that happens a thread that is open, or waits, counts as one that has
+            ended with the last thing that happened on it; never by default. It needs `keep`.
     """
 
     keep: Duration | None = None
+    idle: Duration | None = later(None)
+
+    @model_validator(mode="after")
+    def _idle_is_not_all(self) -> Self:
+        if self.idle is not None and self.keep is None:
+            raise PydanticCustomError("policy", "`idle` deletes nothing by itself: say `keep` as well")
+        return self
 
 
 class Escalation(_Part):

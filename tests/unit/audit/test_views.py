@@ -94,7 +94,7 @@ def test_a_signature_of_two_stays() -> None:
 
 
 def test_an_unknown_kind_is_told_as_it_is() -> None:
-    assert told(timeline(chain([(0, "vault.opened", "kim", {})]))) == [("audit", "kim", "vault.opened", 1)]
+    assert told(timeline(chain([(0, "cellar.opened", "kim", {})]))) == [("audit", "kim", "cellar.opened", 1)]
 
 
 def test_what_goes_is_told_in_words() -> None:
@@ -103,12 +103,14 @@ def test_what_goes_is_told_in_words() -> None:
         (1, "thread.erased", "dpo", {"detail": {"erasure": "E-1"}}),
         (2, "subject.erased", "dpo", {"detail": {"erasure": "E-1"}}),
         (3, "thread.expired", "clock", {}),
+        (4, "vault.expired", "clock", {}),
     ]
     assert [(word, said) for word, _, said, _ in told(timeline(chain(steps), everything=True))] == [
         ("orchestrate", "abandoned it"),
         ("orchestrate", "emptied it, as its subject is forgotten"),
         ("remember", "forgot a subject (E-1)"),
         ("orchestrate", "emptied it, as its time was over"),
+        ("remember", "deleted a subject's pseudonyms, as nothing else of it was left"),
     ]
 
 

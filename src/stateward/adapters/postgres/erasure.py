@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import logging
 import secrets
@@ -60,20 +61,42 @@ class PostgresErasure:
                     left.append(row["thread_id"])
         return swept
 
+    async def sweep_vaults(self) -> int:
+        """Delete the vaults of subjects of which nothing else is left, each in its own transaction."""
+        swept = 0
+        for tenant in [row["tenant"] for row in await self._db.all(_SQL["vault_tenants"])]:
+            after = ""
+            while rows := await self._db.all(_SQL["vaults"], {"tenant": tenant, "after": after, "batch": _BATCH}):
+                over = [row["subject"] for row in rows if row["is_over"]]
+                swept += sum([await self._vault_expired(tenant, subject) for subject in over])
+                after = rows[-1]["subject"]
+        return swept
+
     async def _expired(self, thread: str) -> bool:
-        try:
-            row = await self._db.one(_SQL["expire_thread"], {"thread": thread})
-        except (Error, DatabaseError) as error:  # the others need not stay because of this one
-            state = getattr(error.__cause__ if isinstance(error, DatabaseError) else error, "sqlstate", None)
-            if state is None:  # no server has said so
-                raise
-            _LOG.warning("thread %s is over and could not be emptied (SQLSTATE %s)", thread, state)
-            return False
-        done = bool(row and row["done"])
+        done = await self._swept(_SQL["expire_thread"], {"thread": thread}, f"thread {thread}")
         if done:
             self._keys.forget(thread)
             self._commits.erased(thread)
         return done
+
+    async def _vault_expired(self, tenant: str, subject: str) -> bool:
+        # By its digest, as in the trail: the ids of subjects are in no log.
+        named = hashlib.sha256(subject.encode()).hexdigest()
+        done = await self._swept(_SQL["expire_vault"], {"tenant": tenant, "subject": subject}, f"the vault of {named}")
+        if done:
+            self._keys.subjects.forget(subject_owner(tenant, subject))
+        return done
+
+    async def _swept(self, statement: bytes, values: dict[str, Any], what: str) -> bool:
+        try:
+            row = await self._db.one(statement, values)
+        except (Error, DatabaseError) as error:  # the others need not stay because of this one
+            state = getattr(error.__cause__ if isinstance(error, DatabaseError) else error, "sqlstate", None)
+            if state is None:  # no server has said so
+                raise
+            _LOG.warning("%s is over and could not be emptied (SQLSTATE %s)", what, state)
+            return False
+        return bool(row and row["done"])
 
     async def count(self, tenant: str, subject: str) -> SubjectCounts:
         """How much there is of a subject now."""

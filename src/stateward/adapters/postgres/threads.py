@@ -50,7 +50,7 @@ class PostgresThreads:
                 raise UnknownThread(facts.thread)
             record = thread_record(row)
             _refuse_other(record.facts, facts)  # in the transaction: whoever is refused has pinned nothing
-            if retention is not None and _keep(retention)["keep"] != row["keep_for"]:
+            if retention is not None and _keep(retention) != {"keep": row["keep_for"], "idle": row["idle_for"]}:
                 await connection.execute(_SQL["keep_thread"], {"thread": facts.thread} | _keep(retention))
         if record.is_erased:
             raise ThreadErased(facts.thread)
@@ -180,8 +180,8 @@ def _values(facts: ThreadFacts) -> dict[str, Any]:
 
 
 def _keep(retention: ThreadPolicy | None) -> dict[str, Json]:
-    keep = retention.keep if retention else None
-    return {"keep": None if keep is None else int(keep.total_seconds())}
+    times = {"keep": retention.keep, "idle": retention.idle} if retention else {"keep": None, "idle": None}
+    return {name: None if time is None else int(time.total_seconds()) for name, time in times.items()}
 
 
 def _refuse_other(was: ThreadFacts, asked: ThreadFacts) -> None:

@@ -339,8 +339,9 @@ begin
             t.entries := array[stateward.says(p ->> 'kind', p ->> 'actor', p ->> 'action', p ->> 'tool', '{}')];
         when 'mark' then
             if p ? 'keep' then
-                update stateward.thread x set keep_for = (p ->> 'keep')::bigint
-                 where x.thread_id = p_thread.thread_id and x.keep_for is distinct from (p ->> 'keep')::bigint;
+                update stateward.thread x set keep_for = (p ->> 'keep')::bigint, idle_for = (p ->> 'idle')::bigint
+                 where x.thread_id = p_thread.thread_id
+                   and (x.keep_for, x.idle_for) is distinct from ((p ->> 'keep')::bigint, (p ->> 'idle')::bigint);
             end if;
             t.answer := to_jsonb(p_thread.status <> p ->> 'status');
             if p_thread.status <> p ->> 'status' then

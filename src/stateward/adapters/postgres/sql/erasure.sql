@@ -29,7 +29,7 @@ select thread_id, counts from stateward.erased_thread where erasure_id = %(erasu
 select stateward.finish_erasure(%(erasure)s, %(finished)s, %(receipt)s, %(seal)s) as done;
 
 -- name: threads_over
--- Threads that have ended and whose time is over too, but for those that this sweep has left, one batch, those that have
+-- Threads that have ended, or have been idle for so long that they count as ended, and whose time is over too, but for those that this sweep has left, one batch, those that have
 -- waited longest first.
 select t.thread_id from stateward.thread t
  where t.keep_for is not null and t.erased_at is null and stateward.after(t.created_at, t.keep_for) <= now()
@@ -40,6 +40,23 @@ select t.thread_id from stateward.thread t
 -- name: expire_thread
 -- Empties one of them, in one transaction; false where it is left for another time.
 select stateward.expire_thread(%(thread)s) as done;
+
+-- name: vault_tenants
+-- The tenants that can have a vault of pseudonyms: there is none without a key.
+select distinct tenant from stateward.subject_key order by tenant;
+
+-- name: vaults
+-- The subjects of a tenant that come after one and have a vault, one batch, and whether nothing of it is kept any longer.
+with batch as (
+    select distinct subject from stateward.subject_key
+     where tenant = %(tenant)s and subject > %(after)s order by subject limit %(batch)s)
+select subject,
+       subject in (select stateward.unkept(%(tenant)s, array(select subject from batch))) as is_over
+  from batch order by subject;
+
+-- name: expire_vault
+-- Deletes one of them, in one transaction; false where it is left for another time.
+select stateward.expire_vault(%(tenant)s, %(subject)s) as done;
 
 -- name: count
 -- The threads that there are of a subject.

@@ -1,9 +1,9 @@
 -- name: open_thread
 -- Opens a thread; one that exists stays as it is.
 insert into stateward.thread (thread_id, tenant, principal, roles, requester, purpose, subject, graph, graph_version,
-                              keep_for)
+                              keep_for, idle_for)
 values (%(thread)s, %(tenant)s, %(principal)s, %(roles)s, %(requester)s, %(purpose)s, %(subject)s, %(graph)s,
-        %(graph_version)s, %(keep)s)
+        %(graph_version)s, %(keep)s, %(idle)s)
 on conflict (thread_id) do nothing
 returning thread_id;
 
@@ -15,7 +15,8 @@ returning thread_id;
 
 -- name: keep_thread
 -- How long a thread is kept, by the policy that it runs under now.
-update stateward.thread set keep_for = %(keep)s where thread_id = %(thread)s and keep_for is distinct from %(keep)s::bigint;
+update stateward.thread set keep_for = %(keep)s, idle_for = %(idle)s
+ where thread_id = %(thread)s and (keep_for, idle_for) is distinct from (%(keep)s::bigint, %(idle)s::bigint);
 
 -- name: find_thread
 -- A thread as it was opened, and how long ago that was.

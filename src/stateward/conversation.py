@@ -11,7 +11,7 @@ import json
 import secrets
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
@@ -71,6 +71,7 @@ class Conversation:
         version: Names the policy.
         reveals: Whether an answer has the values.
         within: Whether the model is that of an agent within an agent: what it is asked is another model's words.
+        gives: Whether the thread is given what is treated.
     """
 
     policy: PersonalDataPolicy
@@ -83,6 +84,7 @@ class Conversation:
     done: Treatments
     reveals: bool = True
     within: bool = False
+    gives: bool = True
 
     async def given(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
         """The messages as a model may read them. Those of the team, a `SystemMessage`, stay.
@@ -96,16 +98,23 @@ class Conversation:
         treated = await self._treated(list(zip(bodies, asked, strict=True)))
         return [_with(one, new) for one, new in zip(messages, treated, strict=True)]
 
-    async def said(self, said: Sequence[Any], arguments: Json) -> list[Any]:
+    async def said(self, said: Sequence[Any], arguments: Json, *, is_given: bool = True) -> list[Any]:
         """What a tool says, before it enters the state: messages, and commands with messages in them.
 
         Args:
             said: The messages and commands.
             arguments: Those of the call: a pseudonym that was in them may come back.
+            is_given: Whether the thread is given it, so that its pseudonyms may be said from then on.
         """
         tokens = self._tokens(await self._who())
         may = frozenset(self.done.given(self.scope.thread) | tokens.found(arguments))
-        return [await self._one_said(one, may) for one in said]
+        talk = self if is_given else replace(self, gives=False)
+        return [await talk._one_said(one, may) for one in said]
+
+    async def shown(self, value: Json) -> Json:
+        """What others than the conversation may see of a value."""
+        (new,) = await replace(self, gives=False)._treated([(value, None)])
+        return new
 
     async def answered(self, content: Json) -> Json:
         """An answer, or a part of one, for the reader: with the values, where the policy gives them to readers."""
@@ -175,7 +184,8 @@ class Conversation:
                 self.done.keep(key, value)
                 found[key] = value
         treated = [found[key] for key in keys]
-        self.done.given(self.scope.thread).update(self._tokens(known).found(treated))
+        if self.gives:
+            self.done.given(self.scope.thread).update(self._tokens(known).found(treated))
         return treated
 
     async def _looked_through(

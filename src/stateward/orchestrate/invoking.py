@@ -27,10 +27,13 @@ from pydantic import ValidationError
 
 from stateward.act.calling import NothingDone, Paused
 from stateward.act.perform import Traits
+from stateward.callbacks import Told, cleaned, listeners
+from stateward.conversation import Conversation
 from stateward.errors import ConfigurationError
 from stateward.model.action import Call
 from stateward.model.effect import Effect, Transaction
 from stateward.model.values import Json, JsonObject, plain
+from stateward.orchestrate.loops import blocking
 from stateward.orchestrate.said import Returned, Said, content_of, failure_of, kept
 from stateward.orchestrate.upstream import in_run
 from stateward.personal_data.boundary import Reveal
@@ -45,16 +48,20 @@ class Given:
     Attributes:
         state: The graph's state.
         config: The config of the task that makes the call; the running one unless given.
+        talk: Treats what callbacks are told of the call; None where they are told all of it.
     """
 
     state: Any = field(default_factory=dict[str, Any])
     config: RunnableConfig | None = None
+    talk: Conversation | None = None
 
 
 @dataclass(slots=True)
 class _Attempt:
     effect: Effect
     reveal: Reveal | None = None
+    told: Told | None = None
+    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
     begun: bool = False
     ended: bool = False
     result: object = None
@@ -100,6 +107,8 @@ class Invoker:
             Paused: it stops to ask on its own, or an agent that it runs does.
         """
         attempt = _Attempt(effect if reveal is None else _settling(effect, reveal), reveal)
+        if given.talk is not None and listeners(self._tool, given.config or ensure_config()):
+            attempt.told = Told(given.talk, call)
         asked = {"name": call.tool, "args": dict(call.arguments), "id": call.id, "type": "tool_call"}
         config = _watched(given.config or ensure_config())
         # A task of its own, so that what is said here of the call holds for the call only.
@@ -189,37 +198,53 @@ def _held(one: BaseTool) -> BaseTool:
     inner = one.model_copy(update={"handle_tool_error": False, "handle_validation_error": False})
     outer = one.model_copy()
     for name in ("_run", "_arun"):
-        vars(inner)[name] = _noting(getattr(one, name))
+        vars(inner)[name] = _noting(getattr(one, name), one)
     vars(inner)["_parse_input"] = _revealing(cast("Any", one)._parse_input)
     effects = effect_parameters(one)
 
     async def ainvoke(given: dict[str, Any], config: RunnableConfig | None = None) -> object:
-        given = {**given, "args": {**given["args"], **dict.fromkeys(effects, _ATTEMPT.get().effect)}}
-        return await _to_its_end(inner, given, config)
+        attempt = _ATTEMPT.get()
+        told, args = attempt.told, {**given["args"], **dict.fromkeys(effects, attempt.effect)}
+        if told is None:
+            return await _to_its_end(inner, {**given, "args": args}, config)
+        attempt.arguments = args
+        try:
+            given = {**given, "args": {**args, **await told.arguments()}}
+            output = await _to_its_end(inner, given, config)
+        except Exception:
+            if told.error is None:
+                raise
+        else:
+            return output if told.output is None else told.output
+        raise told.error  # not above, where what was told of it would be its context
 
     vars(outer)["ainvoke"] = ainvoke
     return outer
 
 
-def _noting(function: AnyFunction) -> AnyFunction:
-    noting = _noting_calls(function)
+def _noting(function: AnyFunction, one: BaseTool) -> AnyFunction:
+    noting = _noting_calls(function, one)
     with contextlib.suppress(Exception):  # what does not resolve stays as it is, as LangChain has it
         # Once here: LangChain resolves the annotations of what it calls anew at each call.
         noting.__annotations__ = get_type_hints(function, include_extras=True)
     return noting
 
 
-def _noting_calls(function: AnyFunction) -> AnyFunction:
+def _noting_calls(function: AnyFunction, one: BaseTool) -> AnyFunction:
     if inspect.iscoroutinefunction(function):
 
         @wraps(function)
         async def later(*args: Any, **kwargs: Any) -> Any:
             attempt = _begun()
             try:
-                return _ended(attempt, await function(*args, **kwargs))
+                _ended(attempt, await function(*args, **kwargs))
             except Exception as error:
                 failed = _failed(attempt, error)
-            raise failed  # not above, where the error that it may stand for would be its context
+            else:
+                told, result = attempt.told, attempt.result
+                return result if told is None else await told.returned(one, result)
+            # Not above, where the error that it may stand for would be its context.
+            raise failed if attempt.told is None else await attempt.told.failed(failed)
 
         return later
 
@@ -227,10 +252,13 @@ def _noting_calls(function: AnyFunction) -> AnyFunction:
     def now(*args: Any, **kwargs: Any) -> Any:
         attempt = _begun()
         try:
-            return _ended(attempt, function(*args, **kwargs))
+            _ended(attempt, function(*args, **kwargs))
         except Exception as error:
             failed = _failed(attempt, error)
-        raise failed  # as above
+        else:
+            told, result = attempt.told, attempt.result
+            return result if told is None else blocking(told.loop, told.returned(one, result))
+        raise failed if attempt.told is None else blocking(attempt.told.loop, attempt.told.failed(failed))
 
     return now
 
@@ -241,9 +269,8 @@ def _begun() -> _Attempt:
     return attempt
 
 
-def _ended(attempt: _Attempt, result: object) -> object:
+def _ended(attempt: _Attempt, result: object) -> None:
     attempt.ended, attempt.result = True, result if attempt.reveal is None else _hidden(result, attempt.reveal)
-    return attempt.result
 
 
 def _failed(attempt: _Attempt, error: Exception) -> Exception:
@@ -260,13 +287,17 @@ def _revealing(parse: AnyFunction) -> AnyFunction:
     """LangChain's check of the arguments, after its callbacks, which get to see no value."""
 
     def parsed(given: Any, *more: Any) -> Any:
-        reveal = _ATTEMPT.get().reveal
-        if reveal is None or not isinstance(given, dict):
+        attempt = _ATTEMPT.get()
+        reveal, told = attempt.reveal, attempt.told
+        if (reveal is None and told is None) or not isinstance(given, dict):
             return parse(given, *more)
+        real = {**cast("dict[str, Any]", given), **attempt.arguments}
         try:
-            return parse(reveal.real(cast("dict[str, Any]", given)), *more)
-        except Exception:
+            return parse(real if reveal is None else reveal.real(real), *more)
+        except Exception as error:
             failed = ToolException("what the pseudonyms stand for does not fit the tool's schema")
+            if told is not None:
+                told.error = error if reveal is None else failed
         raise failed  # not above: the error quotes what was checked
 
     return parsed
@@ -328,26 +359,6 @@ class _Settling:
     def settle(self, result: Json) -> None:
         """Pass it on without the values."""
         self._work.settle(self._reveal.hide(plain(result)))
-
-
-def cleaned(error: Exception, clean: Callable[[str], str]) -> Exception:
-    """The error with a clean text: in its arguments, its notes, and what it came of.
-
-    Where its text does not come from its arguments, another one that says the same in its place.
-    """
-    chain: list[BaseException] = []
-    one: BaseException | None = error
-    while one is not None and one not in chain:
-        chain.append(one)
-        one = one.__cause__ or one.__context__
-    for each in chain:
-        each.args = tuple(clean(part) if isinstance(part, str) else part for part in each.args)
-        if hasattr(each, "__notes__"):
-            each.__notes__ = [clean(note) for note in each.__notes__]
-    if all(clean(text) == text for each in chain for text in (str(each), repr(each))):
-        return error
-    kind = ToolException if isinstance(error, ToolException) else RuntimeError
-    return kind(clean(f"{type(error).__name__}: {error}"))
 
 
 async def _to_its_end(one: BaseTool, given: dict[str, Any], config: RunnableConfig | None) -> object:

@@ -445,13 +445,13 @@ class Turn:
             return Receipt(action=row.action.id, status="abandoned", error=why_not)
         spec = self._spec(row.action.call.tool)
         traits, reveal = self.traits(row.action.call, spec), self.reveals(row.action.call)
-
+        given = replace(self.given, talk=self.services.conversation(self.ward, self.thread))
         ran = False
 
         async def run(effect: Effect) -> Json:
             nonlocal ran
             ran = True
-            answer = await spec.run(row.action.call, effect, self.given, reveal)
+            answer = await spec.run(row.action.call, effect, given, reveal)
             if effect.credential is None:  # else what the journal keeps is said, which is without secrets
                 self._answers[row.action.id] = answer
             return answer.result

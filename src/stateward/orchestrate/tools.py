@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from stateward.act.calling import NothingDone
 from stateward.act.perform import Probe, Traits
 from stateward.act.secrets import clean, scrub
+from stateward.callbacks import cleaned
 from stateward.errors import ConfigurationError, ThreadError
 from stateward.json_schema import JsonSchema
 from stateward.model.action import Call
@@ -22,7 +23,7 @@ from stateward.model.durations import parse_duration
 from stateward.model.effect import Credential, Effect, Retry
 from stateward.model.served import Served
 from stateward.model.values import Json, JsonObject, digest, plain, plain_object
-from stateward.orchestrate.invoking import Given, Invoker, cleaned, effect_parameters
+from stateward.orchestrate.invoking import Given, Invoker, effect_parameters
 from stateward.orchestrate.said import Returned
 from stateward.personal_data.boundary import Reveal
 

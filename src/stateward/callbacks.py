@@ -1,0 +1,163 @@
+"""What LangChain's callbacks, tracers among them, are told of a tool's call: what the conversation is given of it.
+
+The tool gets the values, and the journal and the conversation get what it has returned, as if nobody listened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
+from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, ToolException
+from langchain_core.tools.base import _format_output  # pyright: ignore[reportPrivateUsage]
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
+
+from stateward.conversation import Conversation
+from stateward.model.action import Call
+from stateward.model.values import Json, plain
+
+_TWO = "content_and_artifact"
+NOT_SHOWN = "(not shown: personal data could not be looked for in it)"
+"""What stands in the place of what could not be treated."""
+
+
+class Told:
+    """What the callbacks of one call are told.
+
+    Args:
+        talk: Treats it.
+        call: The call, with the arguments that it runs with.
+
+    Attributes:
+        loop: Where it is treated.
+        output: What LangChain would make of what the tool has returned; None until then.
+        error: What the tool has raised; None until then.
+    """
+
+    def __init__(self, talk: Conversation, call: Call) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.output: Any = None
+        self.error: Exception | None = None
+        self.call, self._talk = call, talk
+
+    async def arguments(self) -> dict[str, Json]:
+        """Those of the call."""
+        given = dict(self.call.arguments)
+        told = await self._json(given)
+        if isinstance(told, dict) and told.keys() == given.keys():
+            return cast("dict[str, Json]", told)
+        return dict.fromkeys(given, NOT_SHOWN)
+
+    async def returned(self, one: BaseTool, result: Any) -> Any:
+        """What the tool has returned: a message or a command with it, which LangChain tells as they are."""
+        try:
+            output = _output(one, result, self.call.id)
+        except ValueError:
+            return result  # LangChain says what is wrong with it, and no more of it
+        self.output = output
+        told = await self._said(output)
+        return (told, None) if one.response_format == _TWO else told
+
+    async def _said(self, output: Any) -> Any:
+        parts = cast("list[Any]", output if isinstance(output, list) else [output])
+        try:
+            said = await self._talk.said(parts, self.call.arguments, is_given=False)
+            said = [await self._whole(one) for one in said]
+        except Exception:  # it was done all the same; the conversation says what is wrong
+            said = [ToolMessage(NOT_SHOWN, tool_call_id=self.call.id, name=self.call.tool)]
+        return said if isinstance(output, list) else said[0]
+
+    async def failed(self, error: Exception) -> Exception:
+        """What the tool has raised: itself, where nothing in it is treated."""
+        self.error = error
+        said: list[Json] = [text for one in chain_of(error) for text in _texts(one)]
+        if await self._json(said) == said:
+            return error
+        bubbles = GraphBubbleUp if isinstance(error, GraphBubbleUp) else RuntimeError
+        kind = ToolException if isinstance(error, ToolException) else bubbles
+        return kind(await self._json(f"{type(error).__name__}: {error}")).with_traceback(error.__traceback__)
+
+    async def _whole(self, one: Any) -> Any:
+        """What is told beside the content of messages."""
+        if isinstance(one, BaseMessage):
+            more: dict[str, Any] = {"additional_kwargs": await self._json(one.additional_kwargs)}
+            if isinstance(one, ToolMessage) and one.artifact is not None:
+                more["artifact"] = await self._json(one.artifact)
+            return one.model_copy(update={name: value for name, value in more.items() if value})
+        if isinstance(one, list):
+            return [await self._whole(each) for each in cast("list[Any]", one)]
+        if isinstance(one, Command):
+            command = cast("Command[Any]", one)
+            changes = cast("Any", command.update)
+            if isinstance(changes, Mapping):
+                pairs = cast("Mapping[str, Any]", changes).items()
+                changes = {name: await self._whole(value) for name, value in pairs}
+            elif changes is not None:
+                changes = await self._whole(changes)
+            return replace(command, update=changes, resume=None, goto=await self._goto(command.goto))
+        return await self._json(one)
+
+    async def _goto(self, goto: Any) -> Any:
+        return goto if isinstance(goto, str) else await self._json(goto)
+
+    async def _json(self, value: Any) -> Any:
+        """A value treated, or a sentence in its place."""
+        try:
+            return await self._talk.shown(plain(value))
+        except Exception:
+            return NOT_SHOWN
+
+
+def listeners(one: BaseTool, config: RunnableConfig) -> list[BaseCallbackHandler]:
+    """Who is told of a tool's call."""
+    return AsyncCallbackManager.configure(config.get("callbacks"), one.callbacks, one.verbose).handlers
+
+
+def chain_of(error: BaseException) -> list[BaseException]:
+    """An error, and what it came of."""
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in chain:
+        chain.append(one)
+        one = one.__cause__ or one.__context__
+    return chain
+
+
+def cleaned(error: Exception, clean: Callable[[str], str]) -> Exception:
+    """The error with a clean text: in its arguments, its notes, and what it came of.
+
+    Where its text does not come from its arguments, another one that says the same in its place.
+    """
+    chain = chain_of(error)
+    for each in chain:
+        each.args = tuple(clean(part) if isinstance(part, str) else part for part in each.args)
+        if hasattr(each, "__notes__"):
+            each.__notes__ = [clean(note) for note in each.__notes__]
+    if all(clean(text) == text for each in chain for text in (str(each), repr(each))):
+        return error
+    kind = ToolException if isinstance(error, ToolException) else RuntimeError
+    return kind(clean(f"{type(error).__name__}: {error}"))
+
+
+def _output(one: BaseTool, result: Any, call: str) -> Any:
+    """What LangChain makes of what a tool returns: a message, but for what is one already.
+
+    Raises:
+        ValueError: it is not what the tool's `response_format` wants.
+    """
+    content, artifact = result, None
+    if one.response_format == _TWO:
+        if not isinstance(result, tuple):
+            raise ValueError(type(cast("object", result)).__name__)
+        content, artifact = cast("tuple[Any, Any]", result)
+    return _format_output(content, artifact, call, one.name, "success")
+
+
+def _texts(error: BaseException) -> list[str]:
+    return [str(error), repr(error), *getattr(error, "__notes__", ())]

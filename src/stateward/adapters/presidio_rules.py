@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from stateward.adapters.person_names import people
+from stateward.adapters.spoken_numbers import spoken_numbers
 from stateward.adapters.street_addresses import street_addresses
 
 Span = tuple[int, int]
@@ -51,12 +52,15 @@ _ID_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _PHONE_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|telefon|cellular|fax|hotline|whats ?app|sms"
-    r"|msisdn|voice ?mail)"
+    r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|t[eé]l[eé]fono?|telefon|t[eé]l[eé]phone|cellular|celular|handy"
+    r"|fax|hotline|whats ?app|sms|msisdn|voice ?mail|call ?back)"
     r"(?![A-Za-z])[^\n]*$"
     r"|(?<![A-Za-z])(?:call(?:s|ed|ing)?|dial(?:s|led|ling)?|rings?|rang|texts?(?= (?:me|us|him|her|them) )|texted|cell"
     r"|mobile|mob|ph|reach(?:able|ed)?|contact|landline)(?![A-Za-z])"
     r"(?:\W+(?-i:[A-Z][\w'’-]*)){0,3}(?:\W+(?:me|us|him|her|them|back|at|on|is|no|nr|number|to|via|under))*\W*$"
+    r"|(?<![A-Za-z])(?:my|his|her|our|their|your|new|private|direct|contact|emergency)\W+(?:number|nr|no|line|num)"
+    r"(?:\W+(?:is|now|changed|to|still))*\W*$"
+    r"|(?:^|[|,;·•/]\s*)(?-i:[TMPF]|Ph|Mob|Cell)[.:]?\s*$"
     r"|(?<![A-Za-z])(?:message|picked up|picks? up|answers?|answered|get (?:me|us|him|her|them))\W+(?:at|on|under)\W+$",
     re.IGNORECASE,
 )
@@ -68,8 +72,14 @@ _PHONE_AFTER = re.compile(
     re.IGNORECASE,
 )
 _CARD_WORDS = _words(r"cards?|visa|master ?card|amex|american express|maestro|discover|diners|jcb|union ?pay|pan|cc")
-_BIRTH_WORDS = _words(r"born|d\.?o\.?b|date of birth|birth ?da(?:te|y)|birth")
-_SSN_WORDS = _words(r"ssns?|social(?: security)?|soc sec")
+_BIRTH_WORDS = _words(
+    r"born|d\.?o\.?b|date ?of ?birth|birth ?da(?:te|y)|birth|b-?day|geboren|geb|n[eé]e? le|nato il|nata il|nacid[oa]"
+)
+_BORN_TOO = re.compile(
+    r"(?<![A-Za-z])(?:born|birthdays?|dobs?)\W[^.\n;]{0,4}\d[^\n;:]{3,20} ?(?:and|&|,) $", re.IGNORECASE
+)
+_SSN_WORDS = _words(r"ssns?|s\.s\.n\.?|ss ?(?:#|no|nr|number)|socials?(?: security)?|soc sec")
+_TAX_WORDS = _words(r"tax(?:payer)?[ _]?(?:id|identification)|tin|w-?[249]")
 _BANK_WORDS = _words(
     r"bank (?:account|acct|a/c)|(?:checking|savings?|deposit) (?:account|acct)"
     r"|(?<!gl )(?<!g/l )(?<!ledger )(?<!cost )(?<!customer )(?:account|acct|a/c) ?(?:numbers?|no|nr|#)"
@@ -110,6 +120,7 @@ _LIKE_NORTH_AMERICA = frozenset({"US", "CA"})
 _WITHOUT_ZERO = frozenset({"CZ", "DK", "ES", "GR", "HK", "LU", "MX", "NO", "PL", "PT", "SG"})
 _INDIAN_MOBILE = re.compile(r"[6-9]\d{4}[ -]\d{5}")
 _BRITISH_MOBILE = re.compile(r"07\d{3}[ -]\d{3}[ -]?\d{3}")
+_WITH_TRUNK = re.compile(r"\(?0[1-9]\d{1,3}\)?[ /-]\d{3,4}[ -]\d{3,4}")
 _MORE = re.compile(r"\s+\d")
 _MONEY_AFTER = re.compile(r"\s?(?:[€$£¥%]|(?:EUR|USD|GBP|CHF|JPY|units?|pcs|kg|km|ms)\b)", re.IGNORECASE)
 _NORTH_AMERICA = re.compile(rf"(?:1{_SEPARATOR})?\(?[2-9]\d\d\)?{_SEPARATOR}{{0,2}}[2-9]\d\d{_SEPARATOR}\d{{4}}")
@@ -124,6 +135,28 @@ _CARD_BRANDS = (
     (re.compile(r"35(?:2[89]|[3-8])|6011|64[4-9]|65|62|81"), {16}),
     (re.compile(r"50|5[6-9]|6"), set[int]()),
 )
+
+_IBAN_LENGTHS = (
+    # ISO 13616, the registry's lengths by country
+    "NO15 BE16 DK18 FI18 FO18 GL18 NL18 MK19 SI19 AT20 BA20 EE20 KZ20 LT20 LU20 XK20 CH21 HR21 LI21 LV21 BG22 BH22 CR22"
+    " DE22 GB22 GE22 IE22 ME22 RS22 VA22 AE23 GI23 IL23 IQ23 OM23 TL23 SO23 AD24 CZ24 ES24 MD24 PK24 RO24 SA24 SE24"
+    " SK24 TN24 VG24 LY25 PT25 ST25 AO25 CV25 MZ25 IS26 TR26 BI27 DJ27 FR27 GR27 IT27 MC27 MR27 SM27 AL28 AZ28 BY28"
+    " CY28 DO28 GT28 HU28 LB28 NI28 PL28 SV28 BF28 CI28 SN28 BR29 EG29 PS29 QA29 UA29 JO30 KW30 MU30 MT31 SC31"
+    " LC32 RU33"
+)
+
+
+def _ibans() -> str:
+    """A pattern of every country's account numbers, each to its length, in groups or not."""
+    by_length: dict[str, list[str]] = {}
+    for one in _IBAN_LENGTHS.split():
+        by_length.setdefault(one[2:], []).append(one[:2])
+    every = (
+        rf"(?:{'|'.join(countries)})\d\d(?:[ -]?[A-Z0-9]){{{int(length) - 4}}}"
+        for length, countries in by_length.items()
+    )
+    return rf"(?<![A-Z0-9])(?:{'|'.join(every)})(?![A-Z0-9])"
+
 
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 OWN_PATTERNS = {
@@ -143,6 +176,7 @@ OWN_PATTERNS = {
         r"(?<!\w)\w[\w.!#$%*+~^-]{0,127}(?:'[\w.!#$%*+~^-]{1,63})?"
         r"@[^\W_]+(?:-+[^\W_]+)*(?:\.[^\W_]+(?:-+[^\W_]+)*)+"
     ),
+    "IBAN_CODE": _ibans(),
     "MAC_ADDRESS": (
         r"(?<![\w:.-])(?:[0-9A-F]{2}([:-])(?:[0-9A-F]{2}\1){4}[0-9A-F]{2}"
         r"|[0-9A-F]{4}\.[0-9A-F]{4}\.[0-9A-F]{4})"
@@ -151,9 +185,10 @@ OWN_PATTERNS = {
     "PHONE_NUMBER": rf"(?<![\w#])\(?\+?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,40}}(?!\w)",
     "URL": _URL.pattern,
 }
+CHECKED = frozenset({"IBAN_CODE"})
+"""Which of our own patterns are as sure as can be once they are judged."""
 STOCK_RECOGNIZERS = (
     "CryptoRecognizer",
-    "IbanRecognizer",
     "IpRecognizer",
     "NhsRecognizer",
     "UsBankRecognizer",
@@ -190,7 +225,8 @@ def _beside(words: re.Pattern[str], *, digits: int = 0) -> Callable[[str, int, i
 
 
 def _birth(text: str, start: int, end: int) -> list[Span]:
-    return [(start, end)] if _near(_BIRTH_WORDS, text, start, end) else []
+    too = _BORN_TOO.search(text[max(0, start - 40) : start])
+    return [(start, end)] if too or _near(_BIRTH_WORDS, text, start, end) else []
 
 
 def _near(words: re.Pattern[str], text: str, start: int, end: int, *, reach: int = 60) -> bool:
@@ -270,8 +306,8 @@ def _ssn(text: str, start: int, end: int) -> list[Span]:
     if _near(_SSN_WORDS, text, start, end):
         return [(start, end)]
     written = re.fullmatch(r"[0-8]\d\d-\d\d-\d{4}", text[start:end])
-    free = not _attached(text, start, end) and not _ID_BEFORE.search(text[max(0, start - 40) : start])
-    return [(start, end)] if written and free else []
+    barred = _ID_BEFORE.search(text[max(0, start - 40) : start]) and not _near(_TAX_WORDS, text, start, end)
+    return [(start, end)] if written and not barred and not _attached(text, start, end) else []
 
 
 def _ip(text: str, start: int, end: int) -> list[Span]:
@@ -282,6 +318,13 @@ def _url(text: str, start: int, end: int) -> list[Span]:
     """The whole address, which may be longer than the piece of text in which it was found."""
     match = _URL.match(text, start)
     return [(start, start + len(match[0].rstrip(".,;:!?)")))] if match else [(start, end)]
+
+
+def _iban(text: str, start: int, end: int) -> list[Span]:
+    """The number where its two check digits, ISO 7064 MOD 97-10, are right."""
+    plain = re.sub(r"\W", "", text[start:end]).upper()
+    right = plain.isascii() and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
+    return [(start, end)] if right else []
 
 
 def _phones(text: str, start: int, end: int, countries: frozenset[str]) -> list[Span]:
@@ -337,6 +380,8 @@ def _national(found: str, digits: str, countries: frozenset[str]) -> bool:
         return _dialable(f"+{digits[2:]}")
     if _LIKE_NORTH_AMERICA & countries and _NORTH_AMERICA.fullmatch(found) and _dialable(digits, "US"):
         return True
+    if _WITH_TRUNK.fullmatch(found) and 10 <= len(digits) <= 11:
+        return True
     if "GB" in countries and _BRITISH_MOBILE.fullmatch(found):
         return True
     if "IN" in countries and _INDIAN_MOBILE.fullmatch(found):
@@ -368,7 +413,7 @@ RULES: Mapping[str, Rule] = {
     "CRYPTO": Rule(_anywhere(_as_found), "wallet 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
     "DATE_OF_BIRTH": Rule(_anywhere(_birth), "born 1980-04-05"),
     "EMAIL_ADDRESS": Rule(_anywhere(_email), "jane.doe@example.com"),
-    "IBAN_CODE": Rule(_anywhere(_as_found), "IBAN DE89 3704 0044 0532 0130 00"),
+    "IBAN_CODE": Rule(_anywhere(_iban), "IBAN DE89 3704 0044 0532 0130 00"),
     "IP_ADDRESS": Rule(_anywhere(_ip), "from 192.168.10.7"),
     "MAC_ADDRESS": Rule(_anywhere(_as_found), "device 00:1A:2B:3C:4D:5E"),
     "PHONE_NUMBER": Rule(_phones, "phone +1 212-555-0187"),
@@ -396,3 +441,6 @@ FINDERS: Mapping[str, Finder] = {
     "PERSON": Finder(people, "Spoke with Anna Schneider about it."),
 }
 """What rules and lists find in part, where a model finds more: street addresses, and names with a cue or in a list."""
+
+IN_WORDS: Mapping[str, Callable[[str], list[tuple[int, int, float]]]] = {"PHONE_NUMBER": spoken_numbers}
+"""What finds more of an entity type that Presidio's recognizers find already."""

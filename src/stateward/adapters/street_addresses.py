@@ -1,19 +1,29 @@
-"""Street addresses, found by how they are written in English, German, Dutch, French, Spanish and Italian.
+"""Street addresses, found by how they are written in some thirty countries of Latin letters.
 
-Cities alone are no address: business text is full of them.
+Cities alone are no address: business text is full of them. What belongs to the street line is found along with
+it: the number of a flat, the name of a house, a floor.
 """
 
 from __future__ import annotations
 
 import re
 
-_NUMBER = r"\d{1,5}[a-zA-Z]?(?:[-/]\d{1,4}[a-zA-Z]?)?"
+_NUMBER = r"\d{1,5}[a-zA-Z]?(?:[-/](?:\d{1,4}[a-zA-Z]?|[IVX]{1,4}\b))?"
 _NAME = r"[^\W\d_a-z][\w'’.-]*"
 _SURE_WAYS = (
-    r"Street|Road|Avenue|Ave|Lane|Boulevard|Blvd|Crescent|Highway|Hwy|Parkway|Pkwy|Terrace|Mews|Close|Alley|St|Rd|Ln"
+    r"Street|Road|Avenue|Ave|Lane|Boulevard|Blvd|Crescent|Highway|Hwy|Parkway|Pkwy|Terrace|Mews|Close|Alley|Turnpike"
+    r"|Causeway|Quay|Wharf|St|Rd|Ln|Terr"
 )
-_OTHER_WAYS = r"Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Circle|Cir|Gardens|Grove|Hill|Row|Walk|Trail|Loop"
-_FLAT = r"(?:,? (?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|#)\.? ?\w{1,5})?"
+_OTHER_WAYS = (
+    r"Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Circle|Cir|Gardens|Grove|Hill|Row|Walk|Trail|Loop|Rise|Bend|Ridge"
+    r"|Green(?=\s*[,.;\n]|\s*$)"
+)
+_UNIT = r"(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Fl|Room|Rm|Bldg|Building|#)"
+_FLAT = rf"(?:,? {_UNIT}\.? ?[\w-]{{1,5}}|,? \d{{1,2}}(?:st|nd|rd|th) [Ff]loor)?"
+_HOUSES = r"House|Cottage|Forge|Lodge|Barn|Farm|Farmhouse|Mill|Rectory|Vicarage|Manor|Hall|Villa|Towers?|Court"
+_HOUSE_BEFORE = re.compile(
+    rf"(?<!\w)(?:(?:Flat|Apt|Apartment|Unit|Suite) \w{{1,4}},? |(?:The )?(?:{_NAME} ){{0,2}}(?:{_HOUSES}), )$"
+)
 _TOWN = r"[^\W\d_a-z][\w'’-]+"
 _POSTCODE = r"(?:[A-Z]{2} \d{5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2})"
 _ENGLISH = (
@@ -22,29 +32,85 @@ _ENGLISH = (
     rf"{_FLAT}(?:,? {_TOWN}(?: {_TOWN})?,? {_POSTCODE})?"
 )
 _GERMANIC = (
-    r"(?<!\w)(?:[^\W\d_a-z]\w+(?:-\w+)*(?:stra(?:ß|ss)e|str\.|gasse|allee|laan|straat|gracht|gatan|vägen|gade|vej)"
-    rf"|(?:{_NAME} )?(?:Stra(?:ß|ss)e|Str\.|Allee|Gasse)|Am {_NAME}|[^\W\d_a-z]\w+(?:weg|platz|ring|damm|ufer))"
+    r"(?<!\w)(?:[^\W\d_a-z]\w+(?:-\w+)*(?:stra(?:ß|ss)e|str\.|gasse|allee|chaussee|laan|straat|gracht|kade|plein|singel"
+    r"|dijk|gatan|gata|vägen|veien|gade|vej|katu)"
+    rf"|(?:{_NAME} )?(?:Stra(?:ß|ss)e|Str\.|Allee|Gasse)|(?:Am|An der|Auf dem|Unter den) {_NAME}"
+    r"|[^\W\d_a-z]\w+(?:weg|platz|ring|damm|ufer|pfad|steig|graben))"
     rf" {_NUMBER}(?!\w)(?:,? (?:[A-Z]{{1,2}}-)?\d{{4,5}} {_NAME})?"
 )
+_DOOR = r"(?:,? (?:int|piso|depto|dpto|apto|esc|bajo|ap|sc|et|m|kat)\.? ?\w{1,4}| ?[º°] ?\w{1,2}\b)?"
 _ROMANCE = (
-    rf"(?<![\w.,/#-]){_NUMBER},? (?:rue|avenue|boulevard|place|chemin|all[ée]e|quai|impasse)"
+    rf"(?<![\w.,/#-]){_NUMBER}(?: (?:bis|ter))?,?"
+    rf" (?i:rue|avenue|boulevard|place|chemin|all[ée]e|quai|impasse|route|cours)"
     rf" (?:(?:de|du|des|la|le|les) |l['’]|d['’]){{0,3}}{_NAME}(?: {_NAME}){{0,2}}"
-    r"|(?<!\w)(?:Calle|Avenida|Avda\.|Paseo|Via|Viale|Corso|Piazza|Rua|Travessa)"
-    rf" (?:(?:de|del|della|dei|la|las|los|da|do|dos) ){{0,2}}{_NAME}(?: {_NAME}){{0,2}},? (?:n[º.°] ?)?{_NUMBER}(?!\w)"
+    r"|(?<!\w)(?:Calle|C/|Avenida|Av(?:da)?\.|Paseo|Plaza|Camino|Jir[oó]n|Jr\.|Pasaje|Via|Viale|Corso|Piazza|Vicolo|Rua"
+    r"|Travessa|Pra[cç]a|Largo|Alameda|Estrada|Strada|Str\.|Bulevardul|Bd\.|Calea)"
+    rf" ?(?:(?:de|del|della|dei|la|las|los|da|do|dos) ){{0,2}}{_NAME}(?: (?:de |del |da |do )?{_NAME}){{0,2}},?"
+    rf" (?:n[º.°r]\.? ?|No\.? ?|# ?)?{_NUMBER}(?!\w){_DOOR}"
+    r"|(?<!\w)(?:Calle|Carrera|Cra\.|Kr\.|Diagonal|Transversal) \d{1,3}[A-Z]? ?# ?\d{1,3}[A-Z]?-\d{1,3}"
 )
-_ADDRESS = re.compile(f"{_ENGLISH}|{_GERMANIC}|{_ROMANCE}")
+_SLAVIC = (
+    r"(?<!\w)(?:ul\.|[Uu]lica|[Uu]l|al\.|Aleja|Aleje|Al\.|os\.|Osiedle|pl\.|Plac|n[aá]m\.|[Uu]litsa)"
+    rf" (?:[^\W\d_][\w'’.-]* ){{1,4}}?{_NUMBER}(?!\w)(?: ?m\.? ?\d{{1,3}}\b|/\d{{1,3}}\b)?"
+)
+_NAME_FIRST = (
+    rf"(?<!\w)(?:{_NAME} ){{1,3}}(?:utca|út|tér|körút) {_NUMBER}(?!\w)"
+    rf"|(?<!\w)(?:{_NAME} ){{1,3}}(?:Cad\.|Caddesi|Cd\.|Sok\.|Sokak|Sokağı|Sk\.|Bulvarı|Blv\.),?"
+    rf" ?(?:No ?[:.]? ?)?{_NUMBER}(?!\w)(?:,? ?(?:D|Daire|Kat) ?[:.]? ?\d{{1,3}}\b)*"
+)
+_ASIAN = (
+    r"(?<!\w)(?:(?:House|HOUSE|Flat|FLAT|Plot|PLOT|Holding)(?: (?:No|NO)\.?)?[ #:-]{1,2}\w{1,5},? ){1,2}"
+    r"(?:Road|ROAD|Street|STREET|Lane|LANE|Block|BLOCK|Sector|SECTOR|Phase|PHASE)(?: (?:No|NO)\.?)? ?\w{1,4}"
+    rf"(?:,? (?:Block|BLOCK|Sector|SECTOR) \w{{1,4}})?(?:,? {_NAME})?"
+    rf"|(?<!\w)(?:Jl\.?|Jalan|Jln\.?|Lorong|Persiaran) (?:{_NAME} |\d{{1,2}}/\d{{1,2}} ){{1,4}}?"
+    rf"(?:No\.? ?)?{_NUMBER}(?!\w)|(?<!\w)(?:No\.? )?{_NUMBER},? (?:Jalan|Jln\.?|Lorong|Persiaran) {_NAME}"
+    rf"(?: {_NAME}){{0,2}}"
+    rf"|(?<!\w){_NUMBER},? (?:Đường|Phố|Ngõ) {_NAME}(?: {_NAME}){{0,3}}"
+)
+_IRISH = rf"(?<![\w.,/#-]){_NUMBER},? (?:Bóthar|Sráid|Lána|Ascaill|Céide) (?:na |an )?{_NAME}(?: {_NAME})?"
+_SMALL = (
+    r"(?<![\w.,/#-])\d{1,5}[a-z]? (?:[nsew]\.? )?(?P<small>(?:[a-z][a-z'’]+ ){1,3}?)"
+    r"(?:street|road|avenue|ave|lane|boulevard"
+    r"|blvd|crescent|terrace|st|rd|ln)\b(?!-)\.?(?:,? (?:apt|apartment|suite|ste|unit|flat|#)\.? ?\w{1,5}\b)?"
+)
+_USUAL = re.compile(f"{_ENGLISH}|{_GERMANIC}|{_ROMANCE}|{_SMALL}")
+_OTHERS = re.compile(f"{_SLAVIC}|{_NAME_FIRST}|{_ASIAN}|{_IRISH}")
+_OTHERS_HINT = re.compile(
+    r"(?i:\b(?:ul|al|os|pl|ulica|ulitsa|aleje?|osiedle|plac|n[aá]m)\b)|\b(?:utca|út|tér|körút|Cad|Caddesi|Cd|Sok|Sokak|Sokağı|Sk"
+    r"|Bulvarı|Blv|Jl|Jln|Jalan|Lorong|Persiaran|Đường|Phố|Ngõ|Bóthar|Sráid|Lána|Ascaill|Céide)\b"
+    r"|\b(?i:house|flat|plot|holding)[ .#:-]"
+)
 _NO_STREET = re.compile(
     r"\b(?:hard|solid|state|disk|usb|flash|network|shared|test|tape|google|data|four|two|three|one|same|supreme|high|food|in"
     r"|first|market|third|second|up|half|any|either|by|all|no|net|gross|each|total)\b",
     re.IGNORECASE,
+)
+_NO_NAME = re.compile(
+    r"\b(?:a|an|the|on|in|at|of|off|by|per|for|to|from|and|or|with|are|is|was|were|that|this|via|more|lane|days?|hours?"
+    r"|min|mins|minutes?|miles?|meters?|metres?|trucks?|cars?|pcs|pieces|cross|down|up)\b"
 )
 _SCORE = 0.75
 
 
 def street_addresses(text: str) -> list[tuple[int, int, float]]:
     """Where street addresses stand: first character, one past the last, and a score."""
-    return [
-        (*match.span(), _SCORE)
-        for match in _ADDRESS.finditer(text)
-        if not (match["other"] and _NO_STREET.search(match[0]))
+    found = [
+        (match.start() - _house(text, match.start()), match.end(), _SCORE)
+        for match in _USUAL.finditer(text)
+        if _is_street(match)
     ]
+    if _OTHERS_HINT.search(text):
+        found += [(*match.span(), _SCORE) for match in _OTHERS.finditer(text)]
+    return found
+
+
+def _house(text: str, start: int) -> int:
+    """How long the name of a house, or the number of a flat, is before the street."""
+    before = _HOUSE_BEFORE.search(text, max(0, start - 50), start)
+    return len(before[0]) if before else 0
+
+
+def _is_street(match: re.Match[str]) -> bool:
+    if match["small"]:
+        return not _NO_NAME.search(match["small"])
+    return not (match["other"] and _NO_STREET.search(match[0]))

@@ -7,6 +7,7 @@ from importlib.resources import files
 import pytest
 
 from stateward.adapters.person_names import lists, people
+from stateward.adapters.spoken_numbers import spoken_numbers
 from stateward.adapters.street_addresses import street_addresses
 
 
@@ -69,6 +70,21 @@ def test_what_only_looks_like_a_name_is_left_alone(text: str) -> None:
         "14 rue de la Paix",
         "Calle de Alcalá 42",
         "5 W 42nd St",
+        "88 Copper Mill Blvd, Bldg D",
+        "Flat 7, 31 Orchard Terrace",
+        "The Old Barn, 9 Chapel Lane",
+        "Keizersgracht 90-II",
+        "ul. Długa 12/4",
+        "Ulica Petra Krešimira 5",
+        "Rákóczi utca 14",
+        "İnönü Bulvarı 98",
+        "Gül Sokak No: 12 D: 3",
+        "House 9 Road 4 Gulshan",
+        "Jalan Ampang No. 77",
+        "9 Sráid an Mhuilinn",
+        "Calle Hidalgo 31 int. 2",
+        "Carrera 11 # 82-71",
+        "7 elm st apt 4c",
     ],
 )
 def test_street_addresses_are_found_whole(address: str) -> None:
@@ -77,8 +93,31 @@ def test_street_addresses_are_found_whole(address: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("my number is five one oh, six six six, oh two double three", "five one oh, six six six, oh two double three"),
+        (
+            "Call plus four nine, three oh, one two three four five six",
+            "plus four nine, three oh, one two three four five six",
+        ),
+        ("one two three four five six seven eight nine ten", ""),
+        ("gates two, three, four, five, six, seven and eight", ""),
+    ],
+)
+def test_a_number_that_is_spoken_is_found(text: str, number: str) -> None:
+    assert "".join(text[start:end] for start, end, _ in spoken_numbers(text)) == number
+
+
+@pytest.mark.parametrize(
     "text",
-    ["4 Hard Drive, 2 Solid State Drive", "Wall Street rose by 3 %", "on 5 May the Road Map", "24 Month Supreme Court"],
+    [
+        "4 Hard Drive, 2 Solid State Drive",
+        "Wall Street rose by 3 %",
+        "on 5 May the Road Map",
+        "24 Month Supreme Court",
+        "12 cars on the road, 3 trucks per lane, a 2 lane road",
+        "the house is in block 4",
+    ],
 )
 def test_what_only_looks_like_a_street_is_left_alone(text: str) -> None:
     assert street_addresses(text) == []
@@ -98,9 +137,27 @@ def test_the_lists_say_where_they_are_from_and_hold_what_they_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["Anna ", "A. ", "Anna-", "van der ", "Mr. ", "Anna, ", "1 Old ", "Rue de la ", "O'", "\n"]
+    "piece",
+    [
+        "Anna ",
+        "A. ",
+        "Anna-",
+        "van der ",
+        "Mr. ",
+        "Anna, ",
+        "1 Old ",
+        "1 old ",
+        "The Old Barn, ",
+        "Jalan A ",
+        "House 1 ",
+        "Rue de la ",
+        "O'",
+        "\n",
+        "one ",
+    ],
 )
 def test_text_made_to_be_slow_is_answered(piece: str) -> None:
     text = (piece * 4_000)[:4_000]
     people(text)
     street_addresses(text)
+    spoken_numbers(text)

@@ -65,13 +65,13 @@ class Canary:
         return int(digits) if len(digits) in LONG else 0
 
 
-def planted(seed: int) -> list[dict[str, Canary]]:
-    """For each run, what stands at each place. No value is part of another."""
+def planted(seed: int, count: int = RUNS) -> list[dict[str, Canary]]:
+    """For each of so many runs, what stands at each place. No value is part of another."""
     makers = _makers(random.Random(seed))
-    runs: list[dict[str, Canary]] = [{} for _ in range(RUNS)]
+    runs: list[dict[str, Canary]] = [{} for _ in range(count)]
     taken: list[str] = []
     for at, entity in enumerate(TEXTS):
-        for run in range(RUNS):
+        for run in range(count):
             value = makers[entity]()
             while any(value in other or other in value for other in taken):
                 value = makers[entity]()

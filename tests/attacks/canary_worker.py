@@ -1,7 +1,8 @@
 """Takes the canaries through their runs, and kills itself with SIGKILL where a run has come to its deadly point.
 
-Its argument is a JSON object: url, home, folder, seed. Everything that anybody logs, of whatever level, goes to a file
-of the folder. A point that has killed once leaves a file, and is passed by whoever comes next.
+Its argument is a JSON object: url, home, folder, seed, and the way: `workflow`, or `agent` for a `create_agent` whose
+model gets pseudonyms. Everything that anybody logs, of whatever level, goes to a file of the folder. A point that has
+killed once leaves a file, and is passed by whoever comes next.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from canaries import Canary, planted
+from canaries import RUNS, Canary, planted
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.tools import ToolException
 
@@ -45,8 +47,22 @@ memory:
     PL_PESEL: redact
     UK_NINO: redact
 """
+TOOLS, _, _ = POLICY.partition("memory:")
+# What is found by default, and what is not.
+TREATED = "{default: pseudonymize, IP_ADDRESS: pseudonymize, MAC_ADDRESS: pseudonymize, URL: pseudonymize,"
+TREATED += " ES_NIF: pseudonymize, PL_PESEL: pseudonymize, UK_NINO: pseudonymize}"
+TALKS = f"""{TOOLS.rstrip()}
+  remember: {{effect: write, for: [bot]}}
+  mail: {{effect: write, idempotent: true, for: [bot], reveal: [to]}}
+conversation: {{personal_data: {TREATED}}}
+memory:
+  kinds: {{note: {{purpose: [desk], keep: 10d}}}}
+  personal_data: {TREATED}
+"""
 # Run and point: in a tool that reads, in a write, in a step that has remembered, and after a person has decided.
 DEADLY = {(3, "find"), (8, "send"), (13, "remembered"), (18, "decided")}
+# Likewise; `mail` has a value in hand that the model has not.
+AGENTS, AGENTS_DEADLY = 6, {(1, "find"), (2, "mail"), (3, "decided"), (4, "answers")}
 
 
 class State(FlowState, total=False):
@@ -56,12 +72,20 @@ class State(FlowState, total=False):
 
 
 class Desk:
-    """One run: a workflow whose model, tools and people say what the canaries are."""
+    """One run: a workflow whose model, tools and people say what the canaries are.
+
+    Attributes:
+        name: Of the graph that its thread is opened for.
+        deadly: Where a run is killed.
+    """
+
+    name, deadly = "desk", DEADLY
 
     def __init__(self, runtime: Runtime, folder: Path, at: int, there: dict[str, Canary]) -> None:
         self._runtime, self._folder, self._at = runtime, folder, at
         self._is = {place: canary.text for place, canary in there.items()}
         self._number = {place: canary.number for place, canary in there.items()}
+        self._value, self._entity = there["prompt"].value, there["prompt"].entity
         self._people = [one.value for one in there.values() if one.entity == "PERSON"]
 
     def go(self) -> None:
@@ -73,7 +97,7 @@ class Desk:
             principal=Principal("bot", kind="agent"),
             purpose="desk",
             subject=f"customer:{self._at}",
-            graph="desk",
+            graph=self.name,
             requester="ann",
             known={"PERSON": self._people},
         )
@@ -83,10 +107,13 @@ class Desk:
         if not graph.get_state(config).values.get("messages"):
             request = json.dumps({"asks": [{"of": self._is["prompt_json"]}]})
             first = [("user", self._is["prompt"]), ("user", request)]
-            graph.invoke({"messages": first, "subject": f"customer:{self._at}"}, config)
+            graph.invoke({"messages": first, **self._given()}, config)
         while self._runtime.find_thread(thread).status != "answered":
             self._decide(thread)
             self._runtime.resume(graph, thread)
+
+    def _given(self) -> dict[str, Any]:
+        return {"subject": f"customer:{self._at}"}
 
     def _decide(self, thread: str) -> None:
         said: dict[str, dict[str, Any]] = {
@@ -109,11 +136,11 @@ class Desk:
 
     def _reach(self, point: str) -> None:
         mark = self._folder / f"died-{self._at}-{point}"
-        if (self._at, point) in DEADLY and not mark.exists():
+        if (self._at, point) in self.deadly and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def _graph(self) -> Any:
+    def _script(self) -> list[AIMessage]:
         has, number = self._is, self._number
         leaves = [
             call(
@@ -124,12 +151,14 @@ class Desk:
             call("send", to="respond", record={}, leaves=True),
         ]
         found = {"deep": [{"of": has["nested"], "is": number["nested"]}], has["key"]: {"deep": True}}
-        script = [
+        return [
             proposes(call("find", what=has["argument"], account=number["argument"], record=found), text=has["said"]),
             proposes(*leaves),
             proposes(call("file", path=f"/srv/{has['file']}.pdf")),
             AIMessage(has["answer"]),
         ]
+
+    def _graph(self) -> Any:
         flow = Workflow(
             "desk",
             state=State,
@@ -139,7 +168,7 @@ class Desk:
             subject=lambda state: state["subject"],
         )
         flow.retrieve(self._remember)
-        flow.orchestrate(ScriptedModel(script=script), tools=self._tools())
+        flow.orchestrate(ScriptedModel(script=self._script()), tools=self._tools())
         return flow.compile(self._runtime)
 
     async def _remember(self, state: Any, step: Any) -> None:
@@ -175,14 +204,70 @@ class Desk:
         return [find, send, file]
 
 
+class Hearing(ScriptedModel):
+    """Writes down what it is given, and may be the last thing that happens.
+
+    Attributes:
+        file: Where it writes.
+        answers: Called before its last message.
+    """
+
+    file: Path
+    answers: Any
+
+    def _generate(self, messages: Any, *given: Any, **more: Any) -> Any:
+        with self.file.open("a", encoding="utf-8") as heard:
+            heard.write("".join(f"{one!r}\n" for one in messages))
+        if sum(isinstance(one, AIMessage) for one in messages) == len(self.script) - 1:
+            self.answers()
+        return super()._generate(messages, *given, **more)
+
+
+class Agent(Desk):
+    """One run of a `create_agent`, whose model is given pseudonyms and remembers by itself."""
+
+    name, deadly = "bot", AGENTS_DEADLY
+
+    def _given(self) -> dict[str, Any]:
+        return {}
+
+    def _script(self) -> list[AIMessage]:
+        has, (*first, answer) = self._is, super()._script()
+        notes = {"first": {"text": has["memory"]}, "second": {"of": has["memory_json"], has["memory_json"]: [1]}}
+        remembers = [call("remember", kind="note", key=key, value=value) for key, value in notes.items()]
+        answer.content = f"{has['answer']} As I wrote to <{self._entity}_1>."
+        return [*first, proposes(*remembers), proposes(call("mail", to=f"[{self._entity.lower()}_1]")), answer]
+
+    def _graph(self) -> Any:
+        tools = [*self._tools(), self._runtime.memory_tools()[0]]
+        ward = self._runtime.middleware(policy=parse_policy(TALKS), tools=tools, principal="bot", purpose="desk")
+        model = Hearing(script=self._script(), file=self._folder / "heard.log", answers=lambda: self._reach("answers"))
+        kept = {"checkpointer": self._runtime.checkpointer, "store": self._runtime.store}
+        return create_agent(model, tools, middleware=[ward], **kept)
+
+    def _tools(self) -> list[Any]:
+        value, folder, reach = self._value, self._folder, self._reach
+
+        @tool(idempotent=True)
+        async def mail(to: str, effect: Effect) -> str:
+            """Write to somebody."""
+            with (folder / "revealed").open("a", encoding="utf-8") as revealed:
+                revealed.write(f"{to == value}\n")
+            reach("mail")
+            return f"sent to {to}"
+
+        return [*super()._tools(), mail]
+
+
 def main(job: dict[str, Any]) -> None:
     """All runs, in order."""
     folder = Path(job["folder"])
     logging.basicConfig(level=logging.DEBUG, filename=folder / "everything.log")
     settings = Settings(home=Path(job["home"]), database_url=job["url"], pool_size=3)
     with Runtime.open(settings=settings) as runtime:
-        for at, there in enumerate(planted(job["seed"])):
-            Desk(runtime, folder, at, there).go()
+        is_agent = job["way"] == "agent"
+        for at, there in enumerate(planted(job["seed"], AGENTS if is_agent else RUNS)):
+            (Agent if is_agent else Desk)(runtime, folder, at, there).go()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +63,19 @@ class Planted:
 
 @pytest.fixture(scope="module")
 def done(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
-    folder, seed = tmp_path_factory.mktemp("canaries"), random.randrange(10**6)
+    with ran(databases, tmp_path_factory.mktemp("canaries"), way="workflow", kills=len(DEADLY)) as found:
+        yield found
+
+
+@contextmanager
+def ran(databases: Databases, folder: Path, *, way: str, kills: int, count: int = RUNS) -> Iterator[Planted]:
+    """So many runs of a way in, in workers of which so many are killed."""
+    seed = random.randrange(10**6)
     with databases.fresh() as url:
         settings = Settings(home=folder / "home", database_url=url)
-        job = {"url": url, "home": str(settings.home), "folder": str(folder), "seed": seed}
+        job = {"url": url, "home": str(settings.home), "folder": str(folder), "seed": seed, "way": way}
         printed, deaths = "", 0
-        for _ in range(len(DEADLY) + 1):
+        for _ in range(kills + 1):
             worker = subprocess.run(
                 [sys.executable, str(WORKER), json.dumps(job)], capture_output=True, text=True, timeout=300, check=False
             )
@@ -75,7 +83,8 @@ def done(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iter
             deaths += worker.returncode == -signal.SIGKILL
             assert worker.returncode in (0, -signal.SIGKILL), f"seed {seed}: {worker.stderr[-3000:]}"
         printed += (folder / "everything.log").read_text(encoding="utf-8")
-        yield Planted(url=url, settings=settings, runs=planted(seed), printed=printed, deaths=deaths, seed=seed)
+        runs = planted(seed, count)
+        yield Planted(url=url, settings=settings, runs=runs, printed=printed, deaths=deaths, seed=seed)
 
 
 def columns(dump: str) -> dict[str, str]:

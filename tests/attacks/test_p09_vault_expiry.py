@@ -457,3 +457,15 @@ async def test_more_subjects_than_are_looked_at_at_once_are_all_looked_at(
         await ended(async_runtime, f"t{at}", subject=f"customer:{at}")
     assert (await async_runtime.sweep()).vaults == 6
     assert (await async_runtime.sweep()).vaults == 0
+
+
+async def test_what_is_left_of_a_subject_is_looked_for_by_index(async_runtime: AsyncRuntime, database_url: str) -> None:
+    for at in range(3):
+        await ended(async_runtime, f"t{at}", subject=f"customer:{at}")
+    scans = "select relname, seq_scan from pg_stat_xact_user_tables where schemaname = 'stateward' and seq_scan > 0"
+    with psycopg.connect(database_url) as connection:
+        connection.execute("set enable_seqscan = off")
+        given = {"tenant": "default", "after": "", "batch": 1000}
+        found = connection.execute(statements("erasure")["vaults"], given).fetchall()
+        assert [over for _, over in found] == [True] * 3
+        assert connection.execute(scans).fetchall() == []

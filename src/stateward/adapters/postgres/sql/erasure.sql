@@ -46,12 +46,13 @@ select stateward.expire_thread(%(thread)s) as done;
 select distinct tenant from stateward.subject_key order by tenant;
 
 -- name: vaults
--- The subjects of a tenant that come after one and have a vault, one batch, and whether nothing of it is kept any longer.
+-- The subjects of a tenant that come after one and have a vault, one batch, and whether nothing of it is kept any longer. In
+-- the collation of this table no index of the others would serve.
 with batch as (
     select distinct subject from stateward.subject_key
      where tenant = %(tenant)s and subject > %(after)s order by subject limit %(batch)s)
 select subject,
-       subject in (select stateward.unkept(%(tenant)s, array(select subject from batch))) as is_over
+       subject in (select stateward.unkept(%(tenant)s, array(select subject collate "default" from batch))) as is_over
   from batch order by subject;
 
 -- name: expire_vault

@@ -54,6 +54,7 @@ class _Shared:
         with self._guard:
             if self._runtime is None:
                 self._runtime = Runtime.open()
+                self._runtime.inner.tracing.govern()  # the server's runs begin before a policy is known here
             self._users += 1
             return self._runtime
 

@@ -41,6 +41,8 @@ _LOG = logging.getLogger("stateward")
 
 _RUNS, _CHARACTERS, _TRACES = 10_000, 1 << 26, 1_000
 """How much is held at most: runs of one trace, characters of it, and traces."""
+_ROOM = 1 << 28
+"""Characters that are held or wait to be treated, in all; what comes on top is dropped."""
 _PATIENCE = 60.0
 """Seconds that treating one run may take."""
 _FILE = re.compile(r"(data:[^,]{0,100},)?[A-Za-z0-9+/=_-]{1024,}\s*")
@@ -112,7 +114,7 @@ class TracingClient(langsmith.Client):
         self._sw_held: OrderedDict[str, _Trace] = OrderedDict()
         self._sw_lock = threading.RLock()
         self._sw_queue: queue.SimpleQueue[list[_Op] | threading.Event | None] = queue.SimpleQueue()
-        self._sw_open = True
+        self._sw_open, self._sw_size = True, 0
         cast("Any", super()).__init__(**options)
         self._sw_worker = threading.Thread(target=self._sw_work, name="stateward traces", daemon=True)
         self._sw_worker.start()
@@ -143,39 +145,43 @@ class TracingClient(langsmith.Client):
         """Take runs. See `langsmith.Client.multipart_ingest`."""
         self.batch_ingest_runs(create, update)
 
-    def flush(self, *given: Any, **more: Any) -> None:
+    def flush(self, timeout: float | None = None) -> None:
         """Send what is held, without waiting for runs to end.
 
         On the runtime's own event loop, which treats it, this does not wait for it: use `await asyncio.to_thread`.
-        """
-        if self.release():
-            super().flush(*given, **more)
 
-    def release(self) -> bool:
-        """Treat what is held; whether all of it has been handed on to be sent."""
+        Args:
+            timeout: Seconds to wait for it at most, and then for LangSmith; None to wait for all of it.
+        """
+        if self._sw_released(timeout):
+            super().flush(*([] if timeout is None else [timeout]))
+
+    def end(self) -> None:
+        """The runtime closes: treat what is held, for a minute at most, and nothing after it."""
+        self._sw_released(_PATIENCE)
+        with self._sw_lock:
+            self._sw_open = False
+            self._sw_queue.put(None)
+        self._sw_worker.join()
+
+    def _sw_released(self, timeout: float | None) -> bool:
+        """Treat what is held, and say whether all of it has been handed on to be sent."""
         with self._sw_lock:
             for trace in list(self._sw_held):
                 self._sw_release(trace)
-        if not self._sw_worker.is_alive() or _is_running(self._sw_loop):
-            return not self._sw_worker.is_alive()
-        done = threading.Event()
-        self._sw_queue.put(done)
-        while not done.wait(0.1):
-            if not self._sw_worker.is_alive():
-                return False
-        return True
-
-    def end(self) -> None:
-        """The runtime closes: treat what is held, and no more after it."""
-        self.release()
-        self._sw_open = False
-        self._sw_queue.put(None)
-        self._sw_worker.join()
+            if not self._sw_open:
+                return True
+            done = threading.Event()
+            self._sw_queue.put(done)
+        return not _is_running(self._sw_loop) and done.wait(timeout)
 
     def _sw_take(self, send: Callable[..., None], given: dict[str, Any], *, ends: bool) -> None:
         try:
             op = _op(send, given, ends=ends)
             with self._sw_lock:
+                if self._sw_size + op.size > _ROOM:
+                    raise MemoryError("runs end faster than they are treated")
+                self._sw_size += op.size
                 self._sw_hold(op)
         except Exception as error:  # which may quote the run
             _LOG.warning("a run could not be traced (%s)", type(error).__name__)
@@ -192,7 +198,7 @@ class TracingClient(langsmith.Client):
 
     def _sw_release(self, trace: str) -> None:
         ops = self._sw_held.pop(trace).ops
-        if self._sw_worker.is_alive():
+        if self._sw_open:
             self._sw_queue.put(ops)
         else:
             self._sw_send(ops)
@@ -219,6 +225,8 @@ class TracingClient(langsmith.Client):
                 one.send(**one.routing, **body)
             except Exception as error:
                 _LOG.warning("a run could not be sent to LangSmith (%s)", type(error).__name__)
+        with self._sw_lock:
+            self._sw_size -= sum(one.size for one in ops)
 
     def _sw_wait(self, work: Any) -> Any:
         """Wait for the runtime's loop, as long as it runs."""
@@ -230,7 +238,7 @@ class TracingClient(langsmith.Client):
             try:
                 return found.result(1.0)
             except TimeoutError:
-                if found.done() or not self._sw_loop.is_running():
+                if found.done() or not self._sw_open or not self._sw_loop.is_running():
                     break
         found.cancel()
         raise RuntimeError("it took too long")

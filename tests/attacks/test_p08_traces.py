@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Annotated, Any
 
@@ -28,8 +29,8 @@ from langgraph.types import Command, interrupt
 from langsmith import run_trees, utils
 from plain import thread
 
-from bank import POLICY, Bank
-from stateward import AsyncRuntime, call
+from bank import BOSS, CHIEF, POLICY, Bank
+from stateward import AsyncRuntime, call, studio
 from stateward.errors import ConfigurationError, RedactionFailed
 from stateward.testing import ScriptedModel, proposes
 from ways import Awaited, every_way
@@ -476,6 +477,24 @@ def test_a_client_that_treats_nothing_is_refused_before_anything_runs(bank: Bank
     assert plant.taken == [], "no tool was called"
 
 
+@every_way
+def test_what_a_person_writes_into_an_edit_is_traced_with_pseudonyms(bank: Bank, smith: Smith) -> None:
+    plant, listener = Planted(), Listener()
+    graph = bank.way.made(bank, bank.tools(), BARE, [proposes(call("pay", amount=500))], bank.runtime)
+    config = {**bank.config(), "callbacks": [listener]}
+    assert "__interrupt__" in graph.invoke({"messages": [("user", "go")]}, config)
+    (asked,) = bank.runtime.approvals()
+    bank.runtime.decide(asked, "edit", by=BOSS, arguments={"amount": 600, "to": plant.text("EMAIL_ADDRESS")})
+    (asked,) = bank.runtime.approvals()
+    bank.runtime.decide(asked, "reject", by=CHIEF, reason=f"not to {plant.text('PERSON')}")
+    given = Command(resume={"decisions": [{"type": "approve", "note": plant.text("US_SSN")}]})
+    graph.invoke(given, config)
+    heard = sent(smith, bank)
+    assert "not to " in heard
+    assert plant.found([heard, listener.started, listener.ended, listener.failed]) == set()
+    assert len(plant.taken) == 3
+
+
 def test_tracing_that_a_run_turns_on_by_itself_is_refused_too(bank: Bank, smith: Smith, monkeypatch: Any) -> None:
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
     utils.get_env_var.cache_clear()
@@ -541,6 +560,12 @@ def test_no_more_is_held_than_there_is_room_for(bank: Bank, smith: Smith, monkey
     assert len(held) == 2
     client.flush()
     assert (len(held), smith.heard.count('"name":"run ') // 2, smith.heard.count('"name":"other"') // 2) == (0, 4, 4)
+    assert client._sw_size == 0
+    monkeypatch.setattr("stateward.tracing._ROOM", 100)
+    client.create_run("too much", {"text": "x" * 100}, "chain", id=root, trace_id=root, dotted_order=f"2Z{root}")
+    client.flush()
+    assert len(held) == 0
+    assert "too much" not in smith.heard
 
 
 @pytest.mark.parametrize("multipart", [True, False], ids=["parts", "batches"])
@@ -617,3 +642,18 @@ def test_plain_traces_have_everything_falls(smith: Smith) -> None:
     Awaited(agent).invoke({"messages": talked(plant)}, thread())
     client.flush()
     assert plant.found(smith.heard) == set(TEXTS)
+
+
+async def test_the_hooks_of_langgraphs_server_configure_the_client_as_they_start(
+    smith: Smith, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("STATEWARD_HOME", str(tmp_path / "home"))
+    async with studio.checkpointer(), studio.runtime() as opened:
+        assert run_trees._CLIENT in opened.inner.tracing._clients
+    assert run_trees._CLIENT is None
+    langsmith.configure(client=smith.client())
+    for hook in (studio.checkpointer, studio.store):
+        with pytest.raises(ConfigurationError, match="LangSmith's tracing is on"):
+            async with hook():
+                pass

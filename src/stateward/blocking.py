@@ -33,6 +33,7 @@ from stateward.orchestrate.workflow import Graph
 from stateward.ports import CredentialProvider, Notice, Notifier
 from stateward.runtime import AsyncRuntime
 from stateward.settings import Settings
+from stateward.tracing import TracingClient
 
 T = TypeVar("T")
 
@@ -292,6 +293,10 @@ class Runtime:
     def verify_audit(self, thread: str | None = None) -> AuditReport:
         """See `AsyncRuntime.verify_audit`."""
         return self._wait(self.inner.verify_audit(thread))
+
+    def langsmith_client(self, **options: Any) -> TracingClient:
+        """See `AsyncRuntime.langsmith_client`."""
+        return self.inner.langsmith_client(**options)
 
     def apply(self, migrations: Iterable[tuple[str, str]]) -> None:
         """See `AsyncRuntime.apply`."""

@@ -61,7 +61,7 @@ from stateward.orchestrate.interrupts import LOOK_AGAIN, is_ours
 from stateward.orchestrate.memory_tools import memory_tools
 from stateward.orchestrate.node import ward_node
 from stateward.orchestrate.saver import StatewardSaver
-from stateward.orchestrate.services import Services, Ward, refuse_nobody
+from stateward.orchestrate.services import Services, refuse_nobody
 from stateward.orchestrate.steps import take_decision
 from stateward.orchestrate.store import StatewardStore
 from stateward.orchestrate.subjects import export, forget, refuse
@@ -71,6 +71,7 @@ from stateward.personal_data.known import known_values
 from stateward.ports import CredentialProvider, Notice, Notifier, Refused, Vote
 from stateward.remember.retention import sweep_on
 from stateward.settings import Settings
+from stateward.tracing import Tracing, TracingClient
 
 _TICK = 60.0  # seconds
 _SWEEP_AFTER, _SWEEP = 60.0, 3600.0  # seconds
@@ -87,6 +88,7 @@ class AsyncRuntime:
         settings: What it was opened with.
         database: The connection pool.
         keys: The data keys that what a thread holds is sealed with.
+        tracing: Its LangSmith clients.
         notifier: Tells people what happened to a question by the clock, if anything does.
     """
 
@@ -96,6 +98,7 @@ class AsyncRuntime:
     settings: Settings
     database: Database
     keys: DataKeys
+    tracing: Tracing
     notifier: Notifier | None = None
 
     @classmethod
@@ -141,6 +144,7 @@ class AsyncRuntime:
             made = await cls._wire(stack, uri, chosen, migrations, types, credentials, embeddings)
             await stack.enter_async_context(_beside("tick", tick_on(made.services.desk, notifier, every=_TICK)))
             await stack.enter_async_context(_beside("sweep", sweep_on(made.sweep, after=_SWEEP_AFTER, every=_SWEEP)))
+            stack.push_async_callback(made.tracing.close)  # first, as it works with all the rest
             yield replace(made, notifier=notifier)
 
     async def thread(
@@ -174,6 +178,8 @@ class AsyncRuntime:
             ThreadError: the policy has pseudonyms, and the subject is nobody's: `none`, or empty.
         """
         ward = self.services.wards.get(graph)
+        if ward is not None:
+            self.services.govern(ward)
         facts = ThreadFacts(
             thread=id_,
             tenant=principal.tenant,
@@ -235,7 +241,7 @@ class AsyncRuntime:
             purpose=purpose,
             answer=answer,
             validate=validate,
-            register=self._register,
+            register=self.services.know,
         )
 
     def tool_node(
@@ -261,7 +267,7 @@ class AsyncRuntime:
         Raises:
             PolicyError: the policy does not fit the tools.
         """
-        wards = Wards(policy=policy, tools=tools, principal=principal, purpose=purpose, register=self._register)
+        wards = Wards(policy=policy, tools=tools, principal=principal, purpose=purpose, register=self.services.know)
         return ward_node(wards, messages_key=messages_key)
 
     async def sweep(self) -> Swept:
@@ -354,8 +360,17 @@ class AsyncRuntime:
         """
         return memory_tools()
 
-    def _register(self, ward: Ward) -> None:
-        self.services.wards[ward.name] = ward
+    def langsmith_client(self, **options: Any) -> TracingClient:
+        """LangSmith's client, which sends runs with their personal data treated as the policies say.
+
+        Where LangSmith's tracing is on and no client is configured, an agent or a workflow whose policy has a
+        `conversation` configures one by itself. Make one for options of your own, and before those are made:
+        `langsmith.configure(client=runtime.langsmith_client(...))`. What it holds is sent when the runtime closes.
+
+        Args:
+            options: Those of `langsmith.Client`.
+        """
+        return self.tracing.client(**options)
 
     async def approvals(
         self, *, thread: str | None = None, status: ApprovalStatus | None = "pending"
@@ -576,7 +591,9 @@ class AsyncRuntime:
         await keys.probe()
         commits = Commits(database, keys)
         stack.push_async_callback(commits.close)
-        services = _services(database, keys, commits, settings, credentials, embeddings)
+        tracing = Tracing(asyncio.get_running_loop())
+        services = _services(database, keys, commits, settings, credentials, embeddings, tracing)
+        tracing.reads(services)
         if embeddings is not None:
             await PostgresMemory(database, commits).recall_by_meaning()
         await PostgresCredentials(database, keys).sweep()
@@ -592,6 +609,7 @@ class AsyncRuntime:
             services=services,
             settings=settings,
             database=database,
+            tracing=tracing,
         )
 
 
@@ -626,6 +644,7 @@ def _services(
     settings: Settings,
     own: Mapping[str, CredentialProvider] | None,
     embeddings: Embeddings | None,
+    tracing: Tracing,
 ) -> Services:
     return Services(
         schema=database,
@@ -646,6 +665,7 @@ def _services(
         development=settings.development,
         hash_key=settings.hash_key(),
         embedder=embeddings,
+        govern=tracing.govern,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from stateward.blocking import Runtime
+from stateward.errors import ConfigurationError
 from stateward.orchestrate.saver import StatewardSaver
 from stateward.orchestrate.store import StatewardStore
 
@@ -53,7 +54,13 @@ class _Shared:
     def enter(self) -> Runtime:
         with self._guard:
             if self._runtime is None:
-                self._runtime = Runtime.open()
+                opened = Runtime.open()
+                try:
+                    opened.inner.tracing.govern()  # the server's runs begin before a policy is known here
+                except ConfigurationError:
+                    opened.close()
+                    raise
+                self._runtime = opened
             self._users += 1
             return self._runtime
 

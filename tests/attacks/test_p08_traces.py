@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any
 
+import langsmith
 import pytest
+import zstandard
 from canaries import TEXTS, Canary, planted
 from langchain.agents import create_agent
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import InjectedToolCallId, ToolException
 from langchain_core.tools import tool as plain_tool
+from langchain_core.tracers import LangChainTracer
 from langchain_core.tracers.base import BaseTracer
+from langchain_core.tracers.context import tracing_v2_enabled
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
+from langsmith import run_trees, utils
 from plain import thread
 
-from bank import POLICY, Bank
-from stateward import call
-from stateward.errors import RedactionFailed
+from bank import BOSS, CHIEF, POLICY, Bank
+from stateward import AsyncRuntime, call, studio
+from stateward.errors import ConfigurationError, RedactionFailed
 from stateward.testing import ScriptedModel, proposes
 from ways import Awaited, every_way
 
@@ -40,6 +52,7 @@ memory:
     "  look: {effect: read, for: [bot]}\n  send: {effect: write, for: [bot], reveal: [to]}\n"
     + "\n".join(f"  {name}: {{effect: {effect}, for: [bot]}}" for name, effect in TOOLS.items()),
 )
+BARE = "\n".join(line for line in TALKING.split("\n") if not re.match(r"  (send|" + "|".join(TOOLS) + "):", line))
 CANARIES = [one for run in planted(20260) for one in run.values()]
 
 
@@ -293,7 +306,7 @@ def test_nothing_is_treated_for_callbacks_where_nobody_listens(bank: Bank, monke
     assert asked
 
 
-def test_plain_callbacks_fall() -> None:
+def test_plain_callbacks_are_told_everything_falls() -> None:
     plant, listener = Planted(), Listener()
     made = tools(None, plant, [], plain_tool)  # pyright: ignore[reportArgumentType]
     agent = create_agent(
@@ -301,3 +314,346 @@ def test_plain_callbacks_fall() -> None:
     )
     run_all(Awaited(agent), thread(), [listener])
     assert plant.found(listener.ended) == set(TEXTS)
+
+
+class Smith:
+    """What speaks LangSmith's protocol here, and keeps every byte that it is sent, unpacked.
+
+    Attributes:
+        bodies: What was posted, and patched.
+        multipart: Whether it says that it takes runs in parts, packed.
+    """
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.multipart = True
+        smith = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                sizes = {"scale_up_qsize_trigger": 1000, "scale_up_nthreads_limit": 16, "scale_down_nempty_trigger": 4}
+                sizes |= {"size_limit": 100, "size_limit_bytes": 20971520, "use_multipart_endpoint": smith.multipart}
+                flags = {"zstd_compression_enabled": smith.multipart}
+                info = {"version": "1.0", "batch_ingest_config": sizes, "instance_flags": flags}
+                self._say(json.dumps(info).encode())
+
+            def do_POST(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self._chunks() if self._is_chunked else self.rfile.read(length)
+                smith.bodies.append(str(self.path).encode() + b"\n" + _unpacked(body, self.headers))
+                self._say(b"{}")
+
+            do_PATCH = do_POST
+
+            @property
+            def _is_chunked(self) -> bool:
+                return self.headers.get("Transfer-Encoding") == "chunked"
+
+            def _chunks(self) -> bytes:
+                found = b""
+                while size := int(self.rfile.readline(), 16):
+                    found += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return found
+
+            def _say(self, body: bytes) -> None:
+                self.send_response(202 if self.command == "POST" else 200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def heard(self) -> str:
+        """All that came, however it was quoted."""
+        text = b"\n".join(self.bodies).decode(errors="replace")
+        return text + "\n" + re.sub(r"(?:\\u[0-9a-fA-F]{4})+", _unquoted, text)
+
+    def client(self, **more: Any) -> Any:
+        """LangSmith's own client, to this server."""
+        return langsmith.Client(api_url=self.url, api_key="key", **more)
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    return json.loads(f'"{match[0]}"')
+
+
+def _unpacked(body: bytes, headers: Any) -> bytes:
+    match headers.get("Content-Encoding"):
+        case "zstd":
+            return zstandard.ZstdDecompressor().decompressobj().decompress(body)
+        case "gzip":
+            return gzip.decompress(body)
+        case _:
+            return body
+
+
+@pytest.fixture
+def smith(monkeypatch: pytest.MonkeyPatch) -> Iterator[Smith]:
+    """LangSmith, with tracing on, and no client as yet."""
+    made = Smith()
+    for name in ("LANGCHAIN_TRACING_V2", "LANGCHAIN_TRACING", "LANGSMITH_TRACING_V2"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TRACING": "true", "ENDPOINT": made.url, "API_KEY": "key"}.items():
+        monkeypatch.setenv(f"LANGSMITH_{name}", value)
+    utils.get_env_var.cache_clear()
+    langsmith.configure(client=None)
+    yield made
+    langsmith.configure(client=None)
+    monkeypatch.undo()
+    utils.get_env_var.cache_clear()
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def sent(smith: Smith, bank: Bank) -> str:
+    """What has reached LangSmith once everything was flushed."""
+    for client in bank.runtime.inner.tracing._clients:
+        client.flush()
+    return smith.heard
+
+
+def talked(plant: Planted) -> list[Any]:
+    """A conversation of a person's, with a canary of each type."""
+    return [HumanMessage([{"type": "text", "text": text}, {"type": "text", "text": "go"}]) for text in plant.texts()]
+
+
+@every_way
+def test_langsmith_gets_no_personal_data_of_a_run(bank: Bank, smith: Smith) -> None:
+    plant = Planted()
+    said = [*script(plant), AIMessage(f"Dear <PERSON_1>, {plant.text('IBAN_CODE')}")]
+    graph = bank.way.made(bank, tools(bank, plant, []), TALKING, said, bank.runtime)
+    known = {"PERSON": "Xanadu Qwertz-Blyxt"}
+    config = bank.config(known=known) | {
+        "tags": [plant.text("EMAIL_ADDRESS")],
+        "metadata": {"by": plant.text("PERSON")},
+    }
+    given = [*talked(plant), HumanMessage("mail xanadu qwertz-blyxt of qwertz"), HumanMessage("go")]
+    graph.invoke({"messages": given}, config)
+    heard = sent(smith, bank)
+    assert "/runs/multipart" in heard
+    assert plant.found(heard) == set()
+    assert not re.search("xanadu|qwertz", heard, re.IGNORECASE)
+    assert "<PERSON_1>" in heard
+    assert config["configurable"]["thread_id"] in heard
+    assert len(plant.taken) > 4 * len(TEXTS)
+    assert smith.heard.count("not shown") < 20
+
+
+def test_who_becomes_known_in_a_run_is_found_in_what_it_began_with(bank: Bank, smith: Smith) -> None:
+    async def reads(state: Any, step: Any) -> None:
+        await step.knows(PERSON="Xanadu Qwertz-Blyxt")
+
+    graph = bank.graph(policy=BARE, prepare=lambda flow: flow.retrieve(reads))
+    graph.invoke({"messages": [HumanMessage("what of X. Qwertz-Blyxt, and of xanadu?")]}, bank.config())
+    heard = sent(smith, bank)
+    assert "what of " in heard
+    assert not re.search("xanadu|qwertz", heard, re.IGNORECASE)
+
+
+@every_way
+def test_a_client_that_treats_nothing_is_refused_before_anything_runs(bank: Bank, smith: Smith) -> None:
+    langsmith.configure(client=smith.client())
+    with pytest.raises(ConfigurationError, match=r"langsmith\.configure\(client=runtime\.langsmith_client\(\)\)"):
+        bank.way.made(bank, tools(bank, Planted(), []), TALKING, [], bank.runtime)
+    langsmith.configure(client=bank.runtime.langsmith_client())
+    plant = Planted()
+    graph = bank.way.made(bank, tools(bank, plant, []), TALKING, [proposes(call("read"))], bank.runtime)
+    config = bank.config()
+    theirs = smith.client()
+    langsmith.configure(client=theirs)
+    with pytest.raises(ConfigurationError, match="LangSmith's tracing is on"):
+        bank.config()
+    with pytest.raises(ConfigurationError, match="LangSmith's tracing is on"):
+        graph.invoke({"messages": [("user", "go")]}, config)
+    theirs.flush()
+    assert plant.taken == [], "no tool was called"
+
+
+@every_way
+def test_what_a_person_writes_into_an_edit_is_traced_with_pseudonyms(bank: Bank, smith: Smith) -> None:
+    plant, listener = Planted(), Listener()
+    graph = bank.way.made(bank, bank.tools(), BARE, [proposes(call("pay", amount=500))], bank.runtime)
+    config = {**bank.config(), "callbacks": [listener]}
+    assert "__interrupt__" in graph.invoke({"messages": [("user", "go")]}, config)
+    (asked,) = bank.runtime.approvals()
+    bank.runtime.decide(asked, "edit", by=BOSS, arguments={"amount": 600, "to": plant.text("EMAIL_ADDRESS")})
+    (asked,) = bank.runtime.approvals()
+    bank.runtime.decide(asked, "reject", by=CHIEF, reason=f"not to {plant.text('PERSON')}")
+    given = Command(resume={"decisions": [{"type": "approve", "note": plant.text("US_SSN")}]})
+    graph.invoke(given, config)
+    heard = sent(smith, bank)
+    assert "not to " in heard
+    assert plant.found([heard, listener.started, listener.ended, listener.failed]) == set()
+    assert len(plant.taken) == 3
+
+
+def test_tracing_that_a_run_turns_on_by_itself_is_refused_too(bank: Bank, smith: Smith, monkeypatch: Any) -> None:
+    monkeypatch.setenv("LANGSMITH_TRACING", "false")
+    utils.get_env_var.cache_clear()
+    plant = Planted()
+    graph = bank.way.made(bank, tools(bank, plant, []), TALKING, [proposes(call("read"))], bank.runtime)
+    config = bank.config()
+    assert run_trees._CLIENT is None, "nothing is made where nothing is traced"
+    with pytest.raises(ConfigurationError, match="LangSmith's tracing is on"), tracing_v2_enabled():
+        graph.invoke({"messages": [("user", "go")]}, config)
+    assert plant.taken == []
+
+
+def test_a_client_that_a_run_is_given_is_the_teams_own(bank: Bank, smith: Smith) -> None:
+    plant, theirs = Planted(), smith.client()
+    graph = bank.way.made(bank, tools(bank, plant, []), TALKING, [proposes(call("read"))], bank.runtime)
+    graph.invoke({"messages": talked(plant)}, {**bank.config(), "callbacks": [LangChainTracer(client=theirs)]})
+    theirs.flush()
+    assert plant.found(smith.heard) == set(TEXTS)
+
+
+def test_a_policy_without_a_conversation_changes_nothing(bank: Bank, smith: Smith) -> None:
+    plant = Planted()
+    silent = TALKING[: TALKING.index("conversation:")] + TALKING[TALKING.index("memory:") :]
+    graph = bank.way.made(bank, tools(bank, plant, []), silent, [proposes(call("read"))], bank.runtime)
+    config = bank.config()
+    assert run_trees._CLIENT is None
+    langsmith.configure(client=bank.runtime.langsmith_client())
+    graph.invoke({"messages": talked(plant)}, config)
+    assert plant.found(sent(smith, bank)) == set(TEXTS), "what the model may have, the trace may have"
+
+
+def test_what_cannot_be_treated_is_traced_as_a_sentence(
+    bank: Bank, smith: Smith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = Planted()
+    graph = bank.way.made(bank, tools(bank, plant, []), TALKING, [proposes(call("read"))], bank.runtime)
+
+    async def failing(self: Any, *given: Any) -> Any:
+        raise RuntimeError(f"cannot read {given}")
+
+    monkeypatch.setattr("stateward.tracing.Sight.treated", failing)
+    out = graph.invoke({"messages": talked(plant)}, bank.config())
+    assert out["messages"][-1].text == "done"
+    heard = sent(smith, bank)
+    assert "personal data could not be looked for" in heard
+    assert plant.found(heard) == set()
+    assert "thread-1" not in heard
+
+
+def test_no_more_is_held_than_there_is_room_for(bank: Bank, smith: Smith, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stateward.tracing._RUNS", 3)
+    monkeypatch.setattr("stateward.tracing._TRACES", 2)
+    client, root = bank.runtime.langsmith_client(), langsmith.uuid7()
+    held = client._sw_held
+    for at in range(4):
+        order = f"20260101T000000000000Z{root}"
+        client.create_run(f"run {at}", {}, "chain", id=langsmith.uuid7(), trace_id=root, dotted_order=order)
+    assert [len(one.ops) for one in held.values()] == [1], "three were let go"
+    for _ in range(4):
+        other = langsmith.uuid7()
+        order = f"20260101T000000000000Z{other}"
+        client.create_run("other", {}, "chain", id=other, trace_id=other, dotted_order=order)
+    assert len(held) == 2
+    client.flush()
+    assert (len(held), smith.heard.count('"name":"run ') // 2, smith.heard.count('"name":"other"') // 2) == (0, 4, 4)
+    assert client._sw_size == 0
+    monkeypatch.setattr("stateward.tracing._ROOM", 100)
+    client.create_run("too much", {"text": "x" * 100}, "chain", id=root, trace_id=root, dotted_order=f"2Z{root}")
+    client.flush()
+    assert len(held) == 0
+    assert "too much" not in smith.heard
+
+
+@pytest.mark.parametrize("multipart", [True, False], ids=["parts", "batches"])
+def test_runs_without_a_thread_are_treated_in_all_their_fields(bank: Bank, smith: Smith, multipart: bool) -> None:
+    smith.multipart = multipart
+    plant, client = Planted(), bank.runtime.langsmith_client(auto_batch_tracing=multipart)
+    picture = "data:image/png;base64," + "iVBORw0KGgo" * 200
+
+    def fields() -> dict[str, Any]:
+        said = {"nested": [{plant.text("EMAIL_ADDRESS"): {"phone": plant.text("PHONE_NUMBER")}}], "picture": picture}
+        metadata = {"by": plant.text("US_SSN"), "thread_id": plant.text("PERSON")}
+        extra = {"metadata": metadata, "more": plant.text("IBAN_CODE")}
+        events = [{"name": "new_token", "time": "2026-01-01T00:00:00", "kwargs": {"token": plant.text("CREDIT_CARD")}}]
+        more = {"error": plant.text("LOCATION"), "tags": [plant.text("UK_NHS")]}
+        more |= {"serialized": {"k": plant.text("US_ITIN")}}
+        return {"inputs": said, "outputs": said, "extra": extra, "events": events, **more}
+
+    made = [langsmith.uuid7() for _ in range(4)]
+    ids = [(one, f"20260101T000000000000Z{one}") for one in made]
+    for id_, order in ids[:2]:
+        run = {"id": id_, "trace_id": id_, "dotted_order": order}
+        client.create_run(name=plant.text("PERSON"), run_type="llm", **run, **fields())
+        files = {"a": ("text/plain", b"secret-file")}
+        client.update_run(id_, trace_id=id_, dotted_order=order, **fields(), attachments=files)
+    for id_, order in ids[2:]:
+        run = {"id": id_, "trace_id": id_, "dotted_order": order, "name": "n", "run_type": "llm"}
+        client.multipart_ingest(create=[run | fields()])
+        client.batch_ingest_runs(update=[run | fields()])
+    heard = sent(smith, bank)
+    assert ("/runs/multipart" in heard) is multipart
+    assert len(plant.taken) == 8 * 9 + 2
+    assert plant.found(heard) == set()
+    assert "[EMAIL_ADDRESS]" in heard
+    assert "secret-file" not in heard
+    assert "iVBOR" not in heard
+
+
+async def test_an_async_runtime_sends_what_it_holds_as_it_closes(
+    smith: Smith, settings: Any, database_url: str
+) -> None:
+    plant = Planted()
+    async with AsyncRuntime.connect(database_url, settings=settings) as runtime:
+        client = runtime.langsmith_client()
+        id_ = langsmith.uuid7()
+        order = f"20260101T000000000000Z{id_}"
+        client.create_run("begun", {"text": plant.text("PERSON")}, "chain", id=id_, trace_id=id_, dotted_order=order)
+        client.flush()  # on the loop that treats it: this must not wait for itself
+        client.create_run("again", {"text": plant.text("PERSON")}, "chain", id=id_, trace_id=id_, dotted_order=order)
+    id_ = langsmith.uuid7()
+    client.create_run("late", {"text": plant.text("PERSON")}, "chain", id=id_, trace_id=id_, dotted_order=order)
+    client.update_run(id_, trace_id=id_, dotted_order=order, outputs={"text": plant.text("PERSON")})
+    client.flush()
+    told = b"\n".join(smith.bodies)
+    assert told.count(b"Spoke with [PERSON] about it.") == 2
+    assert told.count(b"could not be looked for") >= 2
+    assert plant.found(smith.heard) == set()
+
+
+async def test_a_runtime_puts_the_global_client_back(smith: Smith, settings: Any, database_url: str) -> None:
+    async with AsyncRuntime.connect(database_url, settings=settings) as runtime:
+        runtime.tracing.govern()
+        assert run_trees._CLIENT in runtime.tracing._clients
+        async with AsyncRuntime.connect(database_url, settings=settings) as other:
+            with pytest.raises(ConfigurationError, match="LangSmith's tracing is on"):
+                other.tracing.govern()
+    assert run_trees._CLIENT is None
+
+
+def test_plain_traces_have_everything_falls(smith: Smith) -> None:
+    plant, client = Planted(), smith.client()
+    langsmith.configure(client=client)
+    made = tools(None, plant, [], plain_tool)
+    agent = create_agent(ScriptedModel(script=[*script(plant)[:6], AIMessage("done")]), made)
+    Awaited(agent).invoke({"messages": talked(plant)}, thread())
+    client.flush()
+    assert plant.found(smith.heard) == set(TEXTS)
+
+
+async def test_the_hooks_of_langgraphs_server_configure_the_client_as_they_start(
+    smith: Smith, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("STATEWARD_HOME", str(tmp_path / "home"))
+    async with studio.checkpointer(), studio.runtime() as opened:
+        assert run_trees._CLIENT in opened.inner.tracing._clients
+    assert run_trees._CLIENT is None
+    langsmith.configure(client=smith.client())
+    for hook in (studio.checkpointer, studio.store):
+        with pytest.raises(ConfigurationError, match="LangSmith's tracing is on"):
+            async with hook():
+                pass

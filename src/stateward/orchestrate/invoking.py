@@ -107,7 +107,8 @@ class Invoker:
             Paused: it stops to ask on its own, or an agent that it runs does.
         """
         attempt = _Attempt(effect if reveal is None else _settling(effect, reveal), reveal)
-        if given.talk is not None and listeners(self._tool, given.config or ensure_config()):
+        heard = listeners(self._tool, given.config or ensure_config()) if given.talk is not None else []
+        if given.talk is not None and any(one is not _WATCH for one in heard):
             attempt.told = Told(given.talk, call)
         asked = {"name": call.tool, "args": dict(call.arguments), "id": call.id, "type": "tool_call"}
         config = _watched(given.config or ensure_config())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
@@ -106,6 +106,7 @@ class Services:
         development: Whether an answer without a verified person counts. Never outside a developer's machine.
         hash_key: Key of the keyed hashes in memory.
         embedder: Says where texts lie among all texts, for a recall by meaning; None where nothing does.
+        govern: Refuses what would send away what a ward treats.
         turns: What this process knows of the turns that go on in it.
         treatments: What this process has treated of conversations.
     """
@@ -128,6 +129,7 @@ class Services:
     development: bool
     hash_key: bytes
     embedder: Embedder | None = None
+    govern: Callable[[Ward], None] = lambda _: None
     turns: Turns = field(default_factory=Turns)
     treatments: Treatments = field(default_factory=Treatments)
     wards: dict[str, Ward] = field(default_factory=dict[str, Ward])
@@ -135,6 +137,11 @@ class Services:
     _installed: set[str] = field(default_factory=set[str])
     _kept: set[str] = field(default_factory=set[str])
     _proven: set[frozenset[tuple[str, float]]] = field(default_factory=set[frozenset[tuple[str, float]]])
+
+    def know(self, ward: Ward) -> None:
+        """A workflow is compiled, or an agent's middleware is made, before anything runs."""
+        self.govern(ward)
+        self.wards[ward.name] = ward
 
     async def install(self, ward: Ward) -> None:
         """Make the ward known to this process, and create its workflow's tables where they are missing.
@@ -144,6 +151,7 @@ class Services:
             RedactionFailed: what finds it does not work.
         """
         self.wards.setdefault(ward.name, ward)
+        self.govern(ward)
         if ward.migrations and ward.name not in self._installed:
             await self.schema.migrate(ward.migrations)
             self._installed.add(ward.name)

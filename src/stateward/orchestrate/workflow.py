@@ -169,7 +169,7 @@ class Workflow:
             # What a checkpoint brings back is limited to plain data, messages and the classes of this state.
             checkpointer = runtime.checkpointer.with_allowlist(classes_of(self.state))
             saver = {"checkpointer": checkpointer, "store": runtime.store}
-            runtime.services.wards[self.name] = nodes.ward
+            runtime.services.know(nodes.ward)
         return _graph(self.state, nodes).compile(name=self.name, **saver)  # pyright: ignore[reportUnknownMemberType]
 
     def ward(self) -> Ward:

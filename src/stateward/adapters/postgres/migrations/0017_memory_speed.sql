@@ -25,6 +25,15 @@ begin
     return case when cardinality(p_namespace) = 0 then '' else array_to_string(p_namespace, chr(31)) || chr(31) end;
 end $$;
 
+-- The texts of a JSON array. Of one, as most namespaces have, without a query.
+create function stateward.texts(p jsonb) returns text[] language plpgsql immutable as $$
+begin
+    if jsonb_array_length(p) = 1 then
+        return array[p ->> 0];
+    end if;
+    return array(select jsonb_array_elements_text(p));
+end $$;
+
 create or replace function stateward.keep_holds(p_tenant text) returns void language plpgsql as $$
 begin
     perform pg_advisory_xact_lock_shared(hashtextextended('stateward.hold ' || p_tenant, 0));
@@ -93,7 +102,7 @@ declare
     v_subject   text := p ->> 'subject';
     v_purpose   text := p ->> 'purpose';
     v_key       text := c ->> 'key';
-    v_namespace text[] := array(select jsonb_array_elements_text(c -> 'namespace'));
+    v_namespace text[] := stateward.texts(c -> 'namespace');
     v_place     text := stateward.place(v_namespace);
     v_now       timestamptz := clock_timestamp();
     v_until     timestamptz := v_now + make_interval(secs => (c ->> 'keep')::float8);
@@ -176,7 +185,7 @@ declare
     c          jsonb;
 begin
     with given as (
-        select x.at, x.c, array(select jsonb_array_elements_text(x.c -> 'namespace')) as namespace, clock_timestamp() as now
+        select x.at, x.c, stateward.texts(x.c -> 'namespace') as namespace, clock_timestamp() as now
           from jsonb_array_elements(v_changes) with ordinality as x (c, at)
          where stateward.may_be_new(x.c)
     ), made as (
@@ -199,7 +208,7 @@ begin
     end if;
     for c in select jsonb_array_elements(v_changes) loop
         if stateward.may_be_new(c) and c ->> 'key' = v_keys[v_next]
-           and stateward.place(array(select jsonb_array_elements_text(c -> 'namespace'))) = v_places[v_next] then
+           and stateward.place(stateward.texts(c -> 'namespace')) = v_places[v_next] then
             v_versions := v_versions || v_made[v_next];
             v_next := v_next + 1;
         else

@@ -32,14 +32,14 @@ class PostgresMemory:
         """Write and delete items with their ledger entries, all or none; the version of each, in order."""
         if not changes:
             return []
-        order = sorted(range(len(changes)), key=lambda at: (changes[at].namespace, changes[at].key))
+        order = sorted(range(len(changes)), key=lambda at: _place(changes[at]))
         given: dict[str, Json] = {
             "tenant": scope.tenant,
             "subject": scope.subject,
             "purpose": scope.purpose,
             "thread": scope.thread,
             "actor": scope.principal,
-            "changes": [_written(changes[at]) for at in order],
+            "changes": _each_written([changes[at] for at in order]),
         }
         await self._commits.barrier(scope.thread)
         try:
@@ -120,6 +120,19 @@ class PostgresMemory:
     async def _all(self, statement: bytes, scope: Scope, values: dict[str, Any]) -> Sequence[Row]:
         named = {"tenant": scope.tenant, "subject": scope.subject, "purpose": scope.purpose}
         return await self._db.all(statement, named | values)
+
+
+def _place(change: Change) -> tuple[tuple[str, ...], str]:
+    return change.namespace, change.key
+
+
+def _each_written(changes: Sequence[Change]) -> list[Json]:
+    """The changes, in order of their items; one that comes after another of its item says so."""
+    before = [None, *map(_place, changes)]
+    return [
+        _written(change) | ({"again": True} if _place(change) == place else {})
+        for change, place in zip(changes, before, strict=False)
+    ]
 
 
 def _written(change: Change) -> dict[str, Json]:

@@ -117,6 +117,16 @@ async def counts_each_change_of_a_key_in_a_batch(adapters: Adapters) -> None:
     assert (await kinds(adapters))[-5:].count("memory.deleted") == 1
 
 
+async def makes_the_changes_of_a_key_in_their_order(adapters: Adapters) -> None:
+    """A deletion that comes before does not take away what is written after it, whether the item was there or not."""
+    await _put(adapters, "old", n=0)
+    batch = [change for key in ("new", "old") for change in (Change(namespace=("note",), key=key), _note(key, n=1))]
+    assert await _change(adapters, *batch) == [None, 1, 1, 1]
+    assert await _change(adapters, *batch[:2]) == [1, 1]
+    assert set(await _keys(adapters)) == {"new", "old"}
+    assert await _change(adapters, replace(_note("third", n=1), version=0), _note("third", n=2)) == [1, 2]
+
+
 async def lets_batches_come_at_once(adapters: Adapters) -> None:
     """Of the same items, some of them new, from different threads: each counts, and none waits for ever."""
     await _put(adapters, "3", n=0)
@@ -144,6 +154,17 @@ async def finds_nothing_of_others(adapters: Adapters) -> None:
         assert await adapters.memory.namespaces(other) == []
         assert await _change(adapters, Change(namespace=("note",), key="k"), where=other) == [None]
     assert await _keys(adapters) == ["k"]
+
+
+async def finds_what_is_below_a_namespace(adapters: Adapters) -> None:
+    """Labels are whole, whatever characters come before or after the mark between them."""
+    places = [(), ("a",), ("a", "b"), ("a", " b"), ("a b",), ("a!",), ("ab",), ("a", "\u00e9", "\U0001f600"), ("b",)]
+    await _change(adapters, *(replace(_note(str(at), n=at), namespace=place) for at, place in enumerate(places)))
+    for prefix in [*places, ("c",), ("a", "c")]:
+        below = {str(at) for at, place in enumerate(places) if place[: len(prefix)] == prefix}
+        assert set(await _keys(adapters, prefix=prefix)) == below
+        assert set(await _keys(adapters, prefix=prefix, filter={"n": {"$gte": 0}})) == below
+        assert set(await _keys(adapters, prefix=prefix, query=" ".join(map(str, range(len(places)))))) == below
 
 
 async def never_returns_what_has_expired(adapters: Adapters) -> None:
@@ -203,8 +224,10 @@ CHECKS: tuple[Check, ...] = (
     changes_what_has_the_expected_version_only,
     changes_together_or_not_at_all,
     counts_each_change_of_a_key_in_a_batch,
+    makes_the_changes_of_a_key_in_their_order,
     lets_batches_come_at_once,
     finds_nothing_of_others,
+    finds_what_is_below_a_namespace,
     never_returns_what_has_expired,
     does_not_extend_what_is_read,
     deletes_with_an_entry,

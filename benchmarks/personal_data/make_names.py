@@ -31,97 +31,104 @@ _NAME = re.compile(r"[a-z]{2,}")
 _WORD = re.compile(r"(?<![\w.'\"`/-])[a-z]{2,14}(?![\w(='\"`/])")
 _OWN_WORDS = """
 accountant accounts accrual accrued accumulated acme action actions activity added address adjusted adjustment
-admin advice affected ageing agent aggregate agreement airport alert alerts amber amount analysis angel annual
-answer appliance application applied approval approved approver april archive arrival art article asset assets
-assigned attempt attendee auction audit auditor august authority autumn available avenue average azure baker
-balance balanced bank banking banks batch battery bell billing bin bins bishop blocked blvd board bond book
-booking books boulevard branch brand bread brewer brick brook brother brothers budget bug bugs build building
-bureau business buyer cable campaign campus capital care carrier cart carter carton cartons cash cashier
-category catering caution cell center central centre champion change changed channel charge chase check
-checked checking checkout cheque chip christmas church circle city clause clay clear cleared clearing clerk
-client clients cliff close closed closing cloud club coal coast code codes coffee collection college comment
-commerce committee community company complete completed compliance conference confirmed connection consulting
-contact contract contracts controller controls cook cooper copy corner corp corporate corporation cost cottage
-council country county coupon court coverage crane created creative credit creditor crew critical cross crown
-crystal currency customer customers customs cycle daily daisy dale damaged dashboard database dawn day
-deadline deal dealer dean dear debit debtor debug december deck declined deductible deferred delayed delete
-deleted delivered delivery department deposit depot depreciation description desk details device diamond
-difference dinner direct director disabled discount discounts dispatch dispute district division dock document
-documents dollar domain done dose draft drive drivers due duke dunning duplicate duty earl east easter edge
-editor electric electronics else employee enabled energy engineering enterprise entry equity error errors
-escalated escalation estate euro europe european event exchange executive exit expense expired expires export
-express factory faculty failed failure faith falcon farm faster fax feature february federal fee fees field
-fields file files final finance finding findings fire fiscal fisher fixed fleet flint floor flora flower
-follow food forecast form format fortune forward foundation fox fraction frank free freight friday friends
-fuel fulfilment fund furniture future gallery garden gas gate gateway gene generated gift glass glen global
-gold golden goods grand grant grants grass gross ground group grove guard guest guide hall handling harbor
-harbour hardware harmony harvest head health heath heather heights hello help heritage hermes hey hi high
-highway hill hire history hold holdings holiday home homes honor horizon hospital hotel house housing human
-hunt hunter import incident include included income incorporated indemnity inn innovation installed instalment
-instance institute insurance intercompany interest internal inventory invest investment invoice iris island
-isle issue issued item items ivy jack jade january job journal joy judge july june junior justice kettle key
-kind king kingdom knight lab label laboratory labs lading lake lance land landing lane large laser late latest
-laundry law lawn lead leader leaf league lease ledger legal lens letter level liability library license lily
-limited line lines liquid list lit live living loan lodge login logistics logs loss lounge love low loyalty
-luck lumber lunch mac machine macs magic mail major mall management manager manor march margin marina market
-marketing marsh marshall mason master match matched material matter meadow medical medium meeting member memo
-memorial merchant mercy merged merit message method metro mile miles mill miner minimum ministry minor minutes
-missing mobile model module monday money month monthly moon motor motors mount mountain move moved mr mrs ms
-museum music mutual name nation national near net network new next night noble nordic normal notary note notes
-notice november number oak ocean october offer office oil old olive online open opened opening operations
-opportunity orange orchard order orders organic origin outage outlet output outstanding overdue overview owner
-pacific package packing page paid palace pallet pallets paper parcel parish park parking parks parliament part
-partner partners parts party pass passed past path patience payable payment payroll pearl pending penny
-pension people pepper per period permit personnel petrol pharmacy phoenix phone picked picking pierce pike
-pilot pine pioneer place plan planet plant plaza please plus point policy pond pool pope portal porter
-portfolio post postage posted posting potter power premier premium president price prime prince princess
-priority private process processed processing procurement producer product production profile profit program
-progress project promo promotion property proposal prospect provider public purchase purchasing qty quality
-quantity quarter quarterly queen queue quote radio rail rain ranch range rapid rate ray reason rebate receipt
+admin advice affected ageing agent aggregate agreement airport alas alert alerts amber amount analysis angel
+annual answer appliance application applied approval approved approver april arab arch archive arrival art
+article ascension asset assets assigned attempt attendee auction audit auditor august authority autumn
+available avenue average azure bail baker balance balanced ban bank banking banks barrio batch battery bee
+bell billing bin bins bishop bite blocked blvd board bond bones book booking books bore boss bot boulevard
+branch brand bread brewer brick bridge brook brother brothers budget bug bugs build building bull bunk bureau
+bus business buster butch buyer cable campaign campus canal cap capital care carrier cart carter carton
+cartons cash cashier catalan category catering caution cell center central centre chai champ champion change
+changed channel charge chase check checked checking checkout cheque chip christmas church circle city clause
+clay clear cleared clearing clerk client clients cliff close closed closing cloud club coal coast code codes
+coffee collection college comfort comment commerce committee community company complete completed compliance
+conference confirmed connection consulting contact contract contracts controller controls cook cooper cop copy
+cord corner corp corporate corporation cost cottage council country county coupon court cousin coverage crane
+created creative credit creditor crew critical cross crown crystal currency customer customers customs cycle
+czech daily daisy dale damaged danish dash dashboard database dawn day deadline deal dealer dean dear debit
+debtor debug december deck declined deductible deferred delayed delete deleted delivered delivery department
+deposit depot depreciation description desk details device diamond difference dinner direct director disabled
+discount discounts dispatch dispute district division dock document documents dollar domain done dose draft
+drive drivers due duke dunning duplicate duty earl earnest east easter ebb edge editor elder electric
+electronics else employee enabled energy engineering enterprise entry equity error errors escalated escalation
+estate euro europe european event exchange executive exit expense expired expires export express factory
+faculty fae failed failure fair fairy faith falcon farm faster fate fax feature february federal fee fees
+field fields file files final finance finding findings fire fiscal fisher fixed fleet flint flood floor flora
+flower follow food forecast form format fortune forum forward foundation fox fraction frank free freely
+freight french friday friends frost fuel fulfilment fund furniture future gage gallery gang garden gas gate
+gateway gauge gene generated georgian german gift glass glen global gold golden goods governor grand grant
+grants grass gross ground group grove grunt guard guest guide gust hall ham handling harbor harbour hardware
+harm harmony harsh harvest head health heath heather heights hell hello help heritage hermes hey hi high
+highway hill hire history hold holdings holiday home homes honor hood horizon horn hospital hotel house
+housing human hung hunt hunter hurt import incident include included income incorporated indemnity inn
+innovation installed instalment instance institute insurance intercompany interest internal inventory invest
+investment invoice iris island isle issue issued item items ivy jack jade jail january jet job journal joy
+judge july june junior justice kenyan kettle key kick kind king kingdom knight lab label laboratory labs lace
+lad lading lady lake lance land landing lane large laser late latest laundry law lawn lead leader leaf league
+lean leaner lease ledger legal lemon lens letter level liability library license lie lily limited line lines
+liquid list lit live living loan lodge login logistics logs loot loss lounge love low loyalty luck lumber
+lunch mac machine macs magic mail major male mall management manager mane manor march margin marina market
+marketing marsh marshall mason master match matched mate material matter meadow medical medium meeting member
+memo memorial merchant mercy merged merit message method metro mile miles mill miner minimum ministry minor
+minutes missing mobile model module monday money month monthly moody moon motor motors mount mountain move
+moved mr mrs ms museum music mutual name nation national near net network new next night nil noble nordic
+normal notary note notes notice november number oak ocean october odds offer office oil old olive online open
+opened opening operations opportunity oral orange orchard order orders org organic origin outage outlet output
+outstanding overdue overview owe owner pace pacific package packing page paid pal palace pallet pallets palm
+paper para parcel parish park parking parks parliament part partner partners parts party pass passed past path
+patience payable payment payroll pearl pending penny pension people pepper per period permit personnel petrol
+pharmacy phoenix phone picked picking pierce pike pilot pin pine ping pink pioneer place plan planet plant
+plaza pleasant please plus point policy poll pond pool pope portal porter portfolio post postage posted
+posting potter power premier premium president price prime prince princess priority private process processed
+processing procurement producer product production profile profit program progress project promo promotion
+property proposal prospect prosper provider public purchase purchasing qty quality quantity quarter quarterly
+quartier queen queue quote radio rail rails rain ramadan ranch range rapid rate ray reason rebate receipt
 receivable received reconciliation record records recovered recruiting reed reference refund regards regent
 region regional rejected release released reliance reminder remittance renewal rent rental reopened repair
 replacement report reported reports request requested requester required reserve reset residence resolved
 resort resources response restaurant result retail retained retry return returns revenue review revised ridge
-ring risk river road robin rock role roof root rose route royal ruby rule rules run rust rusty sage saint
-sales salmon salt sample sand sandy santa saturday saved saver savings scan schedule scheduled scholar school
-science scooter scope score sea seal season second secretary section security select seller sender senior sent
-september sergeant serial server service services session settlement severity sheet shelf shepherd shift
-shipment shipped shipping shop shopping shore signed silver sister size sky small snow social society solar
-sole solutions source south spa special spring springs square stable staff stage stainless standard standing
-star start started state statement station status steel steering step steps stock stone stop storage store
-stream street studio subject submitted subscription subtotal success suite sum summer summit sunday sunny
-supplier supply support surplus sweet system table target tariff task tasks tax team tech technology telecom
-template terminal terms terrace test thank thanks thousand three thursday ticket tickets tiger timber time
-timeout today tomorrow tools total totals tower town tracking trade trader trading traffic training
-transaction transactions transfer transit transport travel treasury trend trial trinity trust tuesday turner
-type types tyre union unit united units unity universal university unknown unpaid update updated upgrade upper
-urgent usage use user users utilities valley value van variance vat vendor venture verified version victory
-view village vine vintage violet violets virtual vision visit voucher wade wait walker wallet ward warehouse
-warning warranty water wave way wealth weaver weaving wednesday week weekend weight west wheel white whoever
-wholesale wind window wine winner winter wire wolf wood woods workflow works workshop world year yellow
-yesterday young youth zone
+ring risk river road robin rock role roll roof root rose route royal ruby rule rules run rush rust rusty rut
+sable sad saga sage saint sales salmon salt sample sand sandy sans santa saturday saved saver savings scan
+schedule scheduled scholar school science scooter scope score sea seal season second secretary section
+security select seller sender senior sent september sergeant serial server service services session settlement
+severity shad shade sheet shelf shepherd shift shine shipment shipped shipping shop shopping shore signed silk
+silver sincere sister size sky slovak small snow social society solar sole solutions source south spa special
+spring springs square stable staff stage stainless standard standing star start started state statement
+station status steel steering step steps steward stock stone stop storage store storm stream street studio
+subject submitted subscription subtotal success suite sum summer summit sun sunday sunny supplier supply
+support surplus sweet system table tack tad talon tan target tariff task tasks tax tea team tech technology
+telecom template terminal terms terrace test thank thanks thousand three thursday ticket tickets ties tiger
+timber time timeout tiny today tomorrow tone tools total totals tower town toy tracking trade trader trading
+traffic training transaction transactions transfer transit transport travel treasury trend trial trinity trust
+tuesday turner type types tyre union unit united units unity universal university unknown unpaid update
+updated upgrade upper urban urgent usage use user users utilities valley value van variance vat vendor venture
+verified version victory view village vine vintage violet violets virtual vision visit voucher wade wait
+walker wallet walls ward warehouse warning warranty wash water wave way wealth weaver weaving wednesday week
+weekend weight west wheel whit white whoever wholesale widen wild wind window wine wing winner winter wire
+wise wit wolf wood woods workflow works workshop world year yellow yen yesterday young youth zone
 """  # of business, and names that are words
 _OWN_PLACES = """
-aberdeen adelaide africa albany albuquerque anaheim angeles antonio antwerp arlington asia atlanta atlantic
-auckland augusta aurora austin bakersfield baltimore bangalore barcelona basel bath baton belfast bethlehem
-birmingham bogota boise bologna bolton bordeaux boston braga bremen brisbane bristol brno bronx brooklyn
-bruges buffalo busan cairo calgary california cambridge caracas cardiff carolina chad chandler charlotte
-chelsea chennai chicago china cincinnati cleveland cologne columbia columbus concord cork cornwall dakota
-dallas delhi denver derby detroit devon diego doha dortmund dover dresden dubai dublin durban durham edinburgh
-essen essex eugene europe exeter florence florida francisco frankfurt fremont fresno galway gdansk geneva
-genoa georgia ghent glasgow granada graz greensboro haifa halifax hamburg hamilton hanoi hanover hartford
-havana helena henderson hialeah hobart honolulu houston india indiana indianapolis irvine irving israel
-jackson jacksonville jakarta jefferson jerusalem jordan kent kenya kingston kolkata krakow kyoto lagos
-lancaster lansing laredo lausanne leeds leicester leipzig lexington lille lima limerick lincoln linz liverpool
-london louisville lubbock lyon madison malaga manchester manhattan manila marseille medellin melbourne memphis
-mesa miami milan milwaukee minneapolis montana montgomery montreal mumbai munich nairobi nantes naples
-nashville nazareth newark newcastle nice norfolk nottingham oakland odessa oklahoma omaha orlando orleans
-osaka ottawa oxford pacific palermo paulo perth philadelphia phoenix pierre pittsburgh plano portland porto
-preston providence pune queens quito raleigh recife regina reno richmond rio riverside rotterdam rouge
-sacramento saigon salem salvador salzburg santiago savanna savannah seattle seoul seville shanghai sheffield
-shenzhen sofia spokane stockton strasbourg stuttgart surrey sussex sydney tampa texas tokyo toronto toulouse
-trenton tucson tulsa turin utrecht valencia vancouver vegas venice verona victoria virginia warsaw wellington
-wichita york zurich
+aberdeen adelaide africa albany albuquerque anaheim angeles antonio antwerp arlington asia asuncion atlanta
+atlantic auckland augusta aurora austin bakersfield baltimore bangalore barcelona basel bath baton belfast
+bergen bethlehem bilbao birmingham bogota boise bologna bolton bordeaux boston braga bremen brisbane bristol
+brno bronx brooklyn bruges buffalo busan cairo calgary california cambridge caracas cardiff carolina chad
+chandler charlotte chelsea chennai chicago china cincinnati cleveland cologne columbia columbus concord cork
+cornwall craiova dakota dallas delhi denver derby detroit devon diego dijon doha dortmund dover dresden dubai
+dublin durban durham edinburgh essen essex eugene europe exeter florence florida francisco frankfurt fremont
+fresno galway gdansk geneva genoa georgia ghent girona giza glasgow granada graz greensboro haarlem haifa
+halifax hamburg hamilton hanoi hanover hartford havana helena henderson hialeah hobart honolulu houston india
+indiana indianapolis irvine irving israel jackson jacksonville jaen jakarta jefferson jerez jerusalem jordan
+juarez kent kenya kiel kingston kobe kolkata krakow kyoto lagos lancaster lansing laredo lausanne leeds
+leicester leipzig leuven lexington lille lima limerick lincoln linz liverpool london louisville lubbock lugo
+lyon madison malaga manchester manhattan manila marseille medellin melbourne memphis mesa metz miami milan
+milwaukee minneapolis montana montgomery montreal mumbai munich nairobi nantes naples nashville nazareth
+newark newcastle nice norfolk nottingham oakland odessa oklahoma omaha orlando orleans osaka ottawa oviedo
+oxford pacific palermo paulo perth philadelphia phoenix pierre pittsburgh plano portland porto preston
+providence pune queens quito raleigh recife regina reno richmond rio riverside rotterdam rouge sacramento
+saigon salamanca salem salvador salzburg santander santiago savanna savannah seattle segovia seoul seville
+shanghai sheffield shenzhen sofia spokane stockton strasbourg stuttgart surrey sussex sydney tampa texas tokyo
+toronto toulouse trenton tucson tulsa turin utrecht valencia vancouver vegas venice verdun verona victoria
+vigo virginia warsaw wellington wichita york zaragoza zurich
 """
 _OWN_FIRMS = """
 morgan stanley|jp morgan|wells fargo|goldman sachs|merrill lynch|lehman brothers|calvin klein|ralph lauren

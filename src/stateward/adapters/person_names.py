@@ -21,49 +21,60 @@ SURE, LIKELY, LONE = 0.9, 0.75, 0.6
 """The scores: beside a cue; by two words that are names; one first name alone."""
 
 _PARTICLES = (
-    "al af am ap ben bin bint d da das de degli dei del della den der des di do dos du e el het ibn ii iii iv jr l la"
-    " las le los op sr st te ten ter van vom von y zu zum zur"
+    "abu al af am ap ben bin bint binti d da das de degli dei del della den der des di do dos du e el het ibn ii iii iv"
+    " jr l la las le lo los op sr st te ten ter van vom von y zu zum zur"
 )
 PARTICLES = frozenset(_PARTICLES.split())
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
 _MOST_WORDS = 4
 _BEFORE = 60
+_SHORT = 2
 
 _TITLE = (
     "mr mrs ms miss mx dr prof professor sir madam herr frau senor senora mme mlle monsieur madame signor signora"
     " don dona"
 )
 _TITLES = frozenset(_TITLE.split())
+_RANK = (
+    "officer judge captain capt sergeant sgt director president minister senator sister brother father mother aunt"
+    " auntie uncle oma opa granny grandma grandpa nurse rev reverend pastor rabbi imam sheikh councillor cllr comrade"
+    " coach constable inspector detective lieutenant lt major colonel col general admiral attorney engr madam mevrouw"
+    " meneer fru pani bayan sra srta sig dott dottor avv baron baroness count countess lady lord"
+)
+_RANKS = frozenset(_RANK.split())
 _GREETINGS = frozenset({"dear", "hi", "hello", "hey", "hallo", "bonjour", "hola", "thanks"})
 _DATE_WORD = (
     "january february march april may june july august september october november december"
-    " monday tuesday wednesday thursday friday saturday sunday"
+    " monday tuesday wednesday thursday friday saturday sunday jan feb mar apr aug sep sept oct nov dec mon tue wed"
+    " thu fri sat sun"
 )
 _DATE_WORDS = frozenset(_DATE_WORD.split())
 
 # A capitalised word, with the point of an initial or of a title; `'s` is not a part of it.
 _LETTER = r"[^\W\d_a-z]"
 _WORD = (
-    rf"(?>{_LETTER}\.(?!\w)|{_LETTER}[^\W\d_]*(?:(?:['’](?![sS]\b)|-)[^\W\d_]+)*"
+    rf"(?>(?:{_LETTER}\.){{1,3}}(?!\w)|{_LETTER}[^\W\d_]*(?:(?:['’](?![sS]\b)|-)[^\W\d_]+)*"
     r"(?:(?:(?<=\bMr)|(?<=\bMs)|(?<=\bDr)|(?<=\bMrs)|(?<=\bProf))\.)?)"
 )
 _PARTICLE = "|".join(sorted(PARTICLES, key=len, reverse=True))
 _NEXT = rf"[ \u00a0](?:(?:{_PARTICLE})[ \u00a0]){{0,2}}{_WORD}"
 # Not a part of a path, an address, a call, an assignment or a qualified name.
-_RUN = re.compile(rf"(?<![\w'’@/\\$#.-])(?>{_WORD}(?:{_NEXT})*+)(?![\w@(\[=\\/]|[.:]\w|::|-\w)")
+_RUN = re.compile(rf"(?<![\w@/\\$#.-])(?<!\w['’])(?>{_WORD}(?:{_NEXT})*+)(?![\w@(\[=\\/]|[.:]\w|::|-\w)")
 _PIECE = re.compile(rf"{_WORD}|[^\W\d_]+")
 
 _PERSON_KEY = (
     r"(?:(?:first|last|full|given|family|middle|maiden|sur|fore|customer|client|contact|holder|cardholder|employee"
     r"|patient|passenger|guest|user|owner|person|recipient|account|display|legal)[ _-]?name|surname|forename"
     r"|card[ _-]?holder|account[ _-]?holder|holder|beneficiary|payee|payer|assignee|employee|patient|passenger"
-    r"|attendees?|recipient|requester|reporter|approver|spouse|signatory|signed by|attn|attention)"
+    r"|attendees?|recipient|requester|reporter|approver|spouse|signatory|attn|attention|consignee|debtor|next of kin"
+    r"|(?:sign|approv|request|report|submitt|order|prepar|review|receiv|collect|open|clos|handl|book|check)ed"
+    r"(?:[ _-]off)?[ _-]by|left with|contact person|care of|c/o)"
 )
 _WEAK_KEY = (
-    r"(?:name|customer|contact|owner|user|agent|author|manager|by|from|to|cc|bcc|caller|driver|tenant|ship to|sold to"
-    r"|bill to)"
+    r"(?:primary|secondary|backup|on call|name|customer|contact|owner|user|agent|author|manager|by|from|to|cc|bcc"
+    r"|caller|driver|tenant|ship to|sold to|bill to)"
 )
-_MARK = r"[\"'*|]*\s*[:=]\s*[\"'*|]*\s*"
+_MARK = r"[\"'*|]*\s*[:=]\s*[\"'*|]*\s*(?:(?:Mr|Mrs|Ms|Dr)\.? )?"
 _SURE_BEFORE = re.compile(
     rf"(?:(?<![a-z]){_PERSON_KEY}{_MARK}"
     r"|\bmy (?:full )?name is\s+|\bname's\s+|\bname on (?:the |my )?card:?\s+|\bspeaking (?:with|to)\s+"
@@ -74,15 +85,26 @@ _SURE_BEFORE = re.compile(
 _ROLES = (
     r"patient|tenant|customer|client|caller|passenger|guarantor|husband|wife|spouse|partner|son|daughter|brother"
     r"|sister|mother|father|colleague|neighbou?r|employee|driver|agent|nurse|lawyer|accountant|landlord|applicant"
-    r"|claimant|manager|supervisor|friend|holder|recipient|beneficiary|attendees?|guest|member|witness|heir"
+    r"|claimant|manager|supervisor|friend|holder|recipient|beneficiary|attendees?|guest|member|witness|heir|host|sponsor"
+    r"|lead|leader|chair|chairman|chairwoman|deputy|boss|buyer|sender|dispatcher|engineer|technician|auditor|assistant"
+    r"|guard|clerk|intern|trainee|apprentice|foreman|cousin|uncle|aunt|nephew|niece|grandson|granddaughter|fianc[eé]e?|mum|mom|dad"
+    r"|teacher|student|pupil|resident|visitor|candidate|debtor|planner|owner|inspector|operator|receptionist|consultant"
+    r"|bookkeeper|controller|surveyor|trustee|carer|nanny|coach|nickname|contact|caller|concierge|handler|approver|reviewer"
 )
+_ONLY_PEOPLE = (
+    r"husband|wife|spouse|fianc[eé]e?|son|daughter|brother|sister|mother|father|mum|mom|dad|cousin|uncle|aunt|nephew|niece"
+    r"|grandson|granddaughter|colleague|neighbou?r|boss|guard|nurse|intern|trainee|apprentice|foreman|receptionist|nanny"
+    r"|clerk|bookkeeper|pupil|nickname|nicknamed|my friend|my son|our son|widow|widower|twins?|oma|opa|auntie|granny"
+)
+_PEOPLE_BEFORE = re.compile(rf"\b(?:{_ONLY_PEOPLE})(?:,|:| is| named| called)? $", re.IGNORECASE)
 _ROLE_BEFORE = re.compile(
-    rf"(?:\b(?:{_ROLES})(?: is| was|,|:| named| called)?,? (?:an? )?|(?<![a-z]){_WEAK_KEY}{_MARK})$", re.IGNORECASE
+    rf"(?:\b(?:{_ROLES})(?: is| was|,|:| named| called)?,? (?:an? )?[\"'“‘]?|(?<![a-z]){_WEAK_KEY}{_MARK})$",
+    re.IGNORECASE,
 )
 _WEAK_BEFORE = re.compile(
     r"\b(?:with|by|from|to|for|asks?|asked|tell|told|called|phoned|e-?mailed|met|meet|contact|contacted|reach"
     r"|colleague|according to|opinion of|per|and|or|cc|via|behalf of|than|add|has|is|was|when|that|did|does|about"
-    r"|named)[:,]?\s+$",
+    r"|named|copy|invite|inform|notify|remind|thank|birthday|meet|see|saw|believe|because|while|if|before|after|love)[:,]?\s+$",
     re.IGNORECASE,
 )
 _VERBS = (
@@ -90,7 +112,11 @@ _VERBS = (
     r"|signed|signs|wants|wanted|paid|pays|lives|lived|moved|works|worked|joined|agreed|agrees|replied|replies"
     r"|complained|complains|explained|explains|requested|requests|gave|gives|approved|approves|rejected|picked up"
     r"|answered|answers|insists|insisted|mentioned|mentions|claims|claimed|stated|states|believes|wishes|needs|knows"
-    r"|left|resigned|retired|passed away|died|born"
+    r"|left|resigned|retired|passed away|died|born|noticed|saw|heard|phoned|rang|texted|emailed|e-mailed|promised"
+    r"|remembers|forgot|prefers|hopes|hoped|apologi[sz]ed|presents|presented|takes over|took over|signs off|signed off"
+    r"|drove|drives|started|starts|met|meets|thanked|suggested|suggests|noted|likes|came|comes|went|helped|helps|collects"
+    r"|collected|checked|on it|on leave|on holiday|on vacation|out|off|away|back|sick|ill|late|here|there until"
+    r"|from the"
 )
 _VERB_AFTER = re.compile(
     r",?\s+(?:has |had |have |was |were |is |will |would |also |just |then |already )?(?:been )?"
@@ -98,12 +124,68 @@ _VERB_AFTER = re.compile(
 )
 _MAIL_AFTER = re.compile(r"[\"']?\s*[<(,;|]\s*[\"'<]?[\w.+-]+@")
 _FIRM_AFTER = re.compile(
-    r",? ?(?:&|\+ )|,?\s+(?:inc|ltd|llc|gmbh|ag|s\.?a|corp|co|plc|llp|kg|bv|oy|ab|sons|brothers|bros|and sons"
-    r"|and co)\b",
+    r",? ?(?:&|\+ (?=[^\W\d_]))|,?\s+(?:inc|ltd|llc|gmbh|ag|s\.?a|corp|co|plc|llp|kg|bv|oy|ab|sons|brothers|bros"
+    r"|and sons|and co|roofing|plumbing|catering|joinery|motors|foods|farms|interiors|industries|pharma|systems"
+    r"|logistics)\b",
     re.IGNORECASE,
 )
 _START = re.compile(r"(?:^|[.!?:;\"'“(>|*-]\s*|\n\s*)$")
-_TOGETHER = re.compile(r"(?:,| and| or| &)[ \n]")
+_TOGETHER = re.compile(r"(?: \([^()\n]{1,24}\))?(?:,| and| or| &| /)[ \n]")
+_NICKNAME = re.compile(rf" [\"“‘'(]{_WORD}[\"”’')] (?P<last>{_WORD})")
+_TURNED = re.compile(rf"({_WORD}), $")
+_THING_BEFORE = re.compile(
+    r"(?:\b(?:storm|hurricane|typhoon|cyclone|room|project|sprint|press|model|brand|line|ship|vessel|mv|hub|lamp|sofa|chair"
+    r"|armchair|table|shelf|hall|codename|release|server|node|cluster|queue|branch|type|series|style|font|campaign|product"
+    r"|item|colou?r|court|zone|tower|building|pub|caf[eé]|hotel|restaurant|bar|class|machine|pump|crane|robot|forklift|boat"
+    r"|engine|operation|depot|store|port|island|lake|mount|mt|fort|camp|cape|saint|st\.?|san|santa|platform|tool|library"
+    r"|algorithm|theme|collection|range|edition|flavou?r|gate|dock|street|dataset|schema|bot)\s+[\"“'‘]?|`)$",
+    re.IGNORECASE,
+)
+_ONE_OF_A_KIND = re.compile(
+    r"(?:\b(?:the|a|an|this|that|each|every|per|our|new|old|pcs)\s+[\"“'‘]?|(?<![\d:.])\d{1,5}x?\s+[\"“'‘]?|\w=)$",
+    re.IGNORECASE,
+)
+_STORMS = frozenset(("storm", "hurricane", "typhoon", "cyclone"))
+_THINGS = (
+    r"armchairs?|sofas?|chairs?|tables?|desks?|beds?|lamps?|shelf|shelves|shoes|boots|jeans|jackets?|shirts?|belts?|bags?"
+    r"|guitars?|amps?|amplifiers?|pumps?|engines?|machines?|drills?|saws?|knife|knives|keys?|screws?|wrench|wrenches|tools?"
+    r"|line|lines|series|range|model|models|edition|collection|kit|kits|set|sets|hub|site|plant|warehouse|depot|branch"
+    r"|terminal|port|brand|font|chart|charts|diagram|diagrams|cycle|plot|board|test|tests|scale|hardness|algorithm|graph"
+    r"|filter|method|law|rule|server|servers|node|nodes|cluster|queue|importer|build|release|sprint|milestone|award|prize"
+    r"|day|bridge|dam|class|router|switch|proxy|printers?|scanners?|trucks?|vans?|cars?|bikes?|project|campaign|theme|repo"
+    r"|sauce|tea|beer|wine|salad|cake|apples?|oak|wood|paint|blue|green|red|black|white|grey|gray|cotton|leather|index"
+)
+_THING_AFTER = re.compile(
+    rf" (?:{_THINGS})\b|['’]s (?:\d|Day\b)|[ -]\d+(?![\d:.]*[:.]\d)(?!\w*(?:st|nd|rd|th)\b)(?: |\W|$)| [A-Z]{{1,4}}-?\d"
+)
+_IN_QUOTES = re.compile(r"[\"“'‘]$"), re.compile(r"[\"”'’](?!\w)")
+_TAIL = (
+    "park hill hills lake beach valley city bridge station airport heights square bay island creek springs falls forest"
+    " county university college hospital stadium center centre point harbour harbor roofing bros"
+)
+_TAILS = frozenset(_TAIL.split())
+_FAMILY_ENDINGS = (
+    *("owski", "ewski", "inski", "ynski", "anski", "owska", "ewska", "inska", "ynska", "anska", "wicz", "czyk", "czak"),
+    *("ovic", "evic", "ovich", "evich", "enko", "chuk", "ova", "eva", "kov", "nov", "rov", "lov", "sson", "dottir"),
+    *("poulos", "poulou", "akis", "idis", "escu", "shvili", "adze", "oglu", "syan", "nyan", "ainen", "onen", "kvist"),
+    *(
+        "qvist",
+        "strom",
+        "gaard",
+        "nsen",
+        "mann",
+        "meier",
+        "meyer",
+        "guez",
+        "ndez",
+        "rrez",
+        "swamy",
+        "murthy",
+        "krishnan",
+    ),
+)
+_LEAST_WITH_ENDING = 6
+_WORD_ENDINGS = ("tion", "ment", "ness", "ity", "ship", "ical", "itor", "ator", "ology", "ware", "works", "less", "ful")
 
 
 class Word(NamedTuple):
@@ -140,8 +222,13 @@ class Lists:
         return all(part in self.first for part in word.split("-"))
 
     def is_last(self, word: str) -> bool:
-        """Whether it, or a part of a double name, is a last name."""
-        return word in self.last or any(part in self.last for part in word.split("-")) or word[:2] in ("o'", "mc")
+        """Whether it, or a part of a double name, is a last name, or ends as only last names do."""
+        return (
+            word in self.last
+            or any(part in self.last for part in word.split("-"))
+            or word[:2] in ("o'", "mc")
+            or (len(word) >= _LEAST_WITH_ENDING and word.endswith(_FAMILY_ENDINGS) and not self.is_word(word))
+        )
 
     def is_name(self, word: str) -> bool:
         """Whether it is in a list of names."""
@@ -149,7 +236,10 @@ class Lists:
 
     def is_word(self, word: str) -> bool:
         """Whether it is an ordinary word, or a place."""
-        return word in self.words or word in self.places
+        return word in self.words or word in self.places or (word.endswith(_WORD_ENDINGS) and not self._is_listed(word))
+
+    def _is_listed(self, word: str) -> bool:
+        return word in self.first or word in self.last
 
     def is_sure(self, word: str) -> bool:
         """Whether it is a name and nothing else."""
@@ -174,8 +264,14 @@ def people(text: str) -> list[Named]:
                 if found and low < found[-1][1]:
                     found.pop()
                 found.append((low, words[-1].end, score))
+            elif turned := _turned(text, found, words, known):
+                if found and found[-1][1] > turned.start():
+                    found.pop()
+                found.append((turned.start(), words[-1].end, LIKELY))
             elif _goes_on(text, found, words, known):
-                found.append((words[0].start, words[-1].end, LIKELY))
+                found.append((words[0].start, words[-1].end, LIKELY if len(words) > 1 else LONE))
+            if found and found[-1][1] == words[-1].end:
+                found[-1] = _with_nickname(text, found[-1], known)
             alone = len(words) == 1 and words[0].plain not in known.usual
             before = words if alone or not found or found[-1][1] < words[-1].end else ()
     return found
@@ -188,7 +284,7 @@ def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequen
     cued = False
     while at < len(words):
         plain = words[at].plain.rstrip(".")
-        if plain in _TITLES or plain in _GREETINGS:
+        if plain in _TITLES or plain in _GREETINGS or (plain in _RANKS and at + 1 < len(words)):
             at, cued = at + 1, True
             continue
         end = _end(words, at, known)
@@ -203,8 +299,14 @@ def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequen
 
 def _end(words: Sequence[Word], at: int, known: Lists) -> int:
     end = at
+    loud = all(one.text.isupper() for one in words[at:])
     while end < len(words) and end - at < _MOST_WORDS + 2:
         one = words[end]
+        if not loud and _is_acronym(one, known):
+            break
+        if len(one.text) == 1 and at < end < len(words) - 1:  # JANE A DOE
+            end += 1
+            continue
         if one.text[0].islower():
             if end == at or end + 1 == len(words) or not _may_be_name(words[end + 1], known):
                 break
@@ -214,11 +316,21 @@ def _end(words: Sequence[Word], at: int, known: Lists) -> int:
     return end
 
 
+def _is_acronym(word: Word, known: Lists) -> bool:
+    return (
+        word.plain not in PARTICLES
+        and word.text.isalpha()
+        and word.text.isupper()
+        and 1 < len(word.text) < _LEAST_WITH_ENDING
+        and not known.is_name(word.plain.strip("."))
+    )
+
+
 def _may_be_name(word: Word, known: Lists) -> bool:
     plain = word.plain
-    if len(plain.rstrip(".")) == 1:
+    if len(plain.rstrip(".")) == 1 or plain.endswith("."):
         return plain.endswith(".")
-    if word.text[0].islower():
+    if word.text[0].islower() or plain in PARTICLES:
         return plain in PARTICLES
     inner = re.sub(r"^(?:Mc|Mac|De|Di|La|Le|Van|Von|O['’])(?=[A-Z])", "", word.text)
     if not word.text.isupper() and any(c.isupper() for part in re.split(r"['’-]", inner) for c in part[1:]):
@@ -240,10 +352,10 @@ class _Place:
     def score(self) -> float:
         """How sure it is that this is a name, 0 where it is not."""
         names = [one.plain for one in self.words[self.low : self.high] if one.plain not in PARTICLES]
-        full = [name for name in names if not name.endswith(".")]
+        full = [name for name in names if not name.endswith(".") and len(name) > 1]
         if not full or tuple(full[:2]) in self.known.firms or _FIRM_AFTER.match(self.text, self._end):
             return 0.0
-        if self._before.endswith("& "):
+        if self._before.endswith("& ") or _THING_BEFORE.search(self._before):
             return 0.0
         if self.cued or _SURE_BEFORE.search(self._before):
             return SURE if self._fits_a_cue(full) else 0.0
@@ -269,18 +381,34 @@ class _Place:
 
     def _alone(self, name: str) -> float:
         known = self.known
-        if (name,) in known.firms or len(name) < 3 or name in _DATE_WORDS or self._in_a_phrase():
+        if (name,) in known.firms or len(name) < 3 or name in _DATE_WORDS or self._in_a_phrase() or self._is_thing():
             return 0.0
+        if _PEOPLE_BEFORE.search(self._before) and not known.is_word(name):
+            return LONE
         verb = _VERB_AFTER.match(self.text, self._end) or _MAIL_AFTER.match(self.text, self._end)
         if known.is_sure(name):
             if name in known.usual and known.is_first(name):
                 return LONE
             return LONE if verb or _ROLE_BEFORE.search(self._before) or _WEAK_BEFORE.search(self._before) else 0.0
-        return LONE if verb and name in known.usual and name not in known.places else 0.0
+        return LONE if verb and known.is_first(name) and name not in known.places else 0.0
+
+    def _is_thing(self) -> bool:
+        """Whether it names a thing, as in `the Anna armchair`, `Anna 200`, `Anna keys` or `lamp "Anna"`."""
+        if _THING_AFTER.match(self.text, self._end) or _ONE_OF_A_KIND.search(self._before):
+            return True
+        opens, closes = _IN_QUOTES
+        quoted = opens.search(self._before) and closes.match(self.text, self._end)
+        return bool(quoted and not _WEAK_BEFORE.search(self._before[:-1]) and not _ROLE_BEFORE.search(self._before))
 
     def _several(self, full: Sequence[str], names: Sequence[str]) -> float:
         known = self.known
         first, last = names[0], full[-1]
+        if first in _STORMS:
+            return 0.0
+        if last in _TAILS and not _ROLE_BEFORE.search(self._before):
+            return 0.0
+        if _is_unusual(first, last, len(self.words[self.low : self.high]) > len(names), known):
+            return 0.0 if self._in_a_phrase() else LIKELY
         if self._in_a_phrase():
             sure = known.is_sure(first) and first in known.usual and known.is_sure(last)
             return LIKELY if sure and self.high == len(self.words) else 0.0
@@ -321,6 +449,13 @@ class _Place:
         return self.words[self.high - 1].end
 
 
+def _is_unusual(first: str, last: str, has_particle: bool, known: Lists) -> bool:
+    """Whether only people are written so: an initial before a name, or a `van`, `binti` or `Lo` within it."""
+    if known.is_word(last) or len(last) < 3:
+        return False
+    return first.endswith(".") or (has_particle and not known.is_word(first))
+
+
 def _with_last_name(text: str, before: Sequence[Word], words: Sequence[Word], known: Lists) -> int:
     """Where the name begins: with the last name of `Smith, Jane`, if one stands there."""
     start = words[0].start
@@ -329,12 +464,34 @@ def _with_last_name(text: str, before: Sequence[Word], words: Sequence[Word], kn
     return before[0].start
 
 
+def _with_nickname(text: str, found: Named, known: Lists) -> Named:
+    """With what follows in `Jane "Jo" Doe`."""
+    match = _NICKNAME.match(text, found[1])
+    return (found[0], match.end(), found[2]) if match and not known.is_word(folded(match["last"])) else found
+
+
+def _turned(text: str, found: Sequence[Named], words: Sequence[Word], known: Lists) -> re.Match[str] | None:
+    """The last name of `OKAFOR, Ifeanyi`, where one stands before a first name that is in the list alone."""
+    before = _TURNED.search(text, max(0, words[0].start - 40), words[0].start)
+    if not before or len(words) != 1 or not known.is_first(words[0].plain) or known.is_word(words[0].plain):
+        return None
+    last = folded(before[1])
+    within = bool(found) and found[-1][0] < before.start() < found[-1][1]
+    fits = before[1].isupper() and not words[0].text.isupper() and known.is_last(last) and not known.is_word(last)
+    return before if fits and not within else None
+
+
 def _goes_on(text: str, found: Sequence[Named], words: Sequence[Word], known: Lists) -> bool:
-    """Whether it is one more in a row of people: `Jane Smith, Xu Yv`."""
-    if not found or len(words) < 2 or found[-1][2] < LIKELY or any(known.is_word(one.plain) for one in words):
+    """Whether it is one more in a row of people: `Jane Smith, Xu Yv`, or `Jane Smith, Joe, Xu`."""
+    if not found or any(known.is_word(one.plain) for one in words) or words[0].text.isupper():
         return False
     between = text[found[-1][1] : words[0].start]
-    return bool(_TOGETHER.fullmatch(between))
+    if not _TOGETHER.fullmatch(between):
+        return False
+    if len(words) > 1:
+        return found[-1][2] >= LIKELY or " and" in between
+    row = len(found) > 1 and _TOGETHER.fullmatch(text[found[-2][1] : found[-1][0]])
+    return bool(row or "/" in between or known.is_first(words[0].plain)) and len(words[0].text) > _SHORT
 
 
 def _word(piece: re.Match[str], offset: int) -> Word:

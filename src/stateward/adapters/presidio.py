@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
+from stateward.adapters.fields import fields
 from stateward.adapters.known_values import matches
 from stateward.adapters.name_models import NameModel, load
 from stateward.adapters.presidio_rules import (
@@ -249,7 +250,8 @@ class _Engine:
                 for finding in _judged(text, low, hit, asked.countries)
             )
             found.update(finding for finding in _by_rules(piece, low, wanted) if finding.start in owned)
-        return sorted(found, key=lambda f: (f.start, f.end, f.entity))
+        found.update(Finding(**one._asdict()) for one in fields(text) if one.entity in wanted)
+        return sorted(_widest(found), key=lambda f: (f.start, f.end, f.entity))
 
     def model_finds(self, text: str, entity: str) -> bool:
         """Whether the name model alone finds the entity type in a text."""
@@ -296,6 +298,17 @@ def _by_rules(piece: str, offset: int, wanted: Iterable[str]) -> Iterator[Findin
         if find:
             for start, end, score in find(piece):
                 yield Finding(entity=entity, start=offset + start, end=offset + end, score=score)
+
+
+def _widest(found: Iterable[Finding]) -> Iterator[Finding]:
+    """Those that do not stand within another of their type that is as sure."""
+    kept: dict[str, Finding] = {}
+    for one in sorted(found, key=lambda f: (f.start, -f.end, -f.score)):
+        wider = kept.get(one.entity)
+        if wider is None or one.end > wider.end or one.score > wider.score:
+            yield one
+        if wider is None or one.end > wider.end:
+            kept[one.entity] = one
 
 
 def _judged(text: str, offset: int, hit: _Hit, countries: frozenset[str]) -> Iterator[Finding]:

@@ -1,16 +1,25 @@
-"""What is relied on in LangSmith, in whose spans LangChain wraps a middleware: idle ones stay on the event loop."""
+"""What is relied on in LangSmith: who sends what LangChain traces, and that idle spans stay on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
+import langsmith as langsmith_client
 import pytest
-from langsmith import set_runtime_overrides, traceable
+from langchain_core.messages import HumanMessage
+from langchain_core.tools import tool
+from langchain_core.tools.base import _format_output
+from langchain_core.tracers import LangChainTracer
+from langsmith import run_trees, set_runtime_overrides, traceable
 from langsmith import utils as langsmith
+from langsmith._internal._serde import dumps_json
 from langsmith._runtime_overrides import get_runtime_overrides
+from langsmith.run_helpers import get_tracing_context, tracing_context
 
 from stateward.orchestrate.upstream import spare_idle_threads
 
@@ -64,3 +73,46 @@ async def test_what_an_application_has_set_stays() -> None:
     spare_idle_threads()
     assert get_runtime_overrides().aio_to_thread is its_own
     assert await handed_to_threads() > 0
+
+
+class Client(langsmith_client.Client):
+    """Sends nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(api_url="http://127.0.0.1:9", api_key="none", auto_batch_tracing=False)
+
+
+def test_a_configured_client_is_what_langchain_sends_by() -> None:
+    client = Client()
+    before = run_trees._CLIENT
+    langsmith_client.configure(client=client)
+    try:
+        assert run_trees._CLIENT is client
+        assert LangChainTracer().client is client
+        assert run_trees.RunTree(name="step").client is client
+    finally:
+        langsmith_client.configure(client=before)
+    assert run_trees._CLIENT is before
+
+
+def test_a_client_that_a_block_gives_is_seen() -> None:
+    client = Client()
+    assert get_tracing_context().get("client") is None
+    with tracing_context(client=client):
+        assert get_tracing_context().get("client") is client
+
+
+def test_what_is_sent_is_json() -> None:
+    sent = {"inputs": {"messages": [HumanMessage("hello")], "when": datetime(2026, 11, 1, tzinfo=UTC)}}
+    assert json.loads(dumps_json(sent))["inputs"]["messages"][0]["content"] == "hello"
+
+
+def test_a_tool_says_what_langchain_makes_of_its_result() -> None:
+    @tool(response_format="content_and_artifact")
+    def look() -> tuple[str, int]:
+        """Look."""
+        return "seen", 7
+
+    said = look.invoke({"name": "look", "args": {}, "id": "c", "type": "tool_call"})
+    assert said == _format_output("seen", 7, "c", "look", "success")
+    assert said.artifact == 7

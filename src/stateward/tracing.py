@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from typing import Any, cast
 
 import langsmith
@@ -28,9 +29,10 @@ from langsmith._internal._serde import dumps_json
 from langsmith.run_helpers import get_tracing_context
 
 from stateward.callbacks import NOT_SHOWN
-from stateward.errors import ConfigurationError, UnknownThread
+from stateward.errors import ConfigurationError, ThreadErased
 from stateward.model.memory import Finding, KnownValue
 from stateward.model.pseudonym import Pseudonym
+from stateward.model.thread import ThreadFacts
 from stateward.model.values import Json
 from stateward.orchestrate.services import Services, Ward, scope_of
 from stateward.personal_data.pseudonyms import hidden, mapped
@@ -154,7 +156,9 @@ class TracingClient(langsmith.Client):
             timeout: Seconds to wait for it at most, and then for LangSmith; None to wait for all of it.
         """
         if self._sw_released(timeout):
-            super().flush(*([] if timeout is None else [timeout]))
+            flush = super().flush
+            waits = timeout is not None and "timeout" in signature(flush).parameters  # older ones have none
+            flush(*([timeout] if waits else []))
 
     def end(self) -> None:
         """The runtime closes: treat what is held, for a minute at most, and nothing after it."""
@@ -393,11 +397,16 @@ def _traced(policy: PersonalDataPolicy) -> PersonalDataPolicy:
     )
 
 
-async def _facts(services: Services, thread: str) -> Any:
-    try:
-        return await services.facts(thread)
-    except UnknownThread:
-        return None
+async def _facts(services: Services, thread: str) -> ThreadFacts | None:
+    """Whom a thread is about; None where there is none of that id.
+
+    Raises:
+        ThreadErased: its subject was forgotten, and whom to look for with it.
+    """
+    found = await services.threads.find(thread)
+    if found is not None and found.is_erased:
+        raise ThreadErased(thread)
+    return found.facts if found is not None else None
 
 
 def _running_tracers() -> list[LangChainTracer]:

@@ -30,7 +30,7 @@ from langsmith import run_trees, utils
 from plain import thread
 
 from bank import BOSS, CHIEF, POLICY, Bank
-from stateward import AsyncRuntime, call, studio
+from stateward import AsyncRuntime, Principal, call, studio
 from stateward.errors import ConfigurationError, RedactionFailed
 from stateward.testing import ScriptedModel, proposes
 from ways import Awaited, every_way
@@ -542,6 +542,19 @@ def test_what_cannot_be_treated_is_traced_as_a_sentence(
     assert "personal data could not be looked for" in heard
     assert plant.found(heard) == set()
     assert "thread-1" not in heard
+
+
+def test_a_run_that_is_held_while_its_subject_is_forgotten_leaves_as_a_sentence(bank: Bank, smith: Smith) -> None:
+    bank.graph(policy=BARE)
+    thread = bank.config(known={"PERSON": "Xanadu Qwertz-Blyxt"})["configurable"]["thread_id"]
+    client, id_ = bank.runtime.langsmith_client(), langsmith.uuid7()
+    run = {"id": id_, "trace_id": id_, "dotted_order": f"20260101T000000000000Z{id_}"}
+    more = {"extra": {"metadata": {"thread_id": thread}}}
+    client.create_run("run", {"text": "what of qwertz?"}, "chain", **run, **more)
+    bank.runtime.forget("customer:17", by=Principal("dpo"))
+    client.flush()
+    assert "could not be looked for" in smith.heard
+    assert "wertz" not in smith.heard
 
 
 def test_no_more_is_held_than_there_is_room_for(bank: Bank, smith: Smith, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,7 @@ _THINGS = (
     r"|line|lines|series|range|model|models|edition|collection|kit|kits|set|sets|hub|site|plant|warehouse|depot|branch"
     r"|terminal|port|brand|font|chart|charts|diagram|diagrams|cycle|plot|board|test|tests|scale|hardness|algorithm|graph"
     r"|filter|method|law|rule|server|servers|node|nodes|cluster|queue|importer|build|release|sprint|milestone|award|prize"
-    r"|day|bridge|dam|class|router|switch|proxy|printers?|scanners?|trucks?|vans?|cars?|bikes?|project|campaign|theme|repo"
+    r"|day|bridge|dam|class|router|switch|proxy|printers?|scanners?|trucks?|vans?|cars?|bikes?|airport|marble|tiles?|project|campaign|theme|repo"
     r"|sauce|tea|beer|wine|salad|cake|apples?|oak|wood|paint|blue|green|red|black|white|grey|gray|cotton|leather|index"
 )
 _THING_AFTER = re.compile(
@@ -275,6 +275,11 @@ def people(text: str) -> list[Named]:
             alone = len(words) == 1 and words[0].plain not in known.usual
             before = words if alone or not found or found[-1][1] < words[-1].end else ()
     return found
+
+
+def names_a_thing(text: str, start: int, end: int) -> bool:
+    """Whether a name stands for a thing here, as in `Anna keys`, `Anna 200` or `room Anna`."""
+    return bool(_THING_AFTER.match(text, end) or _THING_BEFORE.search(text[max(0, start - _BEFORE) : start]))
 
 
 def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequence[Word], float]]:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from stateward.adapters.fields import fields
 from stateward.adapters.known_values import matches
+from stateward.adapters.mentions import mentions
 from stateward.adapters.name_models import NameModel, load
 from stateward.adapters.presidio_rules import (
     CHECKED,
@@ -251,6 +252,8 @@ class _Engine:
             )
             found.update(finding for finding in _by_rules(piece, low, wanted) if finding.start in owned)
         found.update(Finding(**one._asdict()) for one in fields(text) if one.entity in wanted)
+        if "PERSON" in wanted:
+            found.update(_again(text, found))
         return sorted(_widest(found), key=lambda f: (f.start, f.end, f.entity))
 
     def model_finds(self, text: str, entity: str) -> bool:
@@ -298,6 +301,12 @@ def _by_rules(piece: str, offset: int, wanted: Iterable[str]) -> Iterator[Findin
         if find:
             for start, end, score in find(piece):
                 yield Finding(entity=entity, start=offset + start, end=offset + end, score=score)
+
+
+def _again(text: str, found: Iterable[Finding]) -> list[Finding]:
+    """The people of a text where it names them again."""
+    people = [(one.start, one.end, one.score) for one in found if one.entity == "PERSON"]
+    return [Finding(entity="PERSON", start=low, end=high, score=score) for low, high, score in mentions(text, people)]
 
 
 def _widest(found: Iterable[Finding]) -> Iterator[Finding]:

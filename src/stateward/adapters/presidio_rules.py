@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from stateward.adapters.person_names import people
+from stateward.adapters.small_names import small_names
 from stateward.adapters.spoken_numbers import spoken_numbers
 from stateward.adapters.street_addresses import street_addresses
 
@@ -438,7 +439,7 @@ RULES: Mapping[str, Rule] = {
 
 FINDERS: Mapping[str, Finder] = {
     "LOCATION": Finder(street_addresses, "She lives at 12 Maple Street."),
-    "PERSON": Finder(people, "Spoke with Anna Schneider about it."),
+    "PERSON": Finder(lambda text: [*people(text), *small_names(text)], "Spoke with Anna Schneider about it."),
 }
 """What rules and lists find in part, where a model finds more: street addresses, and names with a cue or in a list."""
 

@@ -1,0 +1,66 @@
+"""Later mentions: whoever a text names in full, it goes on to call `Feldman` or `Sarah`, and their address says so too.
+
+`known_values` does more for the people of a case, with a pattern for each way of writing them; here the people are
+new with every text, so that its words are looked up once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from stateward.adapters.person_names import LIKELY, PARTICLES, Lists, Named, folded, lists, names_a_thing
+
+_PIECE = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_WORD = re.compile(
+    r"(?<![\w@/\\.$#=&%+-])(?<!\w['’])"
+    r"[^\W\d_]{3,}(?:['’](?![sS]\b)[^\W\d_]+|-[^\W\d_]+)*(?![\w@(\[\\/]|[.:]\w|-\w)"
+)
+_MAIL = re.compile(r"(?<![\w.+-])(?P<local>[^\W_][\w.+-]{2,62})@(?P<domain>[\w.-]{3,80})")
+_TOKEN = re.compile(r"[^\W\d_]{3,}")
+_PHRASE = re.compile(r" (?P<word>[^\W\d_a-z][^\W\d_]+)")
+_LEAST = 3
+
+
+def mentions(text: str, people: Iterable[Named]) -> list[Named]:
+    """Where parts of the names that were found, and of e-mail addresses, stand by themselves."""
+    known = lists()
+    spans = sorted(people)
+    wanted = {*_parts(text, spans, known), *_of_addresses(text, known)}
+    return [*_found(text, wanted, spans, known)] if wanted else []
+
+
+def _parts(text: str, people: Sequence[Named], known: Lists) -> Iterator[str]:
+    """The words of each full name that are no words of the language, as they may be written again."""
+    for start, end, score in people:
+        words = [one for one in _PIECE.findall(text[start:end]) if len(one) >= _LEAST]
+        if score < LIKELY or (len(words) < 2 and text[start:end].count(" ") == 0):
+            continue
+        for word in words:
+            if folded(word) not in PARTICLES and not known.is_word(folded(word)):
+                yield word
+                if word.isupper():
+                    yield word.title()
+
+
+def _of_addresses(text: str, known: Lists) -> Iterator[str]:
+    """The names in `l.bellucci@` and `sarah@`, not those of desks and machines."""
+    for match in _MAIL.finditer(text):
+        tokens = [token.lower() for token in _TOKEN.findall(match["local"])]
+        people = not any(known.is_word(token) for token in tokens) and len(tokens) > 1
+        for token in tokens:
+            named = known.is_sure(token) or (people and token not in match["domain"].lower())
+            if named and not known.is_word(token):
+                yield token.title()
+
+
+def _found(text: str, wanted: set[str], people: Sequence[Named], known: Lists) -> Iterator[Named]:
+    at = 0
+    for match in _WORD.finditer(text):
+        while at < len(people) and people[at][1] <= match.start():
+            at += 1
+        if match[0] not in wanted or (at < len(people) and people[at][0] <= match.start()):
+            continue
+        phrase = _PHRASE.match(text, match.end())
+        if (not phrase or known.is_sure(folded(phrase["word"]))) and not names_a_thing(text, *match.span()):
+            yield (*match.span(), LIKELY)

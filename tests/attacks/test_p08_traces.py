@@ -395,10 +395,21 @@ def _unpacked(body: bytes, headers: Any) -> bytes:
             return body
 
 
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[Smith]]:
+    """They listen until every runtime is closed, which sends what it holds."""
+    made: list[Smith] = []
+    yield made
+    for one in made:
+        one.server.shutdown()
+        one.server.server_close()
+
+
 @pytest.fixture
-def smith(monkeypatch: pytest.MonkeyPatch) -> Iterator[Smith]:
+def smith(monkeypatch: pytest.MonkeyPatch, servers: list[Smith]) -> Iterator[Smith]:
     """LangSmith, with tracing on, and no client as yet."""
     made = Smith()
+    servers.append(made)
     for name in ("LANGCHAIN_TRACING_V2", "LANGCHAIN_TRACING", "LANGSMITH_TRACING_V2"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"TRACING": "true", "ENDPOINT": made.url, "API_KEY": "key"}.items():
@@ -409,8 +420,6 @@ def smith(monkeypatch: pytest.MonkeyPatch) -> Iterator[Smith]:
     langsmith.configure(client=None)
     monkeypatch.undo()
     utils.get_env_var.cache_clear()
-    made.server.shutdown()
-    made.server.server_close()
 
 
 def sent(smith: Smith, bank: Bank) -> str:

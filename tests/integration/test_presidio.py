@@ -112,6 +112,12 @@ PLANTED = [
     ("DATE_OF_BIRTH", "date of birth: 05.04.1980", "05.04.1980"),
     ("DATE_OF_BIRTH", "DOB 1980-04-05", "1980-04-05"),
     ("DATE_OF_BIRTH", "**Date of birth:** 4/5/1980", "4/5/1980"),
+    ("DATE_OF_BIRTH", "born 5th of May '76 in Cork", "5th of May '76"),
+    ("DATE_OF_BIRTH", "DOB 14-JAN-1961, hired 2-FEB-2020", "14-JAN-1961"),
+    ("DATE_OF_BIRTH", "née le 14 février 1980 à Lyon", "14 février 1980"),
+    ("DATE_OF_BIRTH", "fecha de nacimiento: 3 de marzo de 1985", "3 de marzo de 1985"),
+    ("DATE_OF_BIRTH", "geboren am 2. Mai 1990", "2. Mai 1990"),
+    ("DATE_OF_BIRTH", "date of birth 14 / 02 / 1980", "14 / 02 / 1980"),
     ("DATE_OF_BIRTH", "dateOfBirth=07.11.1974", "07.11.1974"),
     ("DATE_OF_BIRTH", "bday 06-23-1991 for the check", "06-23-1991"),
     ("AU_MEDICARE", "Medicare card 2123 45670 1", "2123 45670 1"),
@@ -161,6 +167,13 @@ PLANTED = [
     ("US_PASSPORT", "passport no. K12345678", "K12345678"),
     ("US_SSN", "536-90-4399", "536-90-4399"),
     ("US_SSN", '"taxId":"536-90-4399"', "536-90-4399"),
+    ("US_SSN", "SSN 536 – 90 – 4399", "536 – 90 – 4399"),
+    (
+        "US_SSN",
+        "my social is five three six, nine oh, four three nine nine",
+        "five three six, nine oh, four three nine nine",
+    ),
+    ("US_SSN", "national id 536-90-4399", "536-90-4399"),
     ("US_SSN", "S.S.N. 536 90 4399", "536 90 4399"),
     ("US_SSN", "7,Jane,536-90-4399,gold", "536-90-4399"),
     ("US_SSN", "| **SSN** | 536904399 |", "536904399"),
@@ -369,8 +382,8 @@ def test_what_cannot_be_checked_is_not_logged(redactor: PresidioRedactor, caplog
 
 
 def test_a_dead_recognizer_is_noticed_before_anything_is_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("presidio_analyzer.predefined_recognizers.UsSsnRecognizer.analyze", _find_nothing)
-    with pytest.raises(RedactionFailed, match="US_SSN is not found in a known sample"):
+    monkeypatch.setattr("presidio_analyzer.predefined_recognizers.UsPassportRecognizer.analyze", _find_nothing)
+    with pytest.raises(RedactionFailed, match="US_PASSPORT is not found in a known sample"):
         found(PresidioRedactor(), "nothing")
 
 

@@ -50,9 +50,10 @@ _KEYS = {
             rf"|msisdn|handy|telefono?|cellular|whatsapp|landline|(?:contact|mobile|tel|cell|fax|call ?back){_NUMBER}"
         ),
         "DATE_OF_BIRTH": (
-            "dob|d o b|born|birth ?(?:date|day)|date ?of ?birth|b ?day|geburtsdatum|fecha de nacimiento|birth"
+            "dob|d o b|born|birth ?(?:date|day)|date ?of ?birth|b ?day|geburtsdatum|fecha de nacimiento|birth|yob"
         ),
-        "US_SSN": rf"ssn|s s n|social|social ?security{_NUMBER}?|tax ?(?:payer)? ?id(?:entification)?|tin|ss{_NUMBER}",
+        "US_SSN": rf"ssn|s s n|social|social ?security{_NUMBER}?|tax ?(?:payer)? ?id(?:entification)?|tin|ss{_NUMBER}"
+        "|(?:national|government|gov|govt|personal|identity) ?id",
         "LOCATION": (
             r"street(?: ?(?:name|address|line|\d))*|address(?: ?line)?(?: \d)?|addr(?: \d)?|stra(?:ss|ß)e|adresse|calle"
             r"|direcci[oó]n|residence"

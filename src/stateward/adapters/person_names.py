@@ -28,6 +28,7 @@ PARTICLES = frozenset(_PARTICLES.split())
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
 _MOST_WORDS = 4
 _BEFORE = 60
+_NEAR = 24
 _SHORT = 2
 
 _TITLE = (
@@ -92,11 +93,11 @@ _ROLES = (
     r"|bookkeeper|controller|surveyor|trustee|carer|nanny|coach|nickname|contact|caller|concierge|handler|approver|reviewer"
 )
 _ONLY_PEOPLE = (
-    r"husband|wife|spouse|fianc[eé]e?|son|daughter|brother|sister|mother|father|mum|mom|dad|cousin|uncle|aunt|nephew|niece"
-    r"|grandson|granddaughter|colleague|neighbou?r|boss|guard|nurse|intern|trainee|apprentice|foreman|receptionist|nanny"
-    r"|clerk|bookkeeper|pupil|nickname|nicknamed|my friend|my son|our son|widow|widower|twins?|oma|opa|auntie|granny"
+    "husband wife spouse fiance fiancee son daughter brother sister mother father mum mom dad cousin uncle aunt nephew"
+    " niece grandson granddaughter colleague neighbor neighbour boss guard nurse intern trainee apprentice foreman"
+    " receptionist nanny clerk bookkeeper pupil nickname nicknamed widow widower oma opa auntie granny"
 )
-_PEOPLE_BEFORE = re.compile(rf"\b(?:{_ONLY_PEOPLE})(?:,|:| is| named| called)? $", re.IGNORECASE)
+_PEOPLE_BEFORE = frozenset(_ONLY_PEOPLE.split())
 _ROLE_BEFORE = re.compile(
     rf"(?:\b(?:{_ROLES})(?: is| was|,|:| named| called)?,? (?:an? )?[\"'“‘]?|(?<![a-z]){_WEAK_KEY}{_MARK})$",
     re.IGNORECASE,
@@ -133,18 +134,17 @@ _START = re.compile(r"(?:^|[.!?:;\"'“(>|*-]\s*|\n\s*)$")
 _TOGETHER = re.compile(r"(?: \([^()\n]{1,24}\))?(?:,| and| or| &| /)[ \n]")
 _NICKNAME = re.compile(rf" [\"“‘'(]{_WORD}[\"”’')] (?P<last>{_WORD})")
 _TURNED = re.compile(rf"({_WORD}), $")
-_THING_BEFORE = re.compile(
-    r"(?:\b(?:storm|hurricane|typhoon|cyclone|room|project|sprint|press|model|brand|line|ship|vessel|mv|hub|lamp|sofa|chair"
-    r"|armchair|table|shelf|hall|codename|release|server|node|cluster|queue|branch|type|series|style|font|campaign|product"
-    r"|item|colou?r|court|zone|tower|building|pub|caf[eé]|hotel|restaurant|bar|class|machine|pump|crane|robot|forklift|boat"
-    r"|engine|operation|depot|store|port|island|lake|mount|mt|fort|camp|cape|saint|st\.?|san|santa|platform|tool|library"
-    r"|algorithm|theme|collection|range|edition|flavou?r|gate|dock|street|dataset|schema|bot)\s+[\"“'‘]?|`)$",
-    re.IGNORECASE,
+_THING_WORDS = (
+    "storm hurricane typhoon cyclone room project sprint press model brand line ship vessel mv hub lamp sofa"
+    " chair armchair table shelf hall codename release server node cluster queue branch type series style font"
+    " campaign product item color colour court zone tower building pub cafe hotel restaurant bar class machine"
+    " pump crane robot forklift boat engine operation depot store port island lake mount mt fort camp cape saint"
+    " st san santa platform tool library algorithm theme collection range edition flavor flavour gate dock street"
+    " dataset schema bot"
 )
-_ONE_OF_A_KIND = re.compile(
-    r"(?:\b(?:the|a|an|this|that|each|every|per|our|new|old|pcs)\s+[\"“'‘]?|(?<![\d:.])\d{1,5}x?\s+[\"“'‘]?|\w=)$",
-    re.IGNORECASE,
-)
+_THINGS_BEFORE = frozenset(_THING_WORDS.split())
+_ONE_OF_A_KIND = frozenset(("the", "a", "an", "this", "that", "each", "every", "per", "our", "new", "old", "pcs"))
+_COUNTED = re.compile(r"\d{1,5}x?")
 _STORMS = frozenset(("storm", "hurricane", "typhoon", "cyclone"))
 _THINGS = (
     r"armchairs?|sofas?|chairs?|tables?|desks?|beds?|lamps?|shelf|shelves|shoes|boots|jeans|jackets?|shirts?|belts?|bags?"
@@ -248,6 +248,8 @@ class Lists:
 
 def folded(text: str) -> str:
     """Small letters without accents."""
+    if text.isascii():
+        return text.lower()
     plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
     return "".join(c for c in plain if not unicodedata.combining(c)).replace("’", "'")
 
@@ -279,7 +281,18 @@ def people(text: str) -> list[Named]:
 
 def names_a_thing(text: str, start: int, end: int) -> bool:
     """Whether a name stands for a thing here, as in `Anna keys`, `Anna 200` or `room Anna`."""
-    return bool(_THING_AFTER.match(text, end) or _THING_BEFORE.search(text[max(0, start - _BEFORE) : start]))
+    return bool(_THING_AFTER.match(text, end) or _is_thing_before(text[max(0, start - _BEFORE) : start]))
+
+
+def _last_word(before: str) -> str:
+    """The word that ends right before a name, in small letters; a quotation mark may stand between the two."""
+    plain = before.rstrip("\"“'‘")
+    bare = plain.rstrip()
+    return bare[max(bare.rfind(" "), bare.rfind("\n")) + 1 :].lower() if len(bare) < len(plain) else ""
+
+
+def _is_thing_before(before: str) -> bool:
+    return before[-1:] == "`" or _last_word(before).rstrip(".").replace("é", "e") in _THINGS_BEFORE
 
 
 def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequence[Word], float]]:
@@ -360,7 +373,7 @@ class _Place:
         full = [name for name in names if not name.endswith(".") and len(name) > 1]
         if not full or tuple(full[:2]) in self.known.firms or _FIRM_AFTER.match(self.text, self._end):
             return 0.0
-        if self._before.endswith("& ") or _THING_BEFORE.search(self._before):
+        if self._before.endswith("& ") or _is_thing_before(self._before):
             return 0.0
         if self.cued or _SURE_BEFORE.search(self._before):
             return SURE if self._fits_a_cue(full) else 0.0
@@ -388,22 +401,29 @@ class _Place:
         known = self.known
         if (name,) in known.firms or len(name) < 3 or name in _DATE_WORDS or self._in_a_phrase() or self._is_thing():
             return 0.0
-        if _PEOPLE_BEFORE.search(self._before) and not known.is_word(name):
+        if _last_word(self._before).strip(",:") in _PEOPLE_BEFORE and not known.is_word(name):
             return LONE
         verb = _VERB_AFTER.match(self.text, self._end) or _MAIL_AFTER.match(self.text, self._end)
         if known.is_sure(name):
             if name in known.usual and known.is_first(name):
                 return LONE
-            return LONE if verb or _ROLE_BEFORE.search(self._before) or _WEAK_BEFORE.search(self._before) else 0.0
+            return (
+                LONE if verb or _ROLE_BEFORE.search(self._before) or _WEAK_BEFORE.search(self._before[-_NEAR:]) else 0.0
+            )
         return LONE if verb and known.is_first(name) and name not in known.places else 0.0
 
     def _is_thing(self) -> bool:
         """Whether it names a thing, as in `the Anna armchair`, `Anna 200`, `Anna keys` or `lamp "Anna"`."""
-        if _THING_AFTER.match(self.text, self._end) or _ONE_OF_A_KIND.search(self._before):
+        word = _last_word(self._before)
+        if _THING_AFTER.match(self.text, self._end) or word in _ONE_OF_A_KIND or self._before[-1:] == "=":
+            return True
+        if _COUNTED.fullmatch(word):
             return True
         opens, closes = _IN_QUOTES
         quoted = opens.search(self._before) and closes.match(self.text, self._end)
-        return bool(quoted and not _WEAK_BEFORE.search(self._before[:-1]) and not _ROLE_BEFORE.search(self._before))
+        return bool(
+            quoted and not _WEAK_BEFORE.search(self._before[-_NEAR:-1]) and not _ROLE_BEFORE.search(self._before)
+        )
 
     def _several(self, full: Sequence[str], names: Sequence[str]) -> float:
         known = self.known
@@ -425,7 +445,7 @@ class _Place:
         if known.is_sure(last):
             fits = known.is_last(last) or known.is_sure(first)
             return LIKELY if fits and (known.is_name(first) or not known.is_word(first)) else 0.0
-        introduced = first in known.usual and _WEAK_BEFORE.search(self._before)
+        introduced = first in known.usual and _WEAK_BEFORE.search(self._before[-_NEAR:])
         return LIKELY if introduced and (known.is_last(last) or not known.is_word(last)) else 0.0
 
     def _says_person(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from stateward.adapters.person_names import people
 from stateward.adapters.small_names import small_names
-from stateward.adapters.spoken_numbers import spoken_numbers
+from stateward.adapters.spoken_numbers import spoken_numbers, spoken_ssns
 from stateward.adapters.street_addresses import street_addresses
 
 Span = tuple[int, int]
@@ -74,13 +74,18 @@ _PHONE_AFTER = re.compile(
 )
 _CARD_WORDS = _words(r"cards?|visa|master ?card|amex|american express|maestro|discover|diners|jcb|union ?pay|pan|cc")
 _BIRTH_WORDS = _words(
-    r"born|d\.?o\.?b|date ?of ?birth|birth ?da(?:te|y)|birth|b-?day|geboren|geb|n[eé]e? le|nato il|nata il|nacid[oa]"
+    r"born|d\.?o\.?b\.?|date ?of ?birth|birth ?da(?:te|y)|birth|b-?day|yob|year of birth|geb(?:oren|urtsdatum|urtstag)?"
+    r"|n[eé]e? le|date de naissance|nat[oa] il|data di nascita|nacid[oa]|nacimiento|nascimento|nascid[oa]|geboortedatum"
+    r"|f[oö]dd|f[oö]delsedatum|f[oø]dt|ur|urodzen(?:ia|y|a)|narozen[ay]?|do[gğ]um(?: tarihi)?|syntynyt|sz[uü]letett"
 )
 _BORN_TOO = re.compile(
     r"(?<![A-Za-z])(?:born|birthdays?|dobs?)\W[^.\n;]{0,4}\d[^\n;:]{3,20} ?(?:and|&|,) $", re.IGNORECASE
 )
 _SSN_WORDS = _words(r"ssns?|s\.s\.n\.?|ss ?(?:#|no|nr|number)|socials?(?: security)?|soc sec")
-_TAX_WORDS = _words(r"tax(?:payer)?[ _]?(?:id|identification)|tin|w-?[249]")
+_TAX_WORDS = _words(
+    r"tax(?:payer)?[ _]?(?:id|identification)|tin|w-?[249]|(?:national|government|gov|personal|employee|payroll"
+    r"|applicant|candidate|claimant|patient|identity)[ _]?(?:id|no|nr|number)"
+)
 _BANK_WORDS = _words(
     r"bank (?:account|acct|a/c)|(?:checking|savings?|deposit) (?:account|acct)"
     r"|(?<!gl )(?<!g/l )(?<!ledger )(?<!cost )(?<!customer )(?:account|acct|a/c) ?(?:numbers?|no|nr|#)"
@@ -156,7 +161,7 @@ def _ibans() -> str:
         rf"(?:{'|'.join(countries)})\d\d(?:[ -]?[A-Z0-9]){{{int(length) - 4}}}"
         for length, countries in by_length.items()
     )
-    return rf"(?<![A-Z0-9])(?:{'|'.join(every)})(?![A-Z0-9])"
+    return rf"(?<![A-Z0-9])(?=[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}})(?:{'|'.join(every)})(?![A-Z0-9])"
 
 
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
@@ -169,8 +174,11 @@ OWN_PATTERNS = {
     "DATE_OF_BIRTH": (
         r"(?<!\w)(?:(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}"
         r"|\d{1,2}[-/.]\d{1,2}[-/.](?:(?:19|20)\d\d|\d\d)|(?:19|20)\d{6}"
-        rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH},? (?:19|20)\d\d"
-        rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? (?:19|20)\d\d)(?!\d)"
+        rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? ?-?{_MONTH}[-,]? ?['’]?(?:(?:19|20)\d\d|\d\d)"
+        rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? ['’]?(?:(?:19|20)\d\d|\d\d)|(?:19|20)\d\d,? {_MONTH} \d{{1,2}}"
+        r"|\d{1,2}(?:\.|º|er)?(?: de)? [^\W\d_]{3,10}\.?(?: de)? (?:19|20)\d\d"
+        r"|\d{1,2} ?[-–./] ?\d{1,2} ?[-–./] ?(?:19|20)\d\d"
+        r")(?!\d)"
     ),
     "EMAIL_ADDRESS": (
         # Presidio's own pattern takes the key of `user=jane@example.com` along.
@@ -185,6 +193,7 @@ OWN_PATTERNS = {
     ),
     "PHONE_NUMBER": rf"(?<![\w#])\(?\+?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,40}}(?!\w)",
     "URL": _URL.pattern,
+    "US_SSN": r"(?<![\d-])\d{3} ?([-–.]) ?\d{2} ?\1 ?\d{4}(?![\d-])",
 }
 CHECKED = frozenset({"IBAN_CODE"})
 """Which of our own patterns are as sure as can be once they are judged."""
@@ -443,5 +452,8 @@ FINDERS: Mapping[str, Finder] = {
 }
 """What rules and lists find in part, where a model finds more: street addresses, and names with a cue or in a list."""
 
-IN_WORDS: Mapping[str, Callable[[str], list[tuple[int, int, float]]]] = {"PHONE_NUMBER": spoken_numbers}
+IN_WORDS: Mapping[str, Callable[[str], list[tuple[int, int, float]]]] = {
+    "PHONE_NUMBER": spoken_numbers,
+    "US_SSN": spoken_ssns,
+}
 """What finds more of an entity type that Presidio's recognizers find already."""

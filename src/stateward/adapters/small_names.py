@@ -97,7 +97,8 @@ _CUES = re.compile(
 _VERBS = re.compile(
     r"(?:['’]s)? (?:says?|said|called|calls|calling|wants?|wanted|asks?|asked|told|tells|thinks?|knows?|from|in the"
     r"|at the|u there|here|again|won'?t|will|has|had|hasn'?t|is|was|isn'?t|did|does|didn'?t|can|can'?t|needs?|got|gets"
-    r"|sent|sends|left|came|comes|went|paid|pays|ordered|moved|lives|works|signed|forgot|smth|and i|or|and|just|never|still"
+    r"|sent|sends|left|came|comes|went|paid|pays|ordered|moved|lives|works|signed|forgot|smth|and i|or|and|just|never"
+    r"|still"
     r"|also|already|out|plz|pls|please|could|would|should|may|might|over there|wrote|writes|replied|phoned|texted|rang"
     r"|mailed|emailed|picked|pick|dropped|drop|brought|took|takes|gave)\b"
     r"|\??,? (?:u there|are you|r u|can you|can u|pls|plz)|[,:] "

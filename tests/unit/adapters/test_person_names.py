@@ -107,11 +107,27 @@ def test_what_only_looks_like_a_name_is_left_alone(text: str) -> None:
         "Calle Hidalgo 31 int. 2",
         "Carrera 11 # 82-71",
         "7 elm st apt 4c",
+        "Blk 214 Bishan Ave 3 #05-12",
+        "Calle 8 No. 12-34",
+        "Rose Cottage, Church Hill",
+        "P.O. Box 4411",
+        "Unit 5/12 Smith St",
+        "Hämeenkatu 12 A 5",
+        "Kungsgatan 12, lgh 1101",
+        "Via Garibaldi, 12/B",
+        "lindenstr. 5",
+        "12 rue de la paix",
+        "bul. Vitosha 12",
     ],
 )
 def test_street_addresses_are_found_whole(address: str) -> None:
     text = f"She lives at {address} since March."
     assert [text[start:end].rstrip(".") for start, end, _ in street_addresses(text)] == [address.rstrip(".")]
+
+
+def test_what_somebody_lives_at_is_an_address() -> None:
+    text = "She lives at 12 Oakfields, and 12 Oakfields pallets are at 14 Departments."
+    assert [text[start:end] for start, end, _ in street_addresses(text)] == ["12 Oakfields"]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_small_names_are_found(text: str, names: list[str]) -> None:
         "e. coli found in sample b. second test is clean, see p. seven",
         '{"ean": 4006381333931, "monica": 1}, model,colour,ean,qty',
         "we ship to paris via lyon, or from florence? the victoria line is closed",
-        "/home/pedro/monica.txt pedro@example.com monica=1 #pedro",
+        "data/pedro/monica.txt pedro@example.com monica=1 #pedro",
     ],
 )
 def test_words_tools_and_firms_are_left_alone(text: str) -> None:

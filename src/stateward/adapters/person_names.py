@@ -28,7 +28,7 @@ PARTICLES = frozenset(_PARTICLES.split())
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
 _MOST_WORDS = 4
 _BEFORE = 60
-_NEAR = 24
+_NEAR = 32
 _SHORT = 2
 
 _TITLE = (
@@ -82,6 +82,32 @@ _SURE_BEFORE = re.compile(
     r"|\b(?:regards|sincerely|faithfully|thanks|thank you|cheers|wishes|signed|cordially)[,!.]?\s+"
     r"|\b(?:dear|hi|hello|hey)[, ]\s*)$",
     re.IGNORECASE,
+)
+_CUE_ENDS = frozenset(
+    (
+        "is",
+        "name's",
+        "card",
+        "with",
+        "to",
+        "regards",
+        "sincerely",
+        "faithfully",
+        "thanks",
+        "you",
+        "cheers",
+        "wishes",
+        "signed",
+        "cordially",
+        "dear",
+        "hi",
+        "hello",
+        "hey",
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+    )
 )
 _ROLES = (
     r"patient|tenant|customer|client|caller|passenger|guarantor|husband|wife|spouse|partner|son|daughter|brother"
@@ -291,6 +317,12 @@ def _last_word(before: str) -> str:
     return bare[max(bare.rfind(" "), bare.rfind("\n")) + 1 :].lower() if len(bare) < len(plain) else ""
 
 
+def _may_be_cue(before: str) -> bool:
+    """Whether it ends as `_SURE_BEFORE` does: a quick look before a slow one."""
+    tail = before.rstrip(" \t\n\u00a0\"'*|")
+    return tail[-1:] in ":=" or tail[tail.rfind(" ") + 1 :].rpartition("\n")[2].strip(",.!").lower() in _CUE_ENDS
+
+
 def _is_thing_before(before: str) -> bool:
     return before[-1:] == "`" or _last_word(before).rstrip(".").replace("é", "e") in _THINGS_BEFORE
 
@@ -310,7 +342,9 @@ def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequen
             at, cued = at + 1, False
             continue
         stretch = words[at:end]
-        place = _Place(text=text, words=words, low=at, high=end, known=known, cued=cued)
+        start = words[at].start
+        before = text[max(0, start - _BEFORE) : start]
+        place = _Place(text=text, words=words, low=at, high=end, known=known, cued=cued, _before=before)
         yield stretch, place.score()
         at, cued = end, False
 
@@ -366,6 +400,7 @@ class _Place:
     high: int
     known: Lists
     cued: bool
+    _before: str
 
     def score(self) -> float:
         """How sure it is that this is a name, 0 where it is not."""
@@ -375,7 +410,7 @@ class _Place:
             return 0.0
         if self._before.endswith("& ") or _is_thing_before(self._before):
             return 0.0
-        if self.cued or _SURE_BEFORE.search(self._before):
+        if self.cued or (_may_be_cue(self._before) and _SURE_BEFORE.search(self._before)):
             return SURE if self._fits_a_cue(full) else 0.0
         if self._is_loud():
             return self._loud(full)
@@ -408,7 +443,9 @@ class _Place:
             if name in known.usual and known.is_first(name):
                 return LONE
             return (
-                LONE if verb or _ROLE_BEFORE.search(self._before) or _WEAK_BEFORE.search(self._before[-_NEAR:]) else 0.0
+                LONE
+                if verb or _ROLE_BEFORE.search(self._before[-_NEAR:]) or _WEAK_BEFORE.search(self._before[-_NEAR:])
+                else 0.0
             )
         return LONE if verb and known.is_first(name) and name not in known.places else 0.0
 
@@ -422,7 +459,9 @@ class _Place:
         opens, closes = _IN_QUOTES
         quoted = opens.search(self._before) and closes.match(self.text, self._end)
         return bool(
-            quoted and not _WEAK_BEFORE.search(self._before[-_NEAR:-1]) and not _ROLE_BEFORE.search(self._before)
+            quoted
+            and not _WEAK_BEFORE.search(self._before[-_NEAR:-1])
+            and not _ROLE_BEFORE.search(self._before[-_NEAR:])
         )
 
     def _several(self, full: Sequence[str], names: Sequence[str]) -> float:
@@ -430,7 +469,7 @@ class _Place:
         first, last = names[0], full[-1]
         if first in _STORMS:
             return 0.0
-        if last in _TAILS and not _ROLE_BEFORE.search(self._before):
+        if last in _TAILS and not _ROLE_BEFORE.search(self._before[-_NEAR:]):
             return 0.0
         if _is_unusual(first, last, len(self.words[self.low : self.high]) > len(names), known):
             return 0.0 if self._in_a_phrase() else LIKELY
@@ -450,7 +489,7 @@ class _Place:
 
     def _says_person(self) -> bool:
         return bool(
-            _ROLE_BEFORE.search(self._before)
+            _ROLE_BEFORE.search(self._before[-_NEAR:])
             or _VERB_AFTER.match(self.text, self._end)
             or _MAIL_AFTER.match(self.text, self._end)
         )
@@ -463,11 +502,6 @@ class _Place:
             return False
         first = self.words[0].start
         return self.low > 1 or not _START.search(self.text[max(0, first - 4) : first])
-
-    @property
-    def _before(self) -> str:
-        start = self.words[self.low].start
-        return self.text[max(0, start - _BEFORE) : start]
 
     @property
     def _end(self) -> int:

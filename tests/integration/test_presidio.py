@@ -226,6 +226,18 @@ def test_planted_values_are_found(redactor: PresidioRedactor, entity: str, text:
     assert found(redactor, text, entity) == [(entity, value)]
 
 
+def test_a_key_or_a_column_says_that_a_thing_is_named(redactor: PresidioRedactor) -> None:
+    assert found(redactor, 'brand: Anna, hub=Oscar, "city": "Florence", model: Vera Schneider', "PERSON") == []
+    assert found(redactor, "model,colour,qty\nStella Schneider,Ivory,4\nVera,Ruby,2", "PERSON") == []
+    assert found(redactor, "model,packed_by\nVera,Anna", "PERSON") == [("PERSON", "Anna")]
+    assert found(redactor, "model: Vera, for Anna Schneider", "PERSON") == [("PERSON", "Anna Schneider")]
+
+
+def test_whoever_is_named_in_full_is_found_again(redactor: PresidioRedactor) -> None:
+    text = "Anna Blyxten came.\n" + "x " * 3_000 + "\nBlyxten left."
+    assert [value for _, value in found(redactor, text, "PERSON")] == ["Anna Blyxten", "Blyxten"]
+
+
 def test_two_are_born_on_two_days(redactor: PresidioRedactor) -> None:
     text = "both were born 5 June 1970 and 12.9.71, hired 1.2.99"
     assert [value for _, value in found(redactor, text, "DATE_OF_BIRTH")] == ["5 June 1970", "12.9.71"]

@@ -79,36 +79,22 @@ _MARK = r"[\"'*|]*\s*[:=]\s*[\"'*|]*\s*(?:(?:Mr|Mrs|Ms|Dr)\.? )?"
 _SURE_BEFORE = re.compile(
     rf"(?:(?<![a-z]){_PERSON_KEY}{_MARK}"
     r"|\bmy (?:full )?name is\s+|\bname's\s+|\bname on (?:the |my )?card:?\s+|\bspeaking (?:with|to)\s+"
-    r"|\b(?:regards|sincerely|faithfully|thanks|thank you|cheers|wishes|signed|cordially)[,!.]?\s+"
-    r"|\b(?:dear|hi|hello|hey)[, ]\s*)$",
+    r"|\b(?:regards|sincerely|faithfully|thanks|thank you|cheers|wishes|signed|cordially|best|greetings|yours|truly|br"
+    r"|kr|love|gr[uü](?:ß|ss)en?|mfg|lg|saludos|atentamente|cordialement|saluti|hilsen|mvh|groete?n?|pozdrawiam|abra[cç]os"
+    r"|atenciosamente)[,!.]?\s*\n\s*|\b(?:regards|sincerely|thanks|thank you|cheers|wishes|cordially|signed)[,!.]?\s+"
+    r"|\b(?:dear|hi|hello|hey|morning|afternoon|evening|hallo|hola|ciao|bonjour|salut|liebe[rs]?|ch[eè]re?|beste|geachte"
+    r"|hej|estimad[oa]|querid[oa]|car[oa]|ol[aá])[, ]\s*"
+    r"|\b(?:this is|i am|i'm|n[eé]e|aka|alias|attn|fao|attention of)[.:]?\s+)$",
     re.IGNORECASE,
 )
-_CUE_ENDS = frozenset(
-    (
-        "is",
-        "name's",
-        "card",
-        "with",
-        "to",
-        "regards",
-        "sincerely",
-        "faithfully",
-        "thanks",
-        "you",
-        "cheers",
-        "wishes",
-        "signed",
-        "cordially",
-        "dear",
-        "hi",
-        "hello",
-        "hey",
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-    )
+_CUE_END = (
+    "is name's card with to regards sincerely faithfully thanks you cheers wishes signed cordially dear hi hello"
+    " hey mr mrs ms dr best greetings yours truly br kr love grüße grüßen gruß grüsse grüssen mfg lg saludos"
+    " atentamente cordialement saluti hilsen mvh groet groeten pozdrawiam abraços abracos atenciosamente morning"
+    " afternoon evening hallo hola ciao bonjour salut liebe lieber liebes cher chère chere beste geachte hej"
+    " estimado estimada querido querida caro cara olá ola am i'm née nee aka alias attn fao of"
 )
+_CUE_ENDS = frozenset(_CUE_END.split())
 _ROLES = (
     r"patient|tenant|customer|client|caller|passenger|guarantor|husband|wife|spouse|partner|son|daughter|brother"
     r"|sister|mother|father|colleague|neighbou?r|employee|driver|agent|nurse|lawyer|accountant|landlord|applicant"
@@ -142,22 +128,28 @@ _VERBS = (
     r"|left|resigned|retired|passed away|died|born|noticed|saw|heard|phoned|rang|texted|emailed|e-mailed|promised"
     r"|remembers|forgot|prefers|hopes|hoped|apologi[sz]ed|presents|presented|takes over|took over|signs off|signed off"
     r"|drove|drives|started|starts|met|meets|thanked|suggested|suggests|noted|likes|came|comes|went|helped|helps|collects"
-    r"|collected|checked|on it|on leave|on holiday|on vacation|out|off|away|back|sick|ill|late|here|there until"
+    r"|collected|checked|on it|on leave|on holiday|on vacation|out|off|away|back|sick|ill|late|here|speaking"
+    r"|there until"
     r"|from the"
 )
 _VERB_AFTER = re.compile(
     r",?\s+(?:has |had |have |was |were |is |will |would |also |just |then |already )?(?:been )?"
     rf"(?:{_VERBS})\b|['’]s\s+[a-z]"
 )
-_MAIL_AFTER = re.compile(r"[\"']?\s*[<(,;|]\s*[\"'<]?[\w.+-]+@")
+_MAIL_AFTER = re.compile(
+    r"[\"']?\s*[<(,;|]\s*[\"'<]?[\w.+-]+@|[,:;(|]? {1,2}\(?(?:\+|0|\(\d)[\d ().-]{7,}\d"
+    r"|,? \(?(?:born|DOB|dob|n[eé]e|aged|SSN|ssn|date of birth)\b"
+)
 _FIRM_AFTER = re.compile(
     r",? ?(?:&|\+ (?=[^\W\d_]))|,?\s+(?:inc|ltd|llc|gmbh|ag|s\.?a|corp|co|plc|llp|kg|bv|oy|ab|sons|brothers|bros"
     r"|and sons|and co|roofing|plumbing|catering|joinery|motors|foods|farms|interiors|industries|pharma|systems"
     r"|logistics)\b",
     re.IGNORECASE,
 )
+_CLOSES = re.compile(r"[.!?]\s*\n\s*(?:[-–—~]{1,2} ?)?$")
 _START = re.compile(r"(?:^|[.!?:;\"'“(>|*-]\s*|\n\s*)$")
 _TOGETHER = re.compile(r"(?: \([^()\n]{1,24}\))?(?:,| and| or| &| /)[ \n]")
+_AFFILIATED = re.compile(r",? (?:of|from|at|with|for) ")
 _NICKNAME = re.compile(rf" [\"“‘'(]{_WORD}[\"”’')] (?P<last>{_WORD})")
 _TURNED = re.compile(rf"({_WORD}), $")
 _THING_WORDS = (
@@ -251,7 +243,7 @@ class Lists:
         """Whether it, or a part of a double name, is a last name, or ends as only last names do."""
         return (
             word in self.last
-            or any(part in self.last for part in word.split("-"))
+            or any(part in self.last and part not in self.words for part in word.split("-"))
             or word[:2] in ("o'", "mc")
             or (len(word) >= _LEAST_WITH_ENDING and word.endswith(_FAMILY_ENDINGS) and not self.is_word(word))
         )
@@ -285,8 +277,11 @@ def people(text: str) -> list[Named]:
     known = lists()
     found: list[Named] = []
     before: Sequence[Word] = ()
+    firm = 0
     for match in _RUN.finditer(text):
-        for words, score in _split(text, match, known):
+        for words, likely in _split(text, match, known):
+            is_firm = _is_firm(text, words, firm, likely, known)
+            firm, score = (match.end(), 0.0) if is_firm else (firm, likely)
             if score:
                 low = _with_last_name(text, before, words, known)
                 if found and low < found[-1][1]:
@@ -438,6 +433,8 @@ class _Place:
             return 0.0
         if _last_word(self._before).strip(",:") in _PEOPLE_BEFORE and not known.is_word(name):
             return LONE
+        if self._signs() and not known.is_word(name):
+            return LONE
         verb = _VERB_AFTER.match(self.text, self._end) or _MAIL_AFTER.match(self.text, self._end)
         if known.is_sure(name):
             if name in known.usual and known.is_first(name):
@@ -448,6 +445,10 @@ class _Place:
                 else 0.0
             )
         return LONE if verb and known.is_first(name) and name not in known.places else 0.0
+
+    def _signs(self) -> bool:
+        """Whether it is the last line of a text, below a sentence."""
+        return bool(_CLOSES.search(self._before) and not self.text[self._end :].strip())
 
     def _is_thing(self) -> bool:
         """Whether it names a thing, as in `the Anna armchair`, `Anna 200`, `Anna keys` or `lamp "Anna"`."""
@@ -489,7 +490,8 @@ class _Place:
 
     def _says_person(self) -> bool:
         return bool(
-            _ROLE_BEFORE.search(self._before[-_NEAR:])
+            self._signs()
+            or _ROLE_BEFORE.search(self._before[-_NEAR:])
             or _VERB_AFTER.match(self.text, self._end)
             or _MAIL_AFTER.match(self.text, self._end)
         )
@@ -513,6 +515,15 @@ def _is_unusual(first: str, last: str, has_particle: bool, known: Lists) -> bool
     if known.is_word(last) or len(last) < 3:
         return False
     return first.endswith(".") or (has_particle and not known.is_word(first))
+
+
+def _is_firm(text: str, words: Sequence[Word], firm: int, score: float, known: Lists) -> bool:
+    """Whether it is one, or one more in a row of firms: `Johnson Controls, Parker Qorvan and Emerson`."""
+    names = tuple(text[words[0].start : words[0].start + 60].lower().split(None, 2)[:2])
+    if tuple(name.strip(",.;:") for name in names) in known.firms or _FIRM_AFTER.match(text, words[-1].end):
+        return True
+    row = bool(firm) and _TOGETHER.fullmatch(text[firm : words[0].start]) is not None
+    return row and score < SURE and not _AFFILIATED.match(text, words[-1].end)
 
 
 def _with_last_name(text: str, before: Sequence[Word], words: Sequence[Word], known: Lists) -> int:

@@ -47,6 +47,11 @@ def named(text: str) -> list[str]:
         ("cannot parse contact 'Anna Qorvan'", ["Anna Qorvan"]),
         ("It is there because Qorvankova's importer writes", ["Qorvankova"]),
         ("13:00 Anna + 2 guests", ["Anna"]),
+        ("Good morning Qorvan, see below.\n\nGrüße\nBlyxta", ["Qorvan", "Blyxta"]),
+        ("Friday 11:00 works.\nQorvan", ["Qorvan"]),
+        ("this is Qorvan Blyxt, née Qorvanka; asked Qorvan Blyxten", ["Qorvan Blyxt", "Qorvanka", "Qorvan Blyxten"]),
+        ("Qorvan Blyxten, 020 7946 0815; Blyx Qorvan, born 1980", ["Qorvan Blyxten", "Blyx Qorvan"]),
+        ("Anna Schneider of Baker Hughes and Joe Blyxt of Wells Fargo", ["Anna Schneider", "Joe Blyxt"]),
         ("Aleksandar Qorvan Blyxt II inherited", ["Aleksandar Qorvan Blyxt II"]),
     ],
 )
@@ -73,6 +78,8 @@ def test_people_are_found(text: str, names: list[str]) -> None:
         "Storm Anna, Hurricane Katrina, St Patrick's Day, Washington Park",
         "ABCD Schneider, DAP Jebel Ali, Dayton OH, Murphy Roofing, Competitor Schneider offered",
         "He asked for German lessons before Ramadan.",
+        "Wells Fargo, Parker Qorvan and Emerson answered the tender",
+        'the header "Idempotency-Key": 0123456789',
     ],
 )
 def test_what_only_looks_like_a_name_is_left_alone(text: str) -> None:

@@ -111,7 +111,9 @@ _ONLY_PEOPLE = (
 )
 _PEOPLE_BEFORE = frozenset(_ONLY_PEOPLE.split())
 _ROLE_BEFORE = re.compile(
-    rf"(?:\b(?:{_ROLES})(?: is| was|,|:| named| called)?,? (?:an? )?[\"'“‘]?|(?<![a-z]){_WEAK_KEY}{_MARK})$",
+    rf"(?:\b(?:{_ROLES})(?: is| was|,|:| named| called)?,? (?:an? )?[\"'“‘]?|(?<![a-z]){_WEAK_KEY}{_MARK}"
+    r"|\b(?:ask(?:ed)?|tell|told|thank|remind|(?:spoke|talked|speak|talk) (?:to|with)|(?:signed|approved|requested"
+    r"|reported|written|taken|opened|submitted|countersigned|chaired|attended|led) by) )$",
     re.IGNORECASE,
 )
 _WEAK_BEFORE = re.compile(
@@ -138,13 +140,20 @@ _VERB_AFTER = re.compile(
 )
 _MAIL_AFTER = re.compile(
     r"[\"']?\s*[<(,;|]\s*[\"'<]?[\w.+-]+@|[,:;(|]? {1,2}\(?(?:\+|0|\(\d)[\d ().-]{7,}\d"
-    r"|,? \(?(?:born|DOB|dob|n[eé]e|aged|SSN|ssn|date of birth)\b"
+    r"|,? \(?(?:born|DOB|dob|n[eé]e|aged|SSN|ssn|date of birth|head of|chief|our|manager|director|engineer|founder"
+    r"|deputy|secretary|remote|sales|legal|finance|HR|retired|concierge|leader|chair|they|she|he)\b"
 )
 _FIRM_AFTER = re.compile(
     r",? ?(?:&|\+ (?=[^\W\d_]))|,?\s+(?:inc|ltd|llc|gmbh|ag|s\.?a|corp|co|plc|llp|kg|bv|oy|ab|sons|brothers|bros"
     r"|and sons|and co|roofing|plumbing|catering|joinery|motors|foods|farms|interiors|industries|pharma|systems"
     r"|logistics)\b",
     re.IGNORECASE,
+)
+_HUMAN_AFTER = re.compile(
+    r" (?:thinks?|thought|phoned|rang|texted|forgot|remembers|promised|drove|knows|knew|apologi[sz]ed|retired|resigned"
+    r"|married|passed away|is (?:sick|ill|on it|on leave|on holiday|on vacation|at lunch|in a meeting|pregnant))\b"
+    r"|['’]s (?:wife|husband|son|daughter|mum|mother|father|desk|phone|boss|car|laptop|birthday|number|kids|shift)\b"
+    r"|[^A-Z\n.!?]{0,45}[ ,](?:she|he|her|his|him)\b"
 )
 _CLOSES = re.compile(r"[.!?]\s*\n\s*(?:[-–—~]{1,2} ?)?$")
 _START = re.compile(r"(?:^|[.!?:;\"'“(>|*-]\s*|\n\s*)$")
@@ -433,7 +442,7 @@ class _Place:
             return 0.0
         if _last_word(self._before).strip(",:") in _PEOPLE_BEFORE and not known.is_word(name):
             return LONE
-        if self._signs() and not known.is_word(name):
+        if not known.is_word(name) and (self._signs() or self._acts(name)):
             return LONE
         verb = _VERB_AFTER.match(self.text, self._end) or _MAIL_AFTER.match(self.text, self._end)
         if known.is_sure(name):
@@ -445,6 +454,11 @@ class _Place:
                 else 0.0
             )
         return LONE if verb and known.is_first(name) and name not in known.places else 0.0
+
+    def _acts(self, name: str) -> bool:
+        """Whether a word within a sentence does what people do, or is a she."""
+        starts = _START.search(self._before[-4:])
+        return len(name) > _SHORT and not starts and _HUMAN_AFTER.match(self.text, self._end) is not None
 
     def _signs(self) -> bool:
         """Whether it is the last line of a text, below a sentence."""

@@ -49,6 +49,8 @@ def named(text: str) -> list[str]:
         ("13:00 Anna + 2 guests", ["Anna"]),
         ("Good morning Qorvan, see below.\n\nGrüße\nBlyxta", ["Qorvan", "Blyxta"]),
         ("Friday 11:00 works.\nQorvan", ["Qorvan"]),
+        ("with the entity, Qorvana is on it; give it to Blyxta, she has the key", ["Qorvana", "Blyxta"]),
+        ("Qorvan Blyxten (sales), Xu Blyxtor, head of purchasing", ["Qorvan Blyxten", "Xu Blyxtor"]),
         ("this is Qorvan Blyxt, née Qorvanka; asked Qorvan Blyxten", ["Qorvan Blyxt", "Qorvanka", "Qorvan Blyxten"]),
         ("Qorvan Blyxten, 020 7946 0815; Blyx Qorvan, born 1980", ["Qorvan Blyxten", "Blyx Qorvan"]),
         ("Anna Schneider of Baker Hughes and Joe Blyxt of Wells Fargo", ["Anna Schneider", "Joe Blyxt"]),

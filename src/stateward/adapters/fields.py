@@ -51,7 +51,8 @@ _KEYS = {
             rf"|msisdn|handy|telefono?|cellular|whatsapp|landline|(?:contact|mobile|tel|cell|fax|call ?back){_NUMBER}"
         ),
         "DATE_OF_BIRTH": (
-            "dob|d o b|born|birth ?(?:date|day)|date ?of ?birth|b ?day|geburtsdatum|fecha de nacimiento|birth|yob"
+            "dob|d o b|born|birth ?(?:date|day)|date ?of ?birth|b ?day|geburtsdatum|fecha de nacimiento|fecha nac|birth"
+            "|yob|b ?date|birth ?dt|dt ?of ?birth|geburtstag|geb datum|date ?(?:de )?naissance|data ?(?:di )?nascita"
         ),
         "US_SSN": rf"ssn|s s n|social|social ?security{_NUMBER}?|tax ?(?:payer)? ?id(?:entification)?|tin|ss{_NUMBER}"
         "|(?:national|government|gov|govt|personal|identity) ?id",

@@ -73,7 +73,8 @@ _PERSON_KEY = (
 )
 _WEAK_KEY = (
     r"(?:primary|secondary|backup|on call|name|customer|contact|owner|user|agent|author|manager|by|from|to|cc|bcc"
-    r"|caller|driver|tenant|ship to|sold to|bill to)"
+    r"|caller|driver|tenant|ship to|sold to|bill to|deliver to|present|absent|apologies|excused|participants?|speakers?"
+    r"|interviewe[re]|trainer|instructor|signature|signed|receiver|on duty|on shift|visitors?|witness|injured person)"
 )
 _MARK = r"[\"'*|]*\s*[:=]\s*[\"'*|]*\s*(?:(?:Mr|Mrs|Ms|Dr)\.? )?"
 _SURE_BEFORE = re.compile(
@@ -113,7 +114,8 @@ _PEOPLE_BEFORE = frozenset(_ONLY_PEOPLE.split())
 _ROLE_BEFORE = re.compile(
     rf"(?:\b(?:{_ROLES})(?: is| was|,|:| named| called)?,? (?:an? )?[\"'“‘]?|(?<![a-z]){_WEAK_KEY}{_MARK}"
     r"|\b(?:ask(?:ed)?|tell|told|thank|remind|(?:spoke|talked|speak|talk) (?:to|with)|(?:signed|approved|requested"
-    r"|reported|written|taken|opened|submitted|countersigned|chaired|attended|led) by) )$",
+    r"|reported|written|taken|opened|submitted|countersigned|chaired|attended|led) by) "
+    r"|(?:^|\n)\s*\d\d?[:.]\d\d\s+)$",
     re.IGNORECASE,
 )
 _WEAK_BEFORE = re.compile(

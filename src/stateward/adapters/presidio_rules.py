@@ -79,12 +79,18 @@ _BIRTH_WORDS = _words(
     r"|f[oö]dd|f[oö]delsedatum|f[oø]dt|ur|urodzen(?:ia|y|a)|narozen[ay]?|do[gğ]um(?: tarihi)?|syntynyt|sz[uü]letett"
 )
 _BORN_TOO = re.compile(
-    r"(?<![A-Za-z])(?:born|birthdays?|dobs?)\W[^.\n;]{0,4}\d[^\n;:]{3,20} ?(?:and|&|,) $", re.IGNORECASE
+    r"(?<![A-Za-z])(?:born|birthdays?|dobs?)\W[^.\n;]{0,4}\d[^\n;:]{3,20} ?(?:and|&|,) $"
+    r"|(?<![A-Za-z])b\. ?$|[(,] ?\* ?$",
+    re.IGNORECASE,
 )
 _SSN_WORDS = _words(r"ssns?|s\.s\.n\.?|ss ?(?:#|no|nr|number)|socials?(?: security)?|soc sec")
 _TAX_WORDS = _words(
     r"tax(?:payer)?[ _]?(?:id|identification)|tin|w-?[249]|(?:national|government|gov|personal|employee|payroll"
     r"|applicant|candidate|claimant|patient|identity)[ _]?(?:id|no|nr|number)"
+)
+_PERSONAL_FORM = _words(
+    r"(?:first|last|full|given|family|legal|employee)[ _]?name|d\.?o\.?b|birth ?date|date ?of ?birth|born|w-?[249]|1099"
+    r"|employees?|individual|payroll|dependents?|spouse"
 )
 _BANK_WORDS = _words(
     r"bank (?:account|acct|a/c)|(?:checking|savings?|deposit) (?:account|acct)"
@@ -313,11 +319,19 @@ def _luhn(digits: str) -> bool:
 
 def _ssn(text: str, start: int, end: int) -> list[Span]:
     """Anything beside the words; alone only `536-90-4399`, unless a word makes it an order or account."""
-    if _near(_SSN_WORDS, text, start, end):
+    if _near(_SSN_WORDS, text, start, end) or _is_said_to_be_ssn(text, start, end):
         return [(start, end)]
     written = re.fullmatch(r"[0-8]\d\d-\d\d-\d{4}", text[start:end])
     barred = _ID_BEFORE.search(text[max(0, start - 40) : start]) and not _near(_TAX_WORDS, text, start, end)
     return [(start, end)] if written and not barred and not _attached(text, start, end) else []
+
+
+def _is_said_to_be_ssn(text: str, start: int, end: int) -> bool:
+    """Whether a word says so in spite of another number between, or a form of a person has it as a tax id."""
+    left = _before(text, start, 60)
+    if _SSN_WORDS.search(left) and re.fullmatch(r"\d{3} \d\d \d{4}", text[start:end]):
+        return True
+    return bool(_near(_TAX_WORDS, text, start, end) and _PERSONAL_FORM.search(text[max(0, start - 250) : end + 120]))
 
 
 def _ip(text: str, start: int, end: int) -> list[Span]:

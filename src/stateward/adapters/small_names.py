@@ -221,7 +221,6 @@ def _listed(text: str, match: re.Match[str], names: _Names, known: Lists) -> Nam
         return start, match.end(), LIKELY
     least = (_LEAST if word in known.usual else _LEAST_ALONE) if is_first else _LEAST_ALONE + 2
     cued = _CUES.search(before) or _VERBS.match(text, end) if is_first else _CUES.search(before)
-    cued = cued or (is_first and len(word) > _LEAST_ALONE and word in known.usual)
     signed = is_first and _END.match(text, match.end()) and _SIGNED.search(before)
     return (start, end, LONE) if len(word) >= least and (cued or signed) and _is_chat(text, start) else None
 

@@ -49,6 +49,7 @@ def named(text: str) -> list[str]:
         ("13:00 Anna + 2 guests", ["Anna"]),
         ("Good morning Qorvan, see below.\n\nGrüße\nBlyxta", ["Qorvan", "Blyxta"]),
         ("Friday 11:00 works.\nQorvan", ["Qorvan"]),
+        ("Visitors\n09:00 Mbalira Qorvan, Transnet\nPresent: Xu Qorvan", ["Mbalira Qorvan", "Xu Qorvan"]),
         ("with the entity, Qorvana is on it; give it to Blyxta, she has the key", ["Qorvana", "Blyxta"]),
         ("Qorvan Blyxten (sales), Xu Blyxtor, head of purchasing", ["Qorvan Blyxten", "Xu Blyxtor"]),
         ("this is Qorvan Blyxt, née Qorvanka; asked Qorvan Blyxten", ["Qorvan Blyxt", "Qorvanka", "Qorvan Blyxten"]),

@@ -58,10 +58,10 @@ def test_what_is_allowed_is_no_promise(bank: Bank) -> None:
 
 @every_way
 def test_a_recognizer_that_has_died_refuses_the_start(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    from presidio_analyzer.predefined_recognizers import UsSsnRecognizer
+    from presidio_analyzer.predefined_recognizers import UsPassportRecognizer
 
-    monkeypatch.setattr(UsSsnRecognizer, "analyze", lambda *_, **__: [])
-    with pytest.raises(RedactionFailed, match="US_SSN is not found"):
+    monkeypatch.setattr(UsPassportRecognizer, "analyze", lambda *_, **__: [])
+    with pytest.raises(RedactionFailed, match="US_PASSPORT is not found"):
         start(paying(bank, POLICY), bank.config())
     assert bank.ran == []
 

@@ -112,6 +112,14 @@ PLANTED = [
     ("DATE_OF_BIRTH", "date of birth: 05.04.1980", "05.04.1980"),
     ("DATE_OF_BIRTH", "DOB 1980-04-05", "1980-04-05"),
     ("DATE_OF_BIRTH", "**Date of birth:** 4/5/1980", "4/5/1980"),
+    ("DATE_OF_BIRTH", "born 5th of May '76 in Cork", "5th of May '76"),
+    ("DATE_OF_BIRTH", "DOB 14-JAN-1961, hired 2-FEB-2020", "14-JAN-1961"),
+    ("DATE_OF_BIRTH", "née le 14 février 1980 à Lyon", "14 février 1980"),
+    ("DATE_OF_BIRTH", "fecha de nacimiento: 3 de marzo de 1985", "3 de marzo de 1985"),
+    ("DATE_OF_BIRTH", "geboren am 2. Mai 1990", "2. Mai 1990"),
+    ("DATE_OF_BIRTH", "date of birth 14 / 02 / 1980", "14 / 02 / 1980"),
+    ("DATE_OF_BIRTH", "Qorvan (* 14.02.1980) and others", "14.02.1980"),
+    ("DATE_OF_BIRTH", "Qorvan, b. 14.02.1980", "14.02.1980"),
     ("DATE_OF_BIRTH", "dateOfBirth=07.11.1974", "07.11.1974"),
     ("DATE_OF_BIRTH", "bday 06-23-1991 for the check", "06-23-1991"),
     ("AU_MEDICARE", "Medicare card 2123 45670 1", "2123 45670 1"),
@@ -161,6 +169,15 @@ PLANTED = [
     ("US_PASSPORT", "passport no. K12345678", "K12345678"),
     ("US_SSN", "536-90-4399", "536-90-4399"),
     ("US_SSN", '"taxId":"536-90-4399"', "536-90-4399"),
+    ("US_SSN", "SSN 536 – 90 – 4399", "536 – 90 – 4399"),
+    (
+        "US_SSN",
+        "my social is five three six, nine oh, four three nine nine",
+        "five three six, nine oh, four three nine nine",
+    ),
+    ("US_SSN", "national id 536-90-4399", "536-90-4399"),
+    ("US_SSN", "SSN for the 2025 W-2: 536 90 4399", "536 90 4399"),
+    ("US_SSN", '"legalName": "x", "taxId": "536904399"', "536904399"),
     ("US_SSN", "S.S.N. 536 90 4399", "536 90 4399"),
     ("US_SSN", "7,Jane,536-90-4399,gold", "536-90-4399"),
     ("US_SSN", "| **SSN** | 536904399 |", "536904399"),
@@ -211,6 +228,18 @@ def test_business_json_stays_as_it_is(redactor: PresidioRedactor) -> None:
 @pytest.mark.parametrize(("entity", "text", "value"), PLANTED)
 def test_planted_values_are_found(redactor: PresidioRedactor, entity: str, text: str, value: str) -> None:
     assert found(redactor, text, entity) == [(entity, value)]
+
+
+def test_a_key_or_a_column_says_that_a_thing_is_named(redactor: PresidioRedactor) -> None:
+    assert found(redactor, 'brand: Anna, hub=Oscar, "city": "Florence", model: Vera Schneider', "PERSON") == []
+    assert found(redactor, "model,colour,qty\nStella Schneider,Ivory,4\nVera,Ruby,2", "PERSON") == []
+    assert found(redactor, "model,packed_by\nVera,Anna", "PERSON") == [("PERSON", "Anna")]
+    assert found(redactor, "model: Vera, for Anna Schneider", "PERSON") == [("PERSON", "Anna Schneider")]
+
+
+def test_whoever_is_named_in_full_is_found_again(redactor: PresidioRedactor) -> None:
+    text = "Anna Blyxten came.\n" + "x " * 3_000 + "\nBlyxten left."
+    assert [value for _, value in found(redactor, text, "PERSON")] == ["Anna Blyxten", "Blyxten"]
 
 
 def test_two_are_born_on_two_days(redactor: PresidioRedactor) -> None:
@@ -369,8 +398,8 @@ def test_what_cannot_be_checked_is_not_logged(redactor: PresidioRedactor, caplog
 
 
 def test_a_dead_recognizer_is_noticed_before_anything_is_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("presidio_analyzer.predefined_recognizers.UsSsnRecognizer.analyze", _find_nothing)
-    with pytest.raises(RedactionFailed, match="US_SSN is not found in a known sample"):
+    monkeypatch.setattr("presidio_analyzer.predefined_recognizers.UsPassportRecognizer.analyze", _find_nothing)
+    with pytest.raises(RedactionFailed, match="US_PASSPORT is not found in a known sample"):
         found(PresidioRedactor(), "nothing")
 
 

@@ -7,7 +7,7 @@ number of seven digits. A value still has to look like what its key says.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from stateward.adapters.person_names import PARTICLES, Lists, folded, lists
@@ -22,6 +22,7 @@ class Field(NamedTuple):
     score: float
 
 
+Columns = dict[int, tuple[str, str]]
 _SCORE = 0.9
 _NAMED = (
     "first|last|full|given|family|middle|maiden|legal|preferred|nick|display|customer|client|contact|holder|owner|employee"
@@ -50,9 +51,11 @@ _KEYS = {
             rf"|msisdn|handy|telefono?|cellular|whatsapp|landline|(?:contact|mobile|tel|cell|fax|call ?back){_NUMBER}"
         ),
         "DATE_OF_BIRTH": (
-            "dob|d o b|born|birth ?(?:date|day)|date ?of ?birth|b ?day|geburtsdatum|fecha de nacimiento|birth"
+            "dob|d o b|born|birth ?(?:date|day)|date ?of ?birth|b ?day|geburtsdatum|fecha de nacimiento|fecha nac|birth"
+            "|yob|b ?date|birth ?dt|dt ?of ?birth|geburtstag|geb datum|date ?(?:de )?naissance|data ?(?:di )?nascita"
         ),
-        "US_SSN": rf"ssn|s s n|social|social ?security{_NUMBER}?|tax ?(?:payer)? ?id(?:entification)?|tin|ss{_NUMBER}",
+        "US_SSN": rf"ssn|s s n|social|social ?security{_NUMBER}?|tax ?(?:payer)? ?id(?:entification)?|tin|ss{_NUMBER}"
+        "|(?:national|government|gov|govt|personal|identity) ?id",
         "LOCATION": (
             r"street(?: ?(?:name|address|line|\d))*|address(?: ?line)?(?: \d)?|addr(?: \d)?|stra(?:ss|ß)e|adresse|calle"
             r"|direcci[oó]n|residence"
@@ -66,6 +69,12 @@ _THINGS = (
     "|job|city|town|country|state|region|bank|branch|store|shop|site|school|project|team|group|role|warehouse|merchant"
     "|carrier|display|campaign|policy|index|sheet|server|database|db|bucket|package|module|function|field|plan|tag|vessel"
     "|ship|street|road|printer|device|path|key|type|id|no|nr|number|code|date|count|total|status|email|mail|phone"
+)
+_OF_THINGS = re.compile(
+    r"(?:.* )?(?:company|vendor|supplier|product|item|brand|model|colou?r|finish|size|city|town|county|country|state"
+    r"|region|site|hub|depot|warehouse|branch|bank|port|carrier|vessel|ship|court|queue|server|node|host|shard|sku|article|series"
+    r"|material|fabric|theme|font|campaign|project|sprint|category|type|origin|destination|route|zone|room|bin|shelf|machine"
+    r"|equipment|tool|version|repo|environment|cluster|currency)(?: ?names?)?"
 )
 _MACHINES = "ip|mac|e ?mail|mail|web|url|memory|source|remote|server|bind|listen|host|wallet|contract"
 _BARRED = {
@@ -114,6 +123,17 @@ _QUOTED = re.compile(r"\"[^\"\n]*\"")
 def fields(text: str) -> list[Field]:
     """What keys, tags and columns of a text name."""
     return [*_keyed(text), *_in_tables(text)]
+
+
+def things(text: str) -> list[tuple[int, int]]:
+    """Where values begin whose key or column says that they are no people: `brand: 'Wilson'`, a column `colour`."""
+    keyed = [match.span("value") for match in _KEY_VALUE.finditer(text) if _is_thing(match["inner"] or match["key"])]
+    cells = (cell for headers, row in _rows(text, _thing_columns) for at, cell in enumerate(row) if at in headers)
+    return [*keyed, *cells]
+
+
+def _is_thing(key: str) -> bool:
+    return _OF_THINGS.fullmatch(_plain(key)) is not None
 
 
 def _keyed(text: str) -> Iterator[Field]:
@@ -220,35 +240,49 @@ def _fits(found: str, key: str, known: Lists, *, column: bool) -> bool:
 
 
 def _in_tables(text: str) -> Iterator[Field]:
-    """The cells of columns whose header names them: lines with as many cells as the header has, right below it."""
+    """The cells of columns whose header names them."""
+    for columns, cells in _rows(text, _columns):
+        for column, (entity, key) in columns.items():
+            yield from _value(entity, key, text, cells[column], column=True)
+
+
+def _rows(text: str, columns_of: Callable[[Sequence[str]], Columns]) -> Iterator[tuple[Columns, list[tuple[int, int]]]]:
+    """The lines of tables with as many cells as the header above them has, and what its columns hold."""
     at, count, separator = 0, 0, ""
-    columns: dict[int, tuple[str, str]] = {}
+    columns: Columns = {}
     for line in text.splitlines(keepends=True):
         cells = _cells(line, separator, at) if count else []
         if count and len(cells) == count and not _RULE.fullmatch(line):
-            for column, (entity, key) in columns.items():
-                yield from _value(entity, key, text, cells[column], column=True)
+            yield columns, cells
         elif not (count and _RULE.fullmatch(line)):
-            separator, columns = _header(line)
-            count = len(_cells(line, separator, at)) if columns else 0
+            separator, names = _header(line)
+            columns = columns_of(names)
+            count = len(names) if columns else 0
         at += len(line)
 
 
-def _header(line: str) -> tuple[str, dict[int, tuple[str, str]]]:
-    """What separates the cells, and what the columns hold; `name` alone is of people beside another such column."""
+def _header(line: str) -> tuple[str, Sequence[str]]:
+    """What separates the cells, and what they say, if it may be the header of a table."""
     separator = next((one for one in "|;\t," if one in line), "")
-    names = (
-        [line[low:high] for low, high in _cells(line, separator, 0)]
-        if separator and len(line) < _LONGEST_HEADER
-        else []
-    )
+    if not separator or len(line) > _LONGEST_HEADER:
+        return "", ()
+    names = [line[low:high] for low, high in _cells(line, separator, 0)]
     if sum(map(bool, names)) < 2 or any(name and not _HEAD_CELL.fullmatch(name) for name in names):
-        return "", {}
+        return "", ()
+    return separator, names
+
+
+def _columns(names: Sequence[str]) -> Columns:
+    """What the columns hold; `name` alone is of people beside another such column."""
     columns = {at: (entity, name) for at, name in enumerate(names) for entity in _kinds(name)[:1]}
     bare = {at: ("PERSON", name) for at, name in enumerate(names) if _BARE.fullmatch(_plain(name))}
     if columns or len(bare) > 1 or any(_MAIL.search(name) for name in names):
         columns |= bare
-    return separator, columns
+    return columns
+
+
+def _thing_columns(names: Sequence[str]) -> Columns:
+    return {at: ("", name) for at, name in enumerate(names) if _is_thing(name)}
 
 
 def _cells(line: str, separator: str, offset: int) -> list[tuple[int, int]]:

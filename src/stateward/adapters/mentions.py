@@ -7,6 +7,7 @@ new with every text, so that its words are looked up once.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 from stateward.adapters.person_names import LIKELY, PARTICLES, Lists, Named, folded, lists, names_a_thing
@@ -27,7 +28,7 @@ def mentions(text: str, people: Iterable[Named]) -> list[Named]:
     known = lists()
     spans = sorted(people)
     wanted = {*_parts(text, spans, known), *_of_addresses(text, known)}
-    return [*_found(text, wanted, spans, known)] if wanted else []
+    return sorted(_found(text, wanted, spans, known))
 
 
 def _parts(text: str, people: Sequence[Named], known: Lists) -> Iterator[str]:
@@ -54,13 +55,23 @@ def _of_addresses(text: str, known: Lists) -> Iterator[str]:
                 yield token.title()
 
 
-def _found(text: str, wanted: set[str], people: Sequence[Named], known: Lists) -> Iterator[Named]:
-    at = 0
-    for match in _WORD.finditer(text):
-        while at < len(people) and people[at][1] <= match.start():
-            at += 1
-        if match[0] not in wanted or (at < len(people) and people[at][0] <= match.start()):
-            continue
-        phrase = _PHRASE.match(text, match.end())
-        if (not phrase or known.is_sure(folded(phrase["word"]))) and not names_a_thing(text, *match.span()):
-            yield (*match.span(), LIKELY)
+def _found(text: str, wanted: Iterable[str], people: Sequence[Named], known: Lists) -> Iterator[Named]:
+    starts = [start for start, _, _ in people]
+    for word in sorted(wanted):
+        at = text.find(word)
+        while at >= 0:
+            match = _WORD.match(text, at)
+            if match and match[0] == word and not _is_within(at, starts, people) and _stands_for(text, match, known):
+                yield (*match.span(), LIKELY)
+            at = text.find(word, at + len(word))
+
+
+def _is_within(at: int, starts: Sequence[int], people: Sequence[Named]) -> bool:
+    before = bisect_right(starts, at) - 1
+    return before >= 0 and at < people[before][1]
+
+
+def _stands_for(text: str, match: re.Match[str], known: Lists) -> bool:
+    """Whether it is the person, and not a firm or a thing: `Qorvan Roofing`."""
+    phrase = _PHRASE.match(text, match.end())
+    return (not phrase or known.is_sure(folded(phrase["word"]))) and not names_a_thing(text, *match.span())

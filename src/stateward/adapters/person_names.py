@@ -28,6 +28,7 @@ PARTICLES = frozenset(_PARTICLES.split())
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
 _MOST_WORDS = 4
 _BEFORE = 60
+_NEAR = 32
 _SHORT = 2
 
 _TITLE = (
@@ -72,16 +73,29 @@ _PERSON_KEY = (
 )
 _WEAK_KEY = (
     r"(?:primary|secondary|backup|on call|name|customer|contact|owner|user|agent|author|manager|by|from|to|cc|bcc"
-    r"|caller|driver|tenant|ship to|sold to|bill to)"
+    r"|caller|driver|tenant|ship to|sold to|bill to|deliver to|present|absent|apologies|excused|participants?|speakers?"
+    r"|interviewe[re]|trainer|instructor|signature|signed|receiver|on duty|on shift|visitors?|witness|injured person)"
 )
 _MARK = r"[\"'*|]*\s*[:=]\s*[\"'*|]*\s*(?:(?:Mr|Mrs|Ms|Dr)\.? )?"
 _SURE_BEFORE = re.compile(
     rf"(?:(?<![a-z]){_PERSON_KEY}{_MARK}"
     r"|\bmy (?:full )?name is\s+|\bname's\s+|\bname on (?:the |my )?card:?\s+|\bspeaking (?:with|to)\s+"
-    r"|\b(?:regards|sincerely|faithfully|thanks|thank you|cheers|wishes|signed|cordially)[,!.]?\s+"
-    r"|\b(?:dear|hi|hello|hey)[, ]\s*)$",
+    r"|\b(?:regards|sincerely|faithfully|thanks|thank you|cheers|wishes|signed|cordially|best|greetings|yours|truly|br"
+    r"|kr|love|gr[uü](?:ß|ss)en?|mfg|lg|saludos|atentamente|cordialement|saluti|hilsen|mvh|groete?n?|pozdrawiam|abra[cç]os"
+    r"|atenciosamente)[,!.]?\s*\n\s*|\b(?:regards|sincerely|thanks|thank you|cheers|wishes|cordially|signed)[,!.]?\s+"
+    r"|\b(?:dear|hi|hello|hey|morning|afternoon|evening|hallo|hola|ciao|bonjour|salut|liebe[rs]?|ch[eè]re?|beste|geachte"
+    r"|hej|estimad[oa]|querid[oa]|car[oa]|ol[aá])[, ]\s*"
+    r"|\b(?:this is|i am|i'm|n[eé]e|aka|alias|attn|fao|attention of)[.:]?\s+)$",
     re.IGNORECASE,
 )
+_CUE_END = (
+    "is name's card with to regards sincerely faithfully thanks you cheers wishes signed cordially dear hi hello"
+    " hey mr mrs ms dr best greetings yours truly br kr love grüße grüßen gruß grüsse grüssen mfg lg saludos"
+    " atentamente cordialement saluti hilsen mvh groet groeten pozdrawiam abraços abracos atenciosamente morning"
+    " afternoon evening hallo hola ciao bonjour salut liebe lieber liebes cher chère chere beste geachte hej"
+    " estimado estimada querido querida caro cara olá ola am i'm née nee aka alias attn fao of"
+)
+_CUE_ENDS = frozenset(_CUE_END.split())
 _ROLES = (
     r"patient|tenant|customer|client|caller|passenger|guarantor|husband|wife|spouse|partner|son|daughter|brother"
     r"|sister|mother|father|colleague|neighbou?r|employee|driver|agent|nurse|lawyer|accountant|landlord|applicant"
@@ -92,13 +106,16 @@ _ROLES = (
     r"|bookkeeper|controller|surveyor|trustee|carer|nanny|coach|nickname|contact|caller|concierge|handler|approver|reviewer"
 )
 _ONLY_PEOPLE = (
-    r"husband|wife|spouse|fianc[eé]e?|son|daughter|brother|sister|mother|father|mum|mom|dad|cousin|uncle|aunt|nephew|niece"
-    r"|grandson|granddaughter|colleague|neighbou?r|boss|guard|nurse|intern|trainee|apprentice|foreman|receptionist|nanny"
-    r"|clerk|bookkeeper|pupil|nickname|nicknamed|my friend|my son|our son|widow|widower|twins?|oma|opa|auntie|granny"
+    "husband wife spouse fiance fiancee son daughter brother sister mother father mum mom dad cousin uncle aunt nephew"
+    " niece grandson granddaughter colleague neighbor neighbour boss guard nurse intern trainee apprentice foreman"
+    " receptionist nanny clerk bookkeeper pupil nickname nicknamed widow widower oma opa auntie granny"
 )
-_PEOPLE_BEFORE = re.compile(rf"\b(?:{_ONLY_PEOPLE})(?:,|:| is| named| called)? $", re.IGNORECASE)
+_PEOPLE_BEFORE = frozenset(_ONLY_PEOPLE.split())
 _ROLE_BEFORE = re.compile(
-    rf"(?:\b(?:{_ROLES})(?: is| was|,|:| named| called)?,? (?:an? )?[\"'“‘]?|(?<![a-z]){_WEAK_KEY}{_MARK})$",
+    rf"(?:\b(?:{_ROLES})(?: is| was|,|:| named| called)?,? (?:an? )?[\"'“‘]?|(?<![a-z]){_WEAK_KEY}{_MARK}"
+    r"|\b(?:ask(?:ed)?|tell|told|thank|remind|(?:spoke|talked|speak|talk) (?:to|with)|(?:signed|approved|requested"
+    r"|reported|written|taken|opened|submitted|countersigned|chaired|attended|led) by) "
+    r"|(?:^|\n)\s*\d\d?[:.]\d\d\s+)$",
     re.IGNORECASE,
 )
 _WEAK_BEFORE = re.compile(
@@ -115,36 +132,48 @@ _VERBS = (
     r"|left|resigned|retired|passed away|died|born|noticed|saw|heard|phoned|rang|texted|emailed|e-mailed|promised"
     r"|remembers|forgot|prefers|hopes|hoped|apologi[sz]ed|presents|presented|takes over|took over|signs off|signed off"
     r"|drove|drives|started|starts|met|meets|thanked|suggested|suggests|noted|likes|came|comes|went|helped|helps|collects"
-    r"|collected|checked|on it|on leave|on holiday|on vacation|out|off|away|back|sick|ill|late|here|there until"
+    r"|collected|checked|on it|on leave|on holiday|on vacation|out|off|away|back|sick|ill|late|here|speaking"
+    r"|there until"
     r"|from the"
 )
 _VERB_AFTER = re.compile(
     r",?\s+(?:has |had |have |was |were |is |will |would |also |just |then |already )?(?:been )?"
     rf"(?:{_VERBS})\b|['’]s\s+[a-z]"
 )
-_MAIL_AFTER = re.compile(r"[\"']?\s*[<(,;|]\s*[\"'<]?[\w.+-]+@")
+_MAIL_AFTER = re.compile(
+    r"[\"']?\s*[<(,;|]\s*[\"'<]?[\w.+-]+@|[,:;(|]? {1,2}\(?(?:\+|0|\(\d)[\d ().-]{7,}\d"
+    r"|,? \(?(?:born|DOB|dob|n[eé]e|aged|SSN|ssn|date of birth|head of|chief|our|manager|director|engineer|founder"
+    r"|deputy|secretary|remote|sales|legal|finance|HR|retired|concierge|leader|chair|they|she|he)\b"
+)
 _FIRM_AFTER = re.compile(
     r",? ?(?:&|\+ (?=[^\W\d_]))|,?\s+(?:inc|ltd|llc|gmbh|ag|s\.?a|corp|co|plc|llp|kg|bv|oy|ab|sons|brothers|bros"
     r"|and sons|and co|roofing|plumbing|catering|joinery|motors|foods|farms|interiors|industries|pharma|systems"
     r"|logistics)\b",
     re.IGNORECASE,
 )
+_HUMAN_AFTER = re.compile(
+    r" (?:thinks?|thought|phoned|rang|texted|forgot|remembers|promised|drove|knows|knew|apologi[sz]ed|retired|resigned"
+    r"|married|passed away|is (?:sick|ill|on it|on leave|on holiday|on vacation|at lunch|in a meeting|pregnant))\b"
+    r"|['’]s (?:wife|husband|son|daughter|mum|mother|father|desk|phone|boss|car|laptop|birthday|number|kids|shift)\b"
+    r"|[^A-Z\n.!?]{0,45}[ ,](?:she|he|her|his|him)\b"
+)
+_CLOSES = re.compile(r"[.!?]\s*\n\s*(?:[-–—~]{1,2} ?)?$")
 _START = re.compile(r"(?:^|[.!?:;\"'“(>|*-]\s*|\n\s*)$")
 _TOGETHER = re.compile(r"(?: \([^()\n]{1,24}\))?(?:,| and| or| &| /)[ \n]")
+_AFFILIATED = re.compile(r",? (?:of|from|at|with|for) ")
 _NICKNAME = re.compile(rf" [\"“‘'(]{_WORD}[\"”’')] (?P<last>{_WORD})")
 _TURNED = re.compile(rf"({_WORD}), $")
-_THING_BEFORE = re.compile(
-    r"(?:\b(?:storm|hurricane|typhoon|cyclone|room|project|sprint|press|model|brand|line|ship|vessel|mv|hub|lamp|sofa|chair"
-    r"|armchair|table|shelf|hall|codename|release|server|node|cluster|queue|branch|type|series|style|font|campaign|product"
-    r"|item|colou?r|court|zone|tower|building|pub|caf[eé]|hotel|restaurant|bar|class|machine|pump|crane|robot|forklift|boat"
-    r"|engine|operation|depot|store|port|island|lake|mount|mt|fort|camp|cape|saint|st\.?|san|santa|platform|tool|library"
-    r"|algorithm|theme|collection|range|edition|flavou?r|gate|dock|street|dataset|schema|bot)\s+[\"“'‘]?|`)$",
-    re.IGNORECASE,
+_THING_WORDS = (
+    "storm hurricane typhoon cyclone room project sprint press model brand line ship vessel mv hub lamp sofa"
+    " chair armchair table shelf hall codename release server node cluster queue branch type series style font"
+    " campaign product item color colour court zone tower building pub cafe hotel restaurant bar class machine"
+    " pump crane robot forklift boat engine operation depot store port island lake mount mt fort camp cape saint"
+    " st san santa platform tool library algorithm theme collection range edition flavor flavour gate dock street"
+    " dataset schema bot"
 )
-_ONE_OF_A_KIND = re.compile(
-    r"(?:\b(?:the|a|an|this|that|each|every|per|our|new|old|pcs)\s+[\"“'‘]?|(?<![\d:.])\d{1,5}x?\s+[\"“'‘]?|\w=)$",
-    re.IGNORECASE,
-)
+_THINGS_BEFORE = frozenset(_THING_WORDS.split())
+_ONE_OF_A_KIND = frozenset(("the", "a", "an", "this", "that", "each", "every", "per", "our", "new", "old", "pcs"))
+_COUNTED = re.compile(r"\d{1,5}x?")
 _STORMS = frozenset(("storm", "hurricane", "typhoon", "cyclone"))
 _THINGS = (
     r"armchairs?|sofas?|chairs?|tables?|desks?|beds?|lamps?|shelf|shelves|shoes|boots|jeans|jackets?|shirts?|belts?|bags?"
@@ -225,7 +254,7 @@ class Lists:
         """Whether it, or a part of a double name, is a last name, or ends as only last names do."""
         return (
             word in self.last
-            or any(part in self.last for part in word.split("-"))
+            or any(part in self.last and part not in self.words for part in word.split("-"))
             or word[:2] in ("o'", "mc")
             or (len(word) >= _LEAST_WITH_ENDING and word.endswith(_FAMILY_ENDINGS) and not self.is_word(word))
         )
@@ -248,6 +277,8 @@ class Lists:
 
 def folded(text: str) -> str:
     """Small letters without accents."""
+    if text.isascii():
+        return text.lower()
     plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
     return "".join(c for c in plain if not unicodedata.combining(c)).replace("’", "'")
 
@@ -257,8 +288,11 @@ def people(text: str) -> list[Named]:
     known = lists()
     found: list[Named] = []
     before: Sequence[Word] = ()
+    firm = 0
     for match in _RUN.finditer(text):
-        for words, score in _split(text, match, known):
+        for words, likely in _split(text, match, known):
+            is_firm = _is_firm(text, words, firm, likely, known)
+            firm, score = (match.end(), 0.0) if is_firm else (firm, likely)
             if score:
                 low = _with_last_name(text, before, words, known)
                 if found and low < found[-1][1]:
@@ -279,7 +313,24 @@ def people(text: str) -> list[Named]:
 
 def names_a_thing(text: str, start: int, end: int) -> bool:
     """Whether a name stands for a thing here, as in `Anna keys`, `Anna 200` or `room Anna`."""
-    return bool(_THING_AFTER.match(text, end) or _THING_BEFORE.search(text[max(0, start - _BEFORE) : start]))
+    return bool(_THING_AFTER.match(text, end) or _is_thing_before(text[max(0, start - _BEFORE) : start]))
+
+
+def _last_word(before: str) -> str:
+    """The word that ends right before a name, in small letters; a quotation mark may stand between the two."""
+    plain = before.rstrip("\"“'‘")
+    bare = plain.rstrip()
+    return bare[max(bare.rfind(" "), bare.rfind("\n")) + 1 :].lower() if len(bare) < len(plain) else ""
+
+
+def _may_be_cue(before: str) -> bool:
+    """Whether it ends as `_SURE_BEFORE` does: a quick look before a slow one."""
+    tail = before.rstrip(" \t\n\u00a0\"'*|")
+    return tail[-1:] in ":=" or tail[tail.rfind(" ") + 1 :].rpartition("\n")[2].strip(",.!").lower() in _CUE_ENDS
+
+
+def _is_thing_before(before: str) -> bool:
+    return before[-1:] == "`" or _last_word(before).rstrip(".").replace("é", "e") in _THINGS_BEFORE
 
 
 def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequence[Word], float]]:
@@ -297,7 +348,9 @@ def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequen
             at, cued = at + 1, False
             continue
         stretch = words[at:end]
-        place = _Place(text=text, words=words, low=at, high=end, known=known, cued=cued)
+        start = words[at].start
+        before = text[max(0, start - _BEFORE) : start]
+        place = _Place(text=text, words=words, low=at, high=end, known=known, cued=cued, _before=before)
         yield stretch, place.score()
         at, cued = end, False
 
@@ -353,6 +406,7 @@ class _Place:
     high: int
     known: Lists
     cued: bool
+    _before: str
 
     def score(self) -> float:
         """How sure it is that this is a name, 0 where it is not."""
@@ -360,9 +414,9 @@ class _Place:
         full = [name for name in names if not name.endswith(".") and len(name) > 1]
         if not full or tuple(full[:2]) in self.known.firms or _FIRM_AFTER.match(self.text, self._end):
             return 0.0
-        if self._before.endswith("& ") or _THING_BEFORE.search(self._before):
+        if self._before.endswith("& ") or _is_thing_before(self._before):
             return 0.0
-        if self.cued or _SURE_BEFORE.search(self._before):
+        if self.cued or (_may_be_cue(self._before) and _SURE_BEFORE.search(self._before)):
             return SURE if self._fits_a_cue(full) else 0.0
         if self._is_loud():
             return self._loud(full)
@@ -388,29 +442,51 @@ class _Place:
         known = self.known
         if (name,) in known.firms or len(name) < 3 or name in _DATE_WORDS or self._in_a_phrase() or self._is_thing():
             return 0.0
-        if _PEOPLE_BEFORE.search(self._before) and not known.is_word(name):
+        if _last_word(self._before).strip(",:") in _PEOPLE_BEFORE and not known.is_word(name):
+            return LONE
+        if not known.is_word(name) and (self._signs() or self._acts(name)):
             return LONE
         verb = _VERB_AFTER.match(self.text, self._end) or _MAIL_AFTER.match(self.text, self._end)
         if known.is_sure(name):
             if name in known.usual and known.is_first(name):
                 return LONE
-            return LONE if verb or _ROLE_BEFORE.search(self._before) or _WEAK_BEFORE.search(self._before) else 0.0
+            return (
+                LONE
+                if verb or _ROLE_BEFORE.search(self._before[-_NEAR:]) or _WEAK_BEFORE.search(self._before[-_NEAR:])
+                else 0.0
+            )
         return LONE if verb and known.is_first(name) and name not in known.places else 0.0
+
+    def _acts(self, name: str) -> bool:
+        """Whether a word within a sentence does what people do, or is a she."""
+        starts = _START.search(self._before[-4:])
+        return len(name) > _SHORT and not starts and _HUMAN_AFTER.match(self.text, self._end) is not None
+
+    def _signs(self) -> bool:
+        """Whether it is the last line of a text, below a sentence."""
+        return bool(_CLOSES.search(self._before) and not self.text[self._end :].strip())
 
     def _is_thing(self) -> bool:
         """Whether it names a thing, as in `the Anna armchair`, `Anna 200`, `Anna keys` or `lamp "Anna"`."""
-        if _THING_AFTER.match(self.text, self._end) or _ONE_OF_A_KIND.search(self._before):
+        word = _last_word(self._before)
+        if _THING_AFTER.match(self.text, self._end) or word in _ONE_OF_A_KIND or self._before[-1:] == "=":
+            return True
+        if _COUNTED.fullmatch(word):
             return True
         opens, closes = _IN_QUOTES
         quoted = opens.search(self._before) and closes.match(self.text, self._end)
-        return bool(quoted and not _WEAK_BEFORE.search(self._before[:-1]) and not _ROLE_BEFORE.search(self._before))
+        return bool(
+            quoted
+            and not _WEAK_BEFORE.search(self._before[-_NEAR:-1])
+            and not _ROLE_BEFORE.search(self._before[-_NEAR:])
+        )
 
     def _several(self, full: Sequence[str], names: Sequence[str]) -> float:
         known = self.known
         first, last = names[0], full[-1]
         if first in _STORMS:
             return 0.0
-        if last in _TAILS and not _ROLE_BEFORE.search(self._before):
+        if last in _TAILS and not _ROLE_BEFORE.search(self._before[-_NEAR:]):
             return 0.0
         if _is_unusual(first, last, len(self.words[self.low : self.high]) > len(names), known):
             return 0.0 if self._in_a_phrase() else LIKELY
@@ -425,12 +501,13 @@ class _Place:
         if known.is_sure(last):
             fits = known.is_last(last) or known.is_sure(first)
             return LIKELY if fits and (known.is_name(first) or not known.is_word(first)) else 0.0
-        introduced = first in known.usual and _WEAK_BEFORE.search(self._before)
+        introduced = first in known.usual and _WEAK_BEFORE.search(self._before[-_NEAR:])
         return LIKELY if introduced and (known.is_last(last) or not known.is_word(last)) else 0.0
 
     def _says_person(self) -> bool:
         return bool(
-            _ROLE_BEFORE.search(self._before)
+            self._signs()
+            or _ROLE_BEFORE.search(self._before[-_NEAR:])
             or _VERB_AFTER.match(self.text, self._end)
             or _MAIL_AFTER.match(self.text, self._end)
         )
@@ -445,11 +522,6 @@ class _Place:
         return self.low > 1 or not _START.search(self.text[max(0, first - 4) : first])
 
     @property
-    def _before(self) -> str:
-        start = self.words[self.low].start
-        return self.text[max(0, start - _BEFORE) : start]
-
-    @property
     def _end(self) -> int:
         return self.words[self.high - 1].end
 
@@ -459,6 +531,15 @@ def _is_unusual(first: str, last: str, has_particle: bool, known: Lists) -> bool
     if known.is_word(last) or len(last) < 3:
         return False
     return first.endswith(".") or (has_particle and not known.is_word(first))
+
+
+def _is_firm(text: str, words: Sequence[Word], firm: int, score: float, known: Lists) -> bool:
+    """Whether it is one, or one more in a row of firms: `Johnson Controls, Parker Qorvan and Emerson`."""
+    names = tuple(text[words[0].start : words[0].start + 60].lower().split(None, 2)[:2])
+    if tuple(name.strip(",.;:") for name in names) in known.firms or _FIRM_AFTER.match(text, words[-1].end):
+        return True
+    row = bool(firm) and _TOGETHER.fullmatch(text[firm : words[0].start]) is not None
+    return row and score < SURE and not _AFFILIATED.match(text, words[-1].end)
 
 
 def _with_last_name(text: str, before: Sequence[Word], words: Sequence[Word], known: Lists) -> int:

@@ -21,10 +21,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
-from stateward.adapters.fields import fields
+from stateward.adapters.fields import fields, things
 from stateward.adapters.known_values import matches
 from stateward.adapters.mentions import mentions
 from stateward.adapters.name_models import NameModel, load
+from stateward.adapters.person_names import LIKELY
 from stateward.adapters.presidio_rules import (
     CHECKED,
     FINDERS,
@@ -253,6 +254,7 @@ class _Engine:
             found.update(finding for finding in _by_rules(piece, low, wanted) if finding.start in owned)
         found.update(Finding(**one._asdict()) for one in fields(text) if one.entity in wanted)
         if "PERSON" in wanted:
+            found -= _of_things(text, found)
             found.update(_again(text, found))
         return sorted(_widest(found), key=lambda f: (f.start, f.end, f.entity))
 
@@ -301,6 +303,13 @@ def _by_rules(piece: str, offset: int, wanted: Iterable[str]) -> Iterator[Findin
         if find:
             for start, end, score in find(piece):
                 yield Finding(entity=entity, start=offset + start, end=offset + end, score=score)
+
+
+def _of_things(text: str, found: Iterable[Finding]) -> set[Finding]:
+    """What is only like a name, where a key or a column says that a thing is named."""
+    doubtful = [one for one in found if one.entity == "PERSON" and one.score <= LIKELY]
+    begins = {low for low, _ in things(text)} if doubtful else set[int]()
+    return {one for one in doubtful if one.start in begins}
 
 
 def _again(text: str, found: Iterable[Finding]) -> list[Finding]:

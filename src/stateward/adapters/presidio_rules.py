@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from stateward.adapters.person_names import people
 from stateward.adapters.small_names import small_names
-from stateward.adapters.spoken_numbers import spoken_numbers
+from stateward.adapters.spoken_numbers import spoken_numbers, spoken_ssns
 from stateward.adapters.street_addresses import street_addresses
 
 Span = tuple[int, int]
@@ -74,13 +74,24 @@ _PHONE_AFTER = re.compile(
 )
 _CARD_WORDS = _words(r"cards?|visa|master ?card|amex|american express|maestro|discover|diners|jcb|union ?pay|pan|cc")
 _BIRTH_WORDS = _words(
-    r"born|d\.?o\.?b|date ?of ?birth|birth ?da(?:te|y)|birth|b-?day|geboren|geb|n[eé]e? le|nato il|nata il|nacid[oa]"
+    r"born|d\.?o\.?b\.?|date ?of ?birth|birth ?da(?:te|y)|birth|b-?day|yob|year of birth|geb(?:oren|urtsdatum|urtstag)?"
+    r"|n[eé]e? le|date de naissance|nat[oa] il|data di nascita|nacid[oa]|nacimiento|nascimento|nascid[oa]|geboortedatum"
+    r"|f[oö]dd|f[oö]delsedatum|f[oø]dt|ur|urodzen(?:ia|y|a)|narozen[ay]?|do[gğ]um(?: tarihi)?|syntynyt|sz[uü]letett"
 )
 _BORN_TOO = re.compile(
-    r"(?<![A-Za-z])(?:born|birthdays?|dobs?)\W[^.\n;]{0,4}\d[^\n;:]{3,20} ?(?:and|&|,) $", re.IGNORECASE
+    r"(?<![A-Za-z])(?:born|birthdays?|dobs?)\W[^.\n;]{0,4}\d[^\n;:]{3,20} ?(?:and|&|,) $"
+    r"|(?<![A-Za-z])b\. ?$|[(,] ?\* ?$",
+    re.IGNORECASE,
 )
 _SSN_WORDS = _words(r"ssns?|s\.s\.n\.?|ss ?(?:#|no|nr|number)|socials?(?: security)?|soc sec")
-_TAX_WORDS = _words(r"tax(?:payer)?[ _]?(?:id|identification)|tin|w-?[249]")
+_TAX_WORDS = _words(
+    r"tax(?:payer)?[ _]?(?:id|identification)|tin|w-?[249]|(?:national|government|gov|personal|employee|payroll"
+    r"|applicant|candidate|claimant|patient|identity)[ _]?(?:id|no|nr|number)"
+)
+_PERSONAL_FORM = _words(
+    r"(?:first|last|full|given|family|legal|employee)[ _]?name|d\.?o\.?b|birth ?date|date ?of ?birth|born|w-?[249]|1099"
+    r"|employees?|individual|payroll|dependents?|spouse"
+)
 _BANK_WORDS = _words(
     r"bank (?:account|acct|a/c)|(?:checking|savings?|deposit) (?:account|acct)"
     r"|(?<!gl )(?<!g/l )(?<!ledger )(?<!cost )(?<!customer )(?:account|acct|a/c) ?(?:numbers?|no|nr|#)"
@@ -156,7 +167,7 @@ def _ibans() -> str:
         rf"(?:{'|'.join(countries)})\d\d(?:[ -]?[A-Z0-9]){{{int(length) - 4}}}"
         for length, countries in by_length.items()
     )
-    return rf"(?<![A-Z0-9])(?:{'|'.join(every)})(?![A-Z0-9])"
+    return rf"(?<![A-Z0-9])(?=[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}})(?:{'|'.join(every)})(?![A-Z0-9])"
 
 
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
@@ -169,8 +180,11 @@ OWN_PATTERNS = {
     "DATE_OF_BIRTH": (
         r"(?<!\w)(?:(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}"
         r"|\d{1,2}[-/.]\d{1,2}[-/.](?:(?:19|20)\d\d|\d\d)|(?:19|20)\d{6}"
-        rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH},? (?:19|20)\d\d"
-        rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? (?:19|20)\d\d)(?!\d)"
+        rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? ?-?{_MONTH}[-,]? ?['’]?(?:(?:19|20)\d\d|\d\d)"
+        rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? ['’]?(?:(?:19|20)\d\d|\d\d)|(?:19|20)\d\d,? {_MONTH} \d{{1,2}}"
+        r"|\d{1,2}(?:\.|º|er)?(?: de)? [^\W\d_]{3,10}\.?(?: de)? (?:19|20)\d\d"
+        r"|\d{1,2} ?[-–./] ?\d{1,2} ?[-–./] ?(?:19|20)\d\d"
+        r")(?!\d)"
     ),
     "EMAIL_ADDRESS": (
         # Presidio's own pattern takes the key of `user=jane@example.com` along.
@@ -185,6 +199,7 @@ OWN_PATTERNS = {
     ),
     "PHONE_NUMBER": rf"(?<![\w#])\(?\+?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,40}}(?!\w)",
     "URL": _URL.pattern,
+    "US_SSN": r"(?<![\d-])\d{3} ?([-–.]) ?\d{2} ?\1 ?\d{4}(?![\d-])",
 }
 CHECKED = frozenset({"IBAN_CODE"})
 """Which of our own patterns are as sure as can be once they are judged."""
@@ -304,11 +319,19 @@ def _luhn(digits: str) -> bool:
 
 def _ssn(text: str, start: int, end: int) -> list[Span]:
     """Anything beside the words; alone only `536-90-4399`, unless a word makes it an order or account."""
-    if _near(_SSN_WORDS, text, start, end):
+    if _near(_SSN_WORDS, text, start, end) or _is_said_to_be_ssn(text, start, end):
         return [(start, end)]
     written = re.fullmatch(r"[0-8]\d\d-\d\d-\d{4}", text[start:end])
     barred = _ID_BEFORE.search(text[max(0, start - 40) : start]) and not _near(_TAX_WORDS, text, start, end)
     return [(start, end)] if written and not barred and not _attached(text, start, end) else []
+
+
+def _is_said_to_be_ssn(text: str, start: int, end: int) -> bool:
+    """Whether a word says so in spite of another number between, or a form of a person has it as a tax id."""
+    left = _before(text, start, 60)
+    if _SSN_WORDS.search(left) and re.fullmatch(r"\d{3} \d\d \d{4}", text[start:end]):
+        return True
+    return bool(_near(_TAX_WORDS, text, start, end) and _PERSONAL_FORM.search(text[max(0, start - 250) : end + 120]))
 
 
 def _ip(text: str, start: int, end: int) -> list[Span]:
@@ -443,5 +466,8 @@ FINDERS: Mapping[str, Finder] = {
 }
 """What rules and lists find in part, where a model finds more: street addresses, and names with a cue or in a list."""
 
-IN_WORDS: Mapping[str, Callable[[str], list[tuple[int, int, float]]]] = {"PHONE_NUMBER": spoken_numbers}
+IN_WORDS: Mapping[str, Callable[[str], list[tuple[int, int, float]]]] = {
+    "PHONE_NUMBER": spoken_numbers,
+    "US_SSN": spoken_ssns,
+}
 """What finds more of an entity type that Presidio's recognizers find already."""

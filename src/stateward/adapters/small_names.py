@@ -42,21 +42,21 @@ _ALSO_WORDS = (
     " lid lien likes lil lily lim lime lin line link linux listens literally lives lock log lok lol lon lord lore"
     " lorry loses lot love loves loyal luck lucky lug luna lute lux lyric ma mac mack mad made mag magic mails"
     " majesty major malt mam mama man mango mani manual many map maple mar mare mark marks married mars marshal"
-    " martini mason mat match matrix maven may meanwhile mellow melody mercury mercy merit merlot merry mica mil"
-    " mile miles mill min mint minty misty mite mitt mob mocha mom moms monday mono moo moon moose mos moss most"
-    " msg mum mums mun nap nas nat neighbor neighbour neo nest net nexus nginx nim nine nit noble nobody nod nomad"
-    " non nope nor normal nova np nr num nun nur oak oasis obviously ocean ola omega omg omw onyx oo opal opera"
-    " ora oracle orb orion otp out owl packer paisley pan pandas pap paprika paris pas pat patch patty paw pax pay"
-    " pays peace pearl peg pen penny pepper per perk perl pet petal pho phoenix pick picks pike pin pine pip pity"
-    " pix plans plays pls plum plz po pod pol polaris pop pope poppy porter posh postgres posts posy pot pounds"
-    " prima prime prince puck puma pup puts python qty queen quest quick quid quill rad rain ram rand ranger rap"
-    " rat raven raw ray read reception red redis reed reef regal regarding rein rem remedy reno rep resigned"
-    " retired rev rice rich ride rik ring rings rip ripe river rivers rma robin roc rock rocket rocky rod rom roma"
-    " rome rosary rose rosemary rosy row royal ruby rudder rue rum rust rusty rye sade safe saffron saga sage sai"
-    " saint sal salt sami san sandy sanity sat satin saturn sau say scala scar scarlet scout sdk sea seal sean"
-    " season see sees sel selenium sells senna sepa sergeant seriously shah shay she shell shep sheriff sherry"
-    " shes shirt shouldnt shouted shun si sick sierra sigh sigma silver sim sis sits six sku sky slack slate"
-    " sleeps slowly smart smith sms smth snow sol solar somebody son song soon sora sorry soul sounds spark"
+    " martini mason mat match matrix maven may meanwhile mellow melody mercedes mercury mercy merit merlot merry"
+    " mica mil mile miles mill min mint minty misty mite mitt mob mocha mom moms monday mono moo moon moose mos"
+    " moss most msg mum mums mun nap nas nat neighbor neighbour neo nest net nexus nginx nim nine nit noble nobody"
+    " nod nomad non nope nor normal nova np nr num nun nur oak oasis obviously ocean ola omega omg omw onyx oo"
+    " opal opera ora oracle orb orion otp out owl packer paisley pan pandas pap paprika paris pas pat patch patty"
+    " paw pax pay pays peace pearl peg pen penny pepper per perk perl pet petal pho phoenix pick picks pike pin"
+    " pine pip pity pix plans plays pls plum plz po pod pol polaris pop pope poppy porter posh postgres posts posy"
+    " pot pounds prima prime prince puck puma pup puts python qty queen quest quick quid quill rad rain ram rand"
+    " ranger rap rat raven raw ray read reception red redis reed reef regal regarding rein rem remedy reno rep"
+    " resigned retired rev rice rich ride rik ring rings rip ripe river rivers rma robin roc rock rocket rocky rod"
+    " rom roma rome rosary rose rosemary rosy row royal ruby rudder rue rum rust rusty rye sade safe saffron saga"
+    " sage sai saint sal salt sami san sandy sanity sat satin saturn sau say scala scar scarlet scout sdk sea seal"
+    " sean season see sees sel selenium sells senna sepa sergeant seriously shah shay she shell shep sheriff"
+    " sherry shes shirt shouldnt shouted shun si sick sierra sigh sigma silver sim sis sits six sku sky slack"
+    " slate sleeps slowly smart smith sms smth snow sol solar somebody son song soon sora sorry soul sounds spark"
     " sparrow speaks spencer spends spring spruce sql ssd ssn stacy stands star stays stew stone stormy stout"
     " stuck studies sue sugar sultan sum sunday sunny supreme sure sus swan swift sy ta tab tai tal talks tam"
     " tandem tango tap tat tbh tea teaches teal tee tel tempo ten tender terra tex thai than thats the theta"
@@ -71,7 +71,7 @@ _ALSO_WORDS = (
 _CHAT = frozenset(_ALSO_WORDS.split())
 _LETTERS = r"[^\W\d_A-Z]"
 _WORD = re.compile(
-    rf"(?<![\w@/\\.$#=&%+-])(?<![\w.]['’]){_LETTERS}{{2,}}(?:['’-]{_LETTERS}{{2,}})*"
+    rf"(?<![\w@/\\.$#=&%+\[-])(?<![\w.]['’]){_LETTERS}{{2,}}(?:['’-]{_LETTERS}{{2,}})*"
     rf"(?![\w@(\[=\\/&]|[\"']?\s?[:=]|[.:]\w|-\w|['’](?!s\b))"
 )
 _BEFORE = 48
@@ -85,6 +85,8 @@ _GREETS = re.compile(
     r"|ta|cheers|regards|best|love|sincerely|xx?|its|it'?s|sorry|welcome"
     r"|bye)[, ]+(?:so much |again |you |there )?$"
 )
+_GREETING = re.compile(r"(?:^|[\n.!?:>]\s*)(?:hi|hello|hey|hiya|dear|thx|thanks|thank you|ty|cheers|regards)[, ]+$")
+_END_OF_GREETING = re.compile(r"\s*(?:[,!\n]|$)")
 _TITLE = re.compile(r"(?<!\w)(?:mr|mrs|herr|frau|mme|madame|signora?|se[nñ]ora?|prof|dr(?=\.)|mister)\.? $")
 _SOFT_TITLE = re.compile(r"(?<!\w)(?:ms|miss|dr|sir|uncle|auntie|aunt|big|old|little|young|father|sister)\.? $")
 _CUES = re.compile(
@@ -97,7 +99,8 @@ _CUES = re.compile(
 _VERBS = re.compile(
     r"(?:['’]s)? (?:says?|said|called|calls|calling|wants?|wanted|asks?|asked|told|tells|thinks?|knows?|from|in the"
     r"|at the|u there|here|again|won'?t|will|has|had|hasn'?t|is|was|isn'?t|did|does|didn'?t|can|can'?t|needs?|got|gets"
-    r"|sent|sends|left|came|comes|went|paid|pays|ordered|moved|lives|works|signed|forgot|smth|and i|or|and|just|never|still"
+    r"|sent|sends|left|came|comes|went|paid|pays|ordered|moved|lives|works|signed|forgot|smth|and i|or|and|just|never"
+    r"|still"
     r"|also|already|out|plz|pls|please|could|would|should|may|might|over there|wrote|writes|replied|phoned|texted|rang"
     r"|mailed|emailed|picked|pick|dropped|drop|brought|took|takes|gave)\b"
     r"|\??,? (?:u there|are you|r u|can you|can u|pls|plz)|[,:] "
@@ -182,6 +185,8 @@ def _said(text: str, match: re.Match[str], known: Lists) -> Named | None:
     word, after = match[0], _follows(text, match)
     if len(word) < _LEAST or known.is_word(word) or word in _CHAT:
         return None
+    if len(word) >= _LEAST_ALONE and _END_OF_GREETING.match(text, match.end()) and not _UNLIKE_NAME.fullmatch(word):
+        return (match.start(), match.end(), LONE) if _GREETING.search(_before(text, match.start())) else None
     if not after or known.is_word(after) or after in _CHAT or not known.is_name(after):
         return None
     return (
@@ -195,7 +200,12 @@ def _listed(text: str, match: re.Match[str], names: _Names, known: Lists) -> Nam
     """A name of the list, where another one follows or a cue says so."""
     word, after = match[0], _follows(text, match)
     is_first = word in names.first or names.is_double(word)
-    if (not is_first and word not in names.last) or (word, after) in known.firms:
+    if not is_first and word not in names.last:
+        return None
+    if (word, after) in known.firms or (
+        _before(text, match.start()).rpartition(" ")[0].rpartition(" ")[2],
+        word,
+    ) in known.firms:
         return None
     end = _extended(text, match, known)
     start, before = match.start(), _before(text, match.start())
@@ -238,7 +248,8 @@ def _may_be_last(word: str, known: Lists) -> bool:
 
 def _is_chat(text: str, at: int) -> bool:
     """Whether the line begins with a small letter, as business text seldom does."""
-    start = text.rfind("\n", 0, at) + 1
+    line = text.rfind("\n", 0, at) + 1
+    start = max(line, text.rfind(": ", line, at) + 1)
     begins = _OF_LINE.search(text, start)
     return begins is not None and begins[0].islower()
 

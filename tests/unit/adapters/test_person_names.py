@@ -47,6 +47,14 @@ def named(text: str) -> list[str]:
         ("cannot parse contact 'Anna Qorvan'", ["Anna Qorvan"]),
         ("It is there because Qorvankova's importer writes", ["Qorvankova"]),
         ("13:00 Anna + 2 guests", ["Anna"]),
+        ("Good morning Qorvan, see below.\n\nGrüße\nBlyxta", ["Qorvan", "Blyxta"]),
+        ("Friday 11:00 works.\nQorvan", ["Qorvan"]),
+        ("Visitors\n09:00 Mbalira Qorvan, Transnet\nPresent: Xu Qorvan", ["Mbalira Qorvan", "Xu Qorvan"]),
+        ("with the entity, Qorvana is on it; give it to Blyxta, she has the key", ["Qorvana", "Blyxta"]),
+        ("Qorvan Blyxten (sales), Xu Blyxtor, head of purchasing", ["Qorvan Blyxten", "Xu Blyxtor"]),
+        ("this is Qorvan Blyxt, née Qorvanka; asked Qorvan Blyxten", ["Qorvan Blyxt", "Qorvanka", "Qorvan Blyxten"]),
+        ("Qorvan Blyxten, 020 7946 0815; Blyx Qorvan, born 1980", ["Qorvan Blyxten", "Blyx Qorvan"]),
+        ("Anna Schneider of Baker Hughes and Joe Blyxt of Wells Fargo", ["Anna Schneider", "Joe Blyxt"]),
         ("Aleksandar Qorvan Blyxt II inherited", ["Aleksandar Qorvan Blyxt II"]),
     ],
 )
@@ -73,6 +81,8 @@ def test_people_are_found(text: str, names: list[str]) -> None:
         "Storm Anna, Hurricane Katrina, St Patrick's Day, Washington Park",
         "ABCD Schneider, DAP Jebel Ali, Dayton OH, Murphy Roofing, Competitor Schneider offered",
         "He asked for German lessons before Ramadan.",
+        "Wells Fargo, Parker Qorvan and Emerson answered the tender",
+        'the header "Idempotency-Key": 0123456789',
     ],
 )
 def test_what_only_looks_like_a_name_is_left_alone(text: str) -> None:
@@ -107,11 +117,27 @@ def test_what_only_looks_like_a_name_is_left_alone(text: str) -> None:
         "Calle Hidalgo 31 int. 2",
         "Carrera 11 # 82-71",
         "7 elm st apt 4c",
+        "Blk 214 Bishan Ave 3 #05-12",
+        "Calle 8 No. 12-34",
+        "Rose Cottage, Church Hill",
+        "P.O. Box 4411",
+        "Unit 5/12 Smith St",
+        "Hämeenkatu 12 A 5",
+        "Kungsgatan 12, lgh 1101",
+        "Via Garibaldi, 12/B",
+        "lindenstr. 5",
+        "12 rue de la paix",
+        "bul. Vitosha 12",
     ],
 )
 def test_street_addresses_are_found_whole(address: str) -> None:
     text = f"She lives at {address} since March."
     assert [text[start:end].rstrip(".") for start, end, _ in street_addresses(text)] == [address.rstrip(".")]
+
+
+def test_what_somebody_lives_at_is_an_address() -> None:
+    text = "She lives at 12 Oakfields, and 12 Oakfields pallets are at 14 Departments."
+    assert [text[start:end] for start, end, _ in street_addresses(text)] == ["12 Oakfields"]
 
 
 @pytest.mark.parametrize(

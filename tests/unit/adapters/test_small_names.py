@@ -23,6 +23,7 @@ def named(text: str) -> list[str]:
         ("tell mrs qorvana sorry", ["qorvana"]),
         ("whats the ext for dr. qorvani in customs? also bjorn says hi", ["qorvani", "bjorn"]),
         ("passport of katerina and stefan for the carnet", ["katerina", "stefan"]),
+        ("hey qorvani, all done", ["qorvani"]),
         ("yo big tony says ok", ["big tony"]),
         ("same name as always i. qorveria", ["i. qorveria"]),
         ("monica: did it arrive yet?\nagent: yes it did\npedro: great, thank you", ["monica", "pedro"]),
@@ -41,6 +42,7 @@ def test_small_names_are_found(text: str, names: list[str]) -> None:
         "the harper line sells better than the mason line",
         "buy 3 stella chairs and 2 vera lamps, for logan airport use gate 4",
         "is sage down again or is it just jira? will it be back, may i ask",
+        "hey people, hi everybody, thx again, hi there!",
         "hi team, hello support, thx all, hey folks",
         "i am in the office, im sorry, its broken again, this is urgent please",
         "my name is on the list already, name is missing on the label",
@@ -50,7 +52,7 @@ def test_small_names_are_found(text: str, names: list[str]) -> None:
         "e. coli found in sample b. second test is clean, see p. seven",
         '{"ean": 4006381333931, "monica": 1}, model,colour,ean,qty',
         "we ship to paris via lyon, or from florence? the victoria line is closed",
-        "/home/pedro/monica.txt pedro@example.com monica=1 #pedro",
+        "data/pedro/monica.txt pedro@example.com monica=1 #pedro",
     ],
 )
 def test_words_tools_and_firms_are_left_alone(text: str) -> None:

@@ -242,6 +242,11 @@ def test_whoever_is_named_in_full_is_found_again(redactor: PresidioRedactor) -> 
     assert [value for _, value in found(redactor, text, "PERSON")] == ["Anna Blyxten", "Blyxten"]
 
 
+def test_account_numbers_in_a_row_are_all_found(redactor: PresidioRedactor) -> None:
+    text = "NL91ABNA0417164300 AT611904300234573201 DE89370400440532013000"
+    assert [value for _, value in found(redactor, text, "IBAN_CODE")] == text.split()
+
+
 def test_two_are_born_on_two_days(redactor: PresidioRedactor) -> None:
     text = "both were born 5 June 1970 and 12.9.71, hired 1.2.99"
     assert [value for _, value in found(redactor, text, "DATE_OF_BIRTH")] == ["5 June 1970", "12.9.71"]

@@ -157,6 +157,8 @@ _HUMAN_AFTER = re.compile(
     r"|['’]s (?:wife|husband|son|daughter|mum|mother|father|desk|phone|boss|car|laptop|birthday|number|kids|shift)\b"
     r"|[^A-Z\n.!?]{0,45}[ ,](?:she|he|her|his|him)\b"
 )
+_PREFIX = re.compile(r"^(?:Mc|Mac|De|Di|La|Le|Van|Von|O['’])(?=[A-Z])")
+_HYPHEN = re.compile(r"['’-]")
 _CLOSES = re.compile(r"[.!?]\s*\n\s*(?:[-–—~]{1,2} ?)?$")
 _START = re.compile(r"(?:^|[.!?:;\"'“(>|*-]\s*|\n\s*)$")
 _TOGETHER = re.compile(r"(?: \([^()\n]{1,24}\))?(?:,| and| or| &| /)[ \n]")
@@ -357,7 +359,7 @@ def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequen
 
 def _end(words: Sequence[Word], at: int, known: Lists) -> int:
     end = at
-    loud = all(one.text.isupper() for one in words[at:])
+    loud = words[at].text.isupper() and all(one.text.isupper() for one in words[at : at + _MOST_WORDS + 2])
     while end < len(words) and end - at < _MOST_WORDS + 2:
         one = words[end]
         if not loud and _is_acronym(one, known):
@@ -390,10 +392,15 @@ def _may_be_name(word: Word, known: Lists) -> bool:
         return plain.endswith(".")
     if word.text[0].islower() or plain in PARTICLES:
         return plain in PARTICLES
-    inner = re.sub(r"^(?:Mc|Mac|De|Di|La|Le|Van|Von|O['’])(?=[A-Z])", "", word.text)
-    if not word.text.isupper() and any(c.isupper() for part in re.split(r"['’-]", inner) for c in part[1:]):
-        return False  # an identifier such as OrderService
+    if not word.text[1:].islower() and not word.text.isupper() and _is_identifier(word.text):
+        return False
     return known.is_name(plain) or not known.is_word(plain)
+
+
+def _is_identifier(word: str) -> bool:
+    """Whether it has capitals within, as OrderService does, and McDonald and Anna-Lena do not."""
+    inner = _PREFIX.sub("", word)
+    return any(c.isupper() for part in _HYPHEN.split(inner) for c in part[1:])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -440,7 +447,11 @@ class _Place:
 
     def _alone(self, name: str) -> float:
         known = self.known
-        if (name,) in known.firms or len(name) < 3 or name in _DATE_WORDS or self._in_a_phrase() or self._is_thing():
+        if (name,) in known.firms or len(name) < 3 or name in _DATE_WORDS or self._in_a_phrase():
+            return 0.0
+        if known.is_word(name) and not known.is_first(name):
+            return 0.0
+        if self._is_thing():
             return 0.0
         if _last_word(self._before).strip(",:") in _PEOPLE_BEFORE and not known.is_word(name):
             return LONE

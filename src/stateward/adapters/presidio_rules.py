@@ -167,9 +167,11 @@ def _ibans() -> str:
         rf"(?:{'|'.join(countries)})\d\d(?:[ -]?[A-Z0-9]){{{int(length) - 4}}}"
         for length, countries in by_length.items()
     )
-    return rf"(?<![A-Z0-9])(?=[A-Z]{{2}}\d\d[ -]?[A-Z0-9]{{4}})(?:{'|'.join(every)})(?![A-Z0-9])"
+    return rf"(?<![A-Z0-9])(?:{'|'.join(every)})(?![A-Z0-9])"
 
 
+_LONGEST_IBAN = 66  # with a blank after each sign
+_IBAN = re.compile(_ibans(), re.IGNORECASE)
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 OWN_PATTERNS = {
     "CREDIT_CARD": (
@@ -191,7 +193,7 @@ OWN_PATTERNS = {
         r"(?<!\w)\w[\w.!#$%*+~^-]{0,127}(?:'[\w.!#$%*+~^-]{1,63})?"
         r"@[^\W_]+(?:-+[^\W_]+)*(?:\.[^\W_]+(?:-+[^\W_]+)*)+"
     ),
-    "IBAN_CODE": _ibans(),
+    "IBAN_CODE": r"(?<![A-Z0-9])[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]){11,30}",
     "MAC_ADDRESS": (
         r"(?<![\w:.-])(?:[0-9A-F]{2}([:-])(?:[0-9A-F]{2}\1){4}[0-9A-F]{2}"
         r"|[0-9A-F]{4}\.[0-9A-F]{4}\.[0-9A-F]{4})"
@@ -345,10 +347,15 @@ def _url(text: str, start: int, end: int) -> list[Span]:
 
 
 def _iban(text: str, start: int, end: int) -> list[Span]:
-    """The number where its two check digits, ISO 7064 MOD 97-10, are right."""
-    plain = re.sub(r"\W", "", text[start:end]).upper()
-    right = plain.isascii() and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
-    return [(start, end)] if right else []
+    """The account numbers of a stretch, each to the length of its country, whose check digits are right."""
+    found = _IBAN.finditer(text, start, end + _LONGEST_IBAN)
+    return [match.span() for match in found if match.start() < end and _is_checked(match[0])]
+
+
+def _is_checked(iban: str) -> bool:
+    """The check digits of ISO 7064, MOD 97-10."""
+    plain = re.sub(r"\W", "", iban).upper()
+    return plain.isascii() and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
 
 
 def _phones(text: str, start: int, end: int, countries: frozenset[str]) -> list[Span]:

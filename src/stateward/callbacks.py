@@ -74,10 +74,12 @@ class Told:
         return said if isinstance(output, list) else said[0]
 
     async def failed(self, error: Exception) -> Exception:
-        """What the tool has raised: itself, where nothing in it is treated."""
+        """What the tool has raised: itself, where nothing in it is treated, and it has no fields of its own."""
         self.error = error
-        said: list[Json] = [text for one in chain_of(error) for text in _texts(one)]
-        if await self._json(said) == said:
+        chain = chain_of(error)
+        said: list[Json] = [text for one in chain for text in _texts(one)]
+        is_all = not any(vars(one).keys() - {"__notes__"} for one in chain)
+        if is_all and await self._json(said) == said:
             return error
         bubbles = GraphBubbleUp if isinstance(error, GraphBubbleUp) else RuntimeError
         kind = ToolException if isinstance(error, ToolException) else bubbles
@@ -120,12 +122,14 @@ def listeners(one: BaseTool, config: RunnableConfig) -> list[BaseCallbackHandler
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
-    """An error, and what it came of."""
+    """An error, what it came of, and those of a group."""
     chain: list[BaseException] = []
-    one: BaseException | None = error
-    while one is not None and one not in chain:
-        chain.append(one)
-        one = one.__cause__ or one.__context__
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and one not in chain:
+            chain.append(one)
+            left += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
     return chain
 
 

@@ -56,14 +56,10 @@ def _of_addresses(text: str, known: Lists) -> Iterator[str]:
 
 
 def _found(text: str, wanted: Iterable[str], people: Sequence[Named], known: Lists) -> Iterator[Named]:
-    starts = [start for start, _, _ in people]
-    for word in sorted(wanted):
-        at = text.find(word)
-        while at >= 0:
-            match = _WORD.match(text, at)
-            if match and match[0] == word and not _is_within(at, starts, people) and _stands_for(text, match, known):
-                yield (*match.span(), LIKELY)
-            at = text.find(word, at + len(word))
+    starts, sought = [start for start, _, _ in people], frozenset(wanted)
+    for match in _WORD.finditer(text) if sought else ():
+        if match[0] in sought and not _is_within(match.start(), starts, people) and _stands_for(text, match, known):
+            yield (*match.span(), LIKELY)
 
 
 def _is_within(at: int, starts: Sequence[int], people: Sequence[Named]) -> bool:

@@ -17,7 +17,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import merge_configs
-from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolInvocationError
@@ -200,7 +200,7 @@ def _held(one: BaseTool) -> BaseTool:
     outer = one.model_copy()
     for name in ("_run", "_arun"):
         vars(inner)[name] = _noting(getattr(one, name), one)
-    vars(inner)["_parse_input"] = _revealing(cast("Any", one)._parse_input)
+    vars(inner)["_to_args_and_kwargs"] = _revealing(cast("Any", one)._to_args_and_kwargs)
     effects = effect_parameters(one)
 
     async def ainvoke(given: dict[str, Any], config: RunnableConfig | None = None) -> object:
@@ -364,7 +364,7 @@ class _Settling:
 
 async def _to_its_end(one: BaseTool, given: dict[str, Any], config: RunnableConfig | None) -> object:
     """Call the tool; a blocking one runs in a thread, which a cancelled run cannot stop and must not let go of."""
-    is_plain = isinstance(one, StructuredTool) and one.coroutine is None
+    is_plain = isinstance(one, StructuredTool | Tool) and one.coroutine is None
     running: asyncio.Future[Any] = asyncio.ensure_future(
         cast("Awaitable[Any]", _beside(one.invoke, given, config) if is_plain else one.ainvoke(given, config))
     )

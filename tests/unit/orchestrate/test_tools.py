@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import StructuredTool, ToolException
+from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
 from langchain_core.tools import tool as langchain_tool
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from stateward import Effect, tool
 from stateward.act.calling import NothingDone
 from stateward.act.perform import Traits
+from stateward.conversation import Conversation
 from stateward.errors import ConfigurationError
 from stateward.model.action import Call
 from stateward.orchestrate.fitting import refuse_misfits
@@ -217,3 +220,82 @@ async def test_an_error_of_a_tool_that_cannot_tell_may_have_happened(handler: An
         await Invoker(one).call(asked, EFFECT, Given())
     with pytest.raises(ToolException, match="no"):
         await Invoker(one, tells=False).call(asked, EFFECT, Given())
+
+
+class Masks:
+    """Treats a call as a conversation does: beside the event loop, with one of its few helpers."""
+
+    async def said(self, parts: Any, arguments: Any, *, is_given: bool) -> Any:
+        return await asyncio.to_thread(lambda: parts)
+
+    async def shown(self, value: Any) -> Any:
+        return dict.fromkeys(cast("dict[str, Any]", value), "[PERSON]") if isinstance(value, dict) else value
+
+
+HEARD = Given(config={"callbacks": [BaseCallbackHandler()]}, talk=cast("Conversation", Masks()))
+
+
+class Pays(BaseTool):
+    """A tool that makes its own arguments of what a model has said."""
+
+    name: str = "pay_out"
+    description: str = "Pay somebody."
+    got: list[str] = Field(default_factory=list[str])
+
+    def _to_args_and_kwargs(self, tool_input: Any, tool_call_id: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (tool_input["to"],), {}
+
+    def _run(self, to: str) -> str:
+        self.got.append(to)
+        return "paid"
+
+
+async def test_a_tool_with_arguments_of_its_own_making_gets_the_values_where_somebody_listens() -> None:
+    one = Pays()
+    await Invoker(one).call(Call(id="c1", tool="pay_out", arguments={"to": "Jane"}), EFFECT, HEARD)
+    assert one.got == ["Jane"]
+
+
+async def test_more_blocking_tools_at_once_than_the_loop_has_helpers_are_told_of_and_end() -> None:
+    def say(what: str) -> str:
+        return f"said {what}"
+
+    said = Invoker(Tool(name="say", description="Say it.", func=say))
+    calls = [Call(id=f"c{at}", tool="say", arguments={"__arg1": str(at)}) for at in range(80)]
+    returned = await asyncio.gather(*[said.call(one, EFFECT, HEARD) for one in calls])
+    assert [one.result for one in returned] == [f"said {at}" for at in range(80)], "each call gets its own"
+
+
+class Refused(Exception):
+    """What a client raises, with what it was answered in a field."""
+
+    def __init__(self, body: str) -> None:
+        super().__init__("502")
+        self.body = body
+
+
+def grouped() -> ExceptionGroup[Exception]:
+    inner = Refused("Jane")
+    inner.add_note("Jane was on the line")
+    return ExceptionGroup("several", [inner])
+
+
+@pytest.mark.parametrize("error", [Refused("Jane"), grouped()])
+async def test_what_an_error_carries_beside_its_text_is_kept_from_callbacks_and_not_from_the_run(error: Any) -> None:
+    told: list[BaseException] = []
+
+    class Listens(BaseCallbackHandler):
+        def on_tool_error(self, error: BaseException, **more: Any) -> None:
+            told.append(error)
+
+    async def post() -> str:
+        raise error
+
+    given = Given(config={"callbacks": [Listens()]}, talk=HEARD.talk)
+    with pytest.raises(type(error)) as raised:
+        await Invoker(StructuredTool.from_function(coroutine=post, description="Post it.")).call(
+            Call(id="c1", tool="post", arguments={}), EFFECT, given
+        )
+    assert raised.value is error
+    (one,) = told
+    assert (type(one), vars(one), one.__cause__, one.__context__) == (RuntimeError, {}, None, None)

@@ -161,12 +161,15 @@ class TracingClient(langsmith.Client):
             flush(*([timeout] if waits else []))
 
     def end(self) -> None:
-        """The runtime closes: treat what is held, for a minute at most, and nothing after it."""
+        """The runtime closes: treat what is held, for a minute at most, and nothing after it.
+
+        Another minute at most it waits for LangSmith to take it; what is left then goes on to be sent as a sentence.
+        """
         self._sw_released(_PATIENCE)
         with self._sw_lock:
             self._sw_open = False
             self._sw_queue.put(None)
-        self._sw_worker.join()
+        self._sw_worker.join(_PATIENCE)
 
     def _sw_released(self, timeout: float | None) -> bool:
         """Treat what is held, and say whether all of it has been handed on to be sent."""

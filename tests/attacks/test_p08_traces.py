@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Annotated, Any
 
 import langsmith
@@ -644,6 +644,30 @@ async def test_an_async_runtime_sends_what_it_holds_as_it_closes(
     assert told.count(b"Spoke with [PERSON] about it.") == 2
     assert told.count(b"could not be looked for") >= 2
     assert plant.found(smith.heard) == set()
+
+
+async def test_a_runtime_closes_though_langsmith_takes_nothing(
+    smith: Smith, settings: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stateward.tracing._PATIENCE", 0.1)
+    asked, answers, sends = Event(), Event(), list[str]()
+
+    def stuck(self: Any, name: str, inputs: Any, run_type: Any, **more: Any) -> None:
+        asked.set()
+        answers.wait()
+        sends.append(name)
+
+    monkeypatch.setattr(langsmith.Client, "create_run", stuck)
+    async with AsyncRuntime.connect(database_url, settings=settings) as runtime:
+        client, plant = runtime.langsmith_client(), Planted()
+        for _ in range(2):
+            client.create_run(plant.text("PERSON"), {}, "chain", id=langsmith.uuid7())
+    assert asked.is_set()
+    assert sends == []
+    answers.set()
+    client._sw_worker.join()
+    assert len(sends) == 2
+    assert plant.found(sends) == set()
 
 
 async def test_a_runtime_puts_the_global_client_back(smith: Smith, settings: Any, database_url: str) -> None:

@@ -108,27 +108,25 @@ alter table stateward.effect
 alter table stateward.action alter column arguments set storage external;
 alter table stateward.effect alter column result set storage external;
 
--- Whoever changes a thread's rows takes its row first, so that no two of them wait for each other.
-create function stateward.hold(p_thread text) returns void language plpgsql as $$
-begin
-    perform 1 from stateward.thread where thread_id = p_thread for no key update;
-end $$;
-
 -- What one of the runtime's own transitions comes to: the answer that its caller has to know, the entries that tell of it,
 -- and what it makes of the thread's row. `flush` writes entries and row, once for all of a thread's transitions.
 create type stateward.transition as (answer jsonb, entries jsonb[], status text, steps bigint);
 
--- An entry at its place in a thread's chain, as the exact text that is hashed.
-create function stateward.placed(p_thread stateward.thread, p_says jsonb) returns text language sql volatile as $$
+-- What an entry says, before it has its place in the chain. Stable, as the functions that make JSON are.
+create function stateward.says(p_kind text, p_actor text, p_action text, p_tool text, p_detail jsonb)
+returns jsonb language sql stable as $$
+    select jsonb_build_object('kind', p_kind, 'actor', p_actor, 'action', p_action, 'tool', p_tool, 'detail', p_detail);
+$$;
+
+-- What is said as an entry at this place in a thread's chain: the exact text that is hashed.
+create function stateward.entry(p_thread text, p_seq bigint, p_says jsonb) returns text language sql volatile as $$
     select (p_says || jsonb_build_object(
-        'v', 1, 'thread', p_thread.thread_id, 'seq', p_thread.head_seq,
+        'v', 1, 'thread', p_thread, 'seq', p_seq,
         'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))::text;
 $$;
 
--- What an entry says, before it has its place in the chain.
-create function stateward.says(p_kind text, p_actor text, p_action text, p_tool text, p_detail jsonb) returns jsonb
-language sql immutable as $$
-    select jsonb_build_object('kind', p_kind, 'actor', p_actor, 'action', p_action, 'tool', p_tool, 'detail', p_detail);
+create function stateward.placed(p_thread stateward.thread, p_says jsonb) returns text language sql volatile as $$
+    select stateward.entry(p_thread.thread_id, p_thread.head_seq, p_says);
 $$;
 
 -- Withdraws the questions what became of an effect that has ended by itself, as where the other side knows of it by now;
@@ -147,7 +145,8 @@ begin
     return v;
 end $$;
 
--- Settles, fails, loses or abandons an open effect. When it has ended, nobody has to say any more what became of it.
+-- Settles, fails, loses or abandons an open effect. When it has ended, nobody has to say any more what became of it. What takes
+-- the thread's row first comes with the erasure of threads.
 drop function stateward.move_effect(text, int, text, jsonb, text, text);
 create function stateward.move_effect(
     p_action text, p_attempt int, p_status text, p_result bytea, p_error bytea, p_actor text
@@ -317,9 +316,10 @@ begin
     return t;
 end $$;
 
--- One of the runtime's own transitions within a commit. Whoever calls it holds the thread's row, and hands it over as it
--- will be after the transitions before. What labels, answers and budgets do comes with their tables.
-create function stateward.transit(p_thread stateward.thread, p jsonb) returns stateward.transition language plpgsql as $$
+-- Carries out one of the runtime's own transitions within a commit. Whoever calls it holds the thread's row, and hands it over
+-- as it will be after the transitions before. What labels, answers and budgets do comes with their tables, and `transit`,
+-- which says what an abandoned thread still may, with abandoning.
+create function stateward.carry_out(p_thread stateward.thread, p jsonb) returns stateward.transition language plpgsql as $$
 declare
     t stateward.transition;
 begin
@@ -525,13 +525,12 @@ begin
     end if;
 end $$;
 
-revoke all on function stateward.hold(text) from public;
 revoke all on function stateward.reserve(jsonb) from public;
 revoke all on function stateward.judge(text, jsonb) from public;
 revoke all on function stateward.restart(jsonb) from public;
 revoke all on function stateward.settle(jsonb) from public;
 revoke all on function stateward.moot(stateward.effect, text) from public;
-revoke all on function stateward.transit(stateward.thread, jsonb) from public;
+revoke all on function stateward.carry_out(stateward.thread, jsonb) from public;
 revoke all on function stateward.enrol(text) from public;
 revoke all on function stateward.admit(text, uuid, boolean) from public;
 revoke all on function stateward.flush(jsonb, bytea[]) from public;

@@ -62,11 +62,8 @@ create function stateward.is_late(p jsonb) returns boolean language sql stable a
                         where action_id = coalesce(p ->> 'action', p -> 'row' ->> 'action_id') and undoes is not null);
 $$;
 
--- The transitions as they were, for threads that go on.
-alter function stateward.transit(stateward.thread, jsonb) rename to carry_out;
-
--- One of the runtime's own transitions within a commit. Whoever calls it holds the thread's row, and hands it over as it
--- will be after the transitions before. An abandoned thread keeps its status.
+-- One of the runtime's own transitions within a commit, as `carry_out` takes it. In an abandoned thread nothing new acts, and
+-- it keeps its status.
 create function stateward.transit(p_thread stateward.thread, p jsonb) returns stateward.transition language plpgsql as $$
 declare
     t stateward.transition;

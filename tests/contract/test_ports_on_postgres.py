@@ -47,6 +47,29 @@ async def test_the_adapter_keeps_the_contract(check: Check, adapters: Adapters) 
     await check(adapters)
 
 
+@pytest.mark.parametrize(
+    "check",
+    [
+        memory.counts_each_change_of_a_key_in_a_batch,
+        memory.numbers_each_item_of_a_batch_by_itself,
+        memory.makes_the_changes_of_a_key_in_their_order,
+    ],
+    ids=named,
+)
+async def test_memory_does_so_in_whatever_order_rows_come_back(
+    check: Check, adapters: Adapters, async_runtime: AsyncRuntime
+) -> None:
+    """Postgres promises none for what an insert returns; here it is that of the changes turned round."""
+    found = await async_runtime.database.one(
+        b"select pg_get_functiondef('stateward.add_items(jsonb, text[])'::regprocedure) as text"
+    )
+    assert found is not None
+    assert found["text"].count("from given g order by g.at\n") == 1
+    turned = found["text"].replace("order by g.at\n", "order by g.at desc\n")
+    await async_runtime.apply([("turned", turned)])
+    await check(adapters)
+
+
 @pytest.mark.parametrize("module", PORTS)
 def test_no_check_is_forgotten(module) -> None:
     written = {name for name in vars(module) if getattr(vars(module)[name], "__module__", "") == module.__name__}

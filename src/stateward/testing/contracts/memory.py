@@ -117,6 +117,19 @@ async def counts_each_change_of_a_key_in_a_batch(adapters: Adapters) -> None:
     assert (await kinds(adapters))[-5:].count("memory.deleted") == 1
 
 
+async def numbers_each_item_of_a_batch_by_itself(adapters: Adapters) -> None:
+    """An item whose former versions are kept longer than it was goes on with its number, beside others that are new."""
+    await _put(adapters, "b", n=0)
+    await _put(adapters, "b", keep=AT_ONCE, n=1)
+    assert await adapters.memory.sweep() == 1
+    assert await _change(adapters, _note("c", n=2), _note("b", n=2)) == [1, 2]
+    await _put(adapters, "e", n=0)
+    await _put(adapters, "e", keep=AT_ONCE, n=1)
+    assert await adapters.memory.sweep() == 1
+    mixed = [_note("f", n=3), _note("b", n=3), Change(namespace=("note",), key="d"), _note("e", n=3), _note("e", n=4)]
+    assert await _change(adapters, *mixed) == [1, 3, None, 2, 3]
+
+
 async def makes_the_changes_of_a_key_in_their_order(adapters: Adapters) -> None:
     """A deletion that comes before does not take away what is written after it, whether the item was there or not."""
     await _put(adapters, "old", n=0)
@@ -224,6 +237,7 @@ CHECKS: tuple[Check, ...] = (
     changes_what_has_the_expected_version_only,
     changes_together_or_not_at_all,
     counts_each_change_of_a_key_in_a_batch,
+    numbers_each_item_of_a_batch_by_itself,
     makes_the_changes_of_a_key_in_their_order,
     lets_batches_come_at_once,
     finds_nothing_of_others,

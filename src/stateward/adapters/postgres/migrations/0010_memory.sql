@@ -248,9 +248,6 @@ declare
     v_places   text[];
     v_keys     text[];
     v_made     bigint[];
-    v_versions bigint[] := '{}';
-    v_next     int := 1;
-    c          jsonb;
 begin
     with given as (
         select x.at, x.c, stateward.texts(x.c -> 'namespace') as namespace, clock_timestamp() as now
@@ -271,19 +268,17 @@ begin
             on conflict do nothing
      returning memory.place, memory.key, memory.version)
     select array_agg(m.place), array_agg(m.key), array_agg(m.version) into v_places, v_keys, v_made from made m;
-    if cardinality(v_made) = jsonb_array_length(v_changes) then
+    -- In whatever order they come back: where all are there in the same version, as is usual, it does not matter.
+    if cardinality(v_made) = jsonb_array_length(v_changes) and v_made[1] = all (v_made) then
         return v_made;
     end if;
-    for c in select jsonb_array_elements(v_changes) loop
-        if stateward.may_be_new(c) and c ->> 'key' = v_keys[v_next]
-           and stateward.place(stateward.texts(c -> 'namespace')) = v_places[v_next] then
-            v_versions := v_versions || v_made[v_next];
-            v_next := v_next + 1;
-        else
-            v_versions := v_versions || 0::bigint;
-        end if;
-    end loop;
-    return v_versions;
+    return array(
+        select coalesce(m.version, 0)
+          from jsonb_array_elements(v_changes) with ordinality as x (c, at)
+          left join unnest(v_places, v_keys, v_made) as m (place, key, version)
+            on m.place = stateward.place(stateward.texts(x.c -> 'namespace')) and m.key = x.c ->> 'key'
+               and stateward.may_be_new(x.c)
+         order by x.at);
 end $$;
 
 -- The entries of a batch of changes, at the end of the chain that stands at `p_seq` and `p_hash`.

@@ -20,10 +20,11 @@ from langchain_core.messages import AIMessage
 from test_p09_forgetting import dumped, found, go, planted, sealed_fields
 
 from bank import BOSS, POLICY, Bank, Killed, Started
-from stateward import PolicyError, Principal, Runtime, Settings, call
+from stateward import PolicyError, Principal, Runtime, Settings, call, tool
 from stateward.adapters.postgres.statements import statements
 from stateward.errors import DatabaseError, StatewardError, ThreadErased
 from stateward.remember.retention import sweep_on
+from stateward.testing import ScriptedModel
 from ways import every_way
 
 DPO = Principal("dpo")
@@ -223,6 +224,54 @@ def test_a_question_that_waits_keeps_it_however_long_and_one_that_is_over_does_n
     with pytest.raises(ThreadErased):
         decided.resume()
     assert bank.amounts() == []
+
+
+@every_way
+@pytest.mark.parametrize("within", ["a read", "a call of the model"])
+def test_a_run_that_is_quiet_for_longer_is_refused_with_its_next_commit_and_does_nothing_twice(
+    bank: Bank, settings: Settings, monkeypatch: pytest.MonkeyPatch, within: str
+) -> None:
+    said = ScriptedModel._generate
+    swept: list[int] = []
+
+    def quiet() -> None:
+        with Runtime.open(settings=settings) as another:
+            for _ in range(100):  # what the step before it left may still be on its way
+                aged(bank, 91)
+                swept.append(another.sweep().threads)
+                if swept[-1]:
+                    return
+                time.sleep(0.02)
+
+    @tool
+    async def look(what: str) -> dict[str, str]:
+        """Look something up."""
+        if within == "a read":
+            await asyncio.to_thread(quiet)
+        return {"seen": what}
+
+    def says(model: Any, messages: list[Any], *given: Any, **more: Any) -> Any:
+        if within == "a call of the model" and sum(isinstance(one, AIMessage) for one in messages) == 2:
+            quiet()
+        return said(model, messages, *given, **more)
+
+    monkeypatch.setattr(ScriptedModel, "_generate", says)
+    monkeypatch.setattr(bank, "tools", lambda: [look, *Bank.tools(bank)[1:]])
+    script = [call("pay", amount=50)], [call("look", what="zanzibar")], [call("pay", amount=60)]
+    graph, config = bank.graph(*script, policy=IDLE), bank.config()
+    with pytest.raises(ThreadErased):
+        graph.invoke({"messages": [("user", "zanzibar-request")]}, config)
+    assert swept[-1] == 1
+    assert bank.amounts() == [50]
+    with pytest.raises(ThreadErased):
+        graph.invoke({"messages": [("user", "more")]}, config)
+    assert bank.amounts() == [50]
+    assert sealed_fields(bank) == 0
+    for table in ("checkpoint", "checkpoint_value", "checkpoint_write", "sighting", "data_key"):
+        rows = bank.rows(f"select 1 from stateward.{table} where thread_id = %s", config["configurable"]["thread_id"])
+        assert rows == [], table
+    assert bank.runtime.timeline(config["configurable"]["thread_id"])[-1].kind == "thread.expired"
+    assert bank.runtime.verify_audit().intact
 
 
 @pytest.mark.parametrize("status", ["reserved", "unknown"])

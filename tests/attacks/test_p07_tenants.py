@@ -157,15 +157,14 @@ def test_every_read_is_one_tenants_and_leaves_no_tenant_behind(plain: Any, name:
                 assert connection.execute("select current_user = session_user").fetchone() == (True,)
 
 
-@pytest.mark.parametrize("function", ["find_item", "find_versions", "find_newest", "find_by_words", "find_namespaces"])
+@pytest.mark.parametrize("function", ["find_item", "find_versions", "find_items", "find_namespaces"])
 def test_a_read_that_names_no_tenant_finds_nothing(plain: Any, function: str) -> None:
     """Our own functions without their conditions: it is the database that keeps tenants apart, not they."""
     _, url = plain
     more = {
         "find_item": ", array['note'], 'k'",
         "find_versions": ", array['note'], 'k'",
-        "find_newest": ", array['note'], null, null, 10, 0",
-        "find_by_words": ", array['note'], null, null, 10, 0, 'new'",
+        "find_items": ", array['note'], null, null, 10, 0, 'new'",
     }.get(function, "")
     with psycopg.connect(url) as connection:
         found = connection.execute("select pg_get_functiondef(oid) from pg_proc where proname = %s", [function])

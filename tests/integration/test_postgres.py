@@ -108,6 +108,19 @@ def test_the_clock_reads_what_is_due_and_not_what_waits(databases: Databases, fi
         assert connection.execute(READ).fetchone() == (0,)
 
 
+@pytest.mark.parametrize(("part", "path"), [(None, None), ("{}", None), (None, "$"), ("{}", "$")])
+def test_the_newest_items_are_read_and_not_all_that_a_filter_lets_through(
+    databases: Databases, part: str | None, path: str | None
+) -> None:
+    values = {"tenant": "default", "subject": "s", "purpose": "bank", "namespace": ["n"], "part": part, "filter": path}
+    with databases.fresh() as url, psycopg.connect(url) as connection:
+        connection.execute(WAITING)
+        connection.commit()
+        asked = values | {"limit": 10, "offset": 5, "query": None}
+        assert len(connection.execute(statements("memory")["items"], asked).fetchall()) == 10
+        assert connection.execute(READ).fetchone() == (15,)
+
+
 def test_what_is_remembered_anew_is_not_swept(databases: Databases) -> None:
     with databases.fresh() as url, psycopg.connect(url) as writer, psycopg.connect(url, autocommit=True) as sweeper:
         sweeper.execute(WAITING + "update stateward.memory set expires_at = now() where key = '7'")

@@ -72,16 +72,14 @@ class PostgresMemory:
         part = plain_part(wanted)
         values: dict[str, Any] = {
             "namespace": list(search.prefix),
-            "query": search.query,
+            "query": search.query or None,
             "filter": filter_path(wanted),
             "part": None if part is None else Jsonb(part),
             "limit": max(search.limit, 0),
             "offset": max(search.offset, 0),
         }
-        if not search.query:
-            return [memory_item(row) for row in await self._all(_SQL["newest_items"], scope, values)]
-        if search.embedding is None:
-            return [memory_item(row) for row in await self._all(_SQL["items_by_words"], scope, values)]
+        if not search.query or search.embedding is None:
+            return [memory_item(row) for row in await self._all(_SQL["items"], scope, values)]
         values |= {"vector": list(search.embedding)}
         return [memory_item(row) for row in await self._all(_SQL["items_by_both"], scope, values)]
 

@@ -408,47 +408,25 @@ begin
     perform stateward.as_nobody();
 end $$;
 
--- Items below a namespace that fulfil a filter, newest first. Every value that fulfils it contains `p_part`.
---
--- What is below a namespace lies between two places, which an index can be asked for. What a value fulfils stands in a
--- `case`: Postgres, which takes such conditions for rarer than they are and tries them on its samples for each plan, would
--- read and sort all that there is of a subject, where its newest items come in order from the index by recency.
-create function stateward.find_newest(
-    p_tenant text, p_subject text, p_purpose text, p_namespace text[], p_part jsonb, p_filter jsonpath, p_limit bigint,
-    p_offset bigint
-) returns setof stateward.found language plpgsql as $$
-declare
-    v_from text := stateward.place(p_namespace);
-    v_to   text := left(v_from, -1) || chr(32); -- the next character after the mark
-    v_now  timestamptz := clock_timestamp();
-begin
-    perform stateward.read_as(p_tenant);
-    return query
-        select namespace, key, kind, subject, purpose, value, source, action, sensitivity, version, created_at, updated_at,
-               expires_at, labels, null::float8
-          from stateward.memory
-         where tenant = p_tenant and subject = p_subject and purpose = p_purpose
-           and place >= v_from and (v_from = '' or place < v_to)
-           and case when expires_at > v_now and (p_part is null or value @> p_part)
-                    then p_filter is null or value @? p_filter end
-         order by updated_at desc, place, key
-         limit p_limit offset p_offset;
-    perform stateward.as_nobody();
-end $$;
-
 -- The words of a question, any of which may be found.
 create function stateward.any_word(p_query text) returns tsquery language sql immutable as
 $$ select replace(plainto_tsquery('simple', p_query)::text, ' & ', ' | ')::tsquery $$;
 
--- The same that hold some of the words, best match first.
-create function stateward.find_by_words(
+-- Items below a namespace that fulfil a filter and hold some of the words, best match first; where no words are asked for,
+-- newest first. Every value that fulfils the filter contains `p_part`.
+--
+-- What is below a namespace lies between two places, which an index can be asked for. What a value fulfils stands in a
+-- `case`: Postgres, which takes such conditions for rarer than they are and tries them on its samples for each plan, would
+-- read and sort all that there is of a subject, where its newest items come in order from the index by recency. Without
+-- words the score is the same null for all, which the plan does not sort by.
+create function stateward.find_items(
     p_tenant text, p_subject text, p_purpose text, p_namespace text[], p_part jsonb, p_filter jsonpath, p_limit bigint,
     p_offset bigint, p_query text
 ) returns setof stateward.found language plpgsql as $$
 declare
     v_words tsquery := stateward.any_word(p_query);
     v_from  text := stateward.place(p_namespace);
-    v_to    text := left(v_from, -1) || chr(32);
+    v_to    text := left(v_from, -1) || chr(32); -- the next character after the mark
     v_now   timestamptz := clock_timestamp();
 begin
     perform stateward.read_as(p_tenant);
@@ -458,7 +436,8 @@ begin
           from stateward.memory
          where tenant = p_tenant and subject = p_subject and purpose = p_purpose
            and place >= v_from and (v_from = '' or place < v_to)
-           and case when expires_at > v_now and (p_part is null or value @> p_part) and search @@ v_words
+           and case when expires_at > v_now and (p_part is null or value @> p_part)
+                         and (v_words is null or search @@ v_words)
                     then p_filter is null or value @? p_filter end
          order by score desc, updated_at desc, place, key
          limit p_limit offset p_offset;
@@ -758,8 +737,7 @@ revoke all on function stateward.read_as(text) from public;
 revoke all on function stateward.find_item(text, text, text, text[], text) from public;
 revoke all on function stateward.find_versions(text, text, text, text[], text) from public;
 revoke all on function stateward.find_namespaces(text, text, text) from public;
-revoke all on function stateward.find_newest(text, text, text, text[], jsonb, jsonpath, bigint, bigint) from public;
-revoke all on function stateward.find_by_words(text, text, text, text[], jsonb, jsonpath, bigint, bigint, text) from public;
+revoke all on function stateward.find_items(text, text, text, text[], jsonb, jsonpath, bigint, bigint, text) from public;
 revoke all on function stateward.find_by_both(text, text, text, text[], jsonb, jsonpath, bigint, bigint, text, real[]) from public;
 revoke all on function stateward.sweep_memory(text, int) from public;
 grant execute on function stateward.as_nobody(), stateward.retire(stateward.memory, boolean), stateward.add_items(jsonb, text[]),

@@ -10,15 +10,10 @@ select stateward.change_memory(%(changes)s::jsonb) as versions;
 -- One item that has not expired; reading changes nothing.
 select * from stateward.find_item(%(tenant)s, %(subject)s, %(purpose)s, %(namespace)s::text[], %(key)s);
 
--- name: newest_items
--- Items below a namespace that fulfil a filter, newest first.
-select * from stateward.find_newest(%(tenant)s, %(subject)s, %(purpose)s, %(namespace)s::text[], %(part)s::jsonb,
-                                    %(filter)s::jsonpath, %(limit)s, %(offset)s);
-
--- name: items_by_words
--- The same that hold some of the words, best match first.
-select * from stateward.find_by_words(%(tenant)s, %(subject)s, %(purpose)s, %(namespace)s::text[], %(part)s::jsonb,
-                                      %(filter)s::jsonpath, %(limit)s, %(offset)s, %(query)s);
+-- name: items
+-- Items below a namespace that fulfil a filter and hold some of the words, best match first; without words newest first.
+select * from stateward.find_items(%(tenant)s, %(subject)s, %(purpose)s, %(namespace)s::text[], %(part)s::jsonb,
+                                   %(filter)s::jsonpath, %(limit)s, %(offset)s, %(query)s);
 
 -- name: items_by_both
 -- The same by words and by meaning in one ranking.

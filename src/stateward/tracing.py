@@ -23,9 +23,7 @@ import langsmith
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.tracers import LangChainTracer
 from langgraph.config import get_config
-from langsmith import run_trees
 from langsmith import utils as langsmith_utils
-from langsmith._internal._serde import dumps_json
 from langsmith.run_helpers import get_tracing_context
 
 from stateward.callbacks import NOT_SHOWN
@@ -38,6 +36,7 @@ from stateward.orchestrate.services import Services, Ward, scope_of
 from stateward.personal_data.pseudonyms import hidden, mapped
 from stateward.personal_data.treating import PersonalDataPolicy, Treatment, treat
 from stateward.ports import Redactor
+from stateward.upstream import ambient_client, as_sent
 
 _LOG = logging.getLogger("stateward")
 
@@ -343,7 +342,7 @@ class Tracing:
         if ward is not None and ward.conversation is None:
             return
         label = ward.document.label if ward is not None else "a policy"
-        ambient = cast("Any", run_trees)._CLIENT
+        ambient = ambient_client()
         if any(one.client is ambient and not self._is_ours(ambient) for one in _running_tracers()):
             raise ConfigurationError(_UNGUARDED.format(label))
         if not cast("Any", langsmith_utils).tracing_is_enabled() or get_tracing_context().get("client") is not None:
@@ -357,7 +356,7 @@ class Tracing:
         """Treat what is held, while the runtime can."""
         for one in self._clients:
             await asyncio.to_thread(one.end)
-            if cast("Any", run_trees)._CLIENT is one:
+            if ambient_client() is one:
                 langsmith.configure(client=None)
 
     def _is_ours(self, client: Any) -> bool:
@@ -425,7 +424,7 @@ def _running_tracers() -> list[LangChainTracer]:
 def _op(send: Callable[..., None], given: dict[str, Any], *, ends: bool) -> _Op:
     routing = {name: value for name, value in given.items() if name in _ROUTING and value is not None}
     more = {name: value for name, value in given.items() if name not in _ROUTING and name != "attachments"}
-    text = dumps_json({name: value for name, value in more.items() if value is not None})
+    text = as_sent({name: value for name, value in more.items() if value is not None})
     id_ = str(given.get("id") or given.get("run_id") or "")
     return _Op(
         send=send,

@@ -35,6 +35,7 @@ from stateward import tool as own_tool
 from stateward.errors import ConfigurationError, RedactionFailed
 from stateward.testing import ScriptedModel, proposes
 from stateward.upstream import ambient_client, as_sent
+from stateward.verify.load import parse_policy
 from ways import Awaited, every_way
 
 TOOLS = {
@@ -597,6 +598,22 @@ def test_a_run_that_is_held_while_its_subject_is_forgotten_leaves_as_a_sentence(
     client.flush()
     assert "could not be looked for" in smith.heard
     assert "wertz" not in smith.heard
+
+
+def test_a_trace_of_two_threads_is_treated_as_both_their_policies_say(bank: Bank, smith: Smith) -> None:
+    plant = Planted()
+    talks = "conversation: {personal_data: {default: allow, %s: redact}}\nmemory:\n"
+    bank.graph(policy=POLICY.replace("memory:\n", talks % "US_SSN"))
+    mails = POLICY.replace("memory:\n", talks % "EMAIL_ADDRESS")
+    bank.runtime.middleware(policy=parse_policy(mails), tools=bank.tools(), principal="bot", purpose="bank")
+    opened = [bank.config(graph=graph)["configurable"]["thread_id"] for graph in ("bank", "bot")]
+    client, root = bank.runtime.langsmith_client(), langsmith.uuid7()
+    order = f"20260101T000000000000Z{root}"
+    for one in opened:
+        said = {"text": [plant.text("US_SSN"), plant.text("EMAIL_ADDRESS"), plant.text("IBAN_CODE")]}
+        run = {"id": langsmith.uuid7(), "trace_id": root, "dotted_order": order}
+        client.create_run("run", said, "chain", **run, extra={"metadata": {"thread_id": one}})
+    assert plant.found(sent(smith, bank)) == {"IBAN_CODE"}, "which both allow"
 
 
 def test_no_more_is_held_than_there_is_room_for(bank: Bank, smith: Smith, monkeypatch: pytest.MonkeyPatch) -> None:

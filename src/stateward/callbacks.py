@@ -14,17 +14,18 @@ from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
-from langchain_core.tools.base import _format_output  # pyright: ignore[reportPrivateUsage]
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from stateward.conversation import Conversation
 from stateward.model.action import Call
 from stateward.model.values import Json, plain
+from stateward.upstream import output_of
 
-_TWO = "content_and_artifact"
 NOT_SHOWN = "(not shown: personal data could not be looked for in it)"
 """What stands in the place of what could not be treated."""
+# What a conversation treats of a message, and what says which message it is.
+_SAID = frozenset(("content", "name", "tool_calls", "artifact", "id", "type", "tool_call_id", "status"))
 
 
 class Told:
@@ -57,21 +58,19 @@ class Told:
     async def returned(self, one: BaseTool, result: Any) -> Any:
         """What the tool has returned: a message or a command with it, which LangChain tells as they are."""
         try:
-            output = _output(one, result, self.call.id)
+            output = output_of(one, result, self.call.id)
         except ValueError:
             return result  # LangChain says what is wrong with it, and no more of it
         self.output = output
         told = await self._said(output)
-        return (told, None) if one.response_format == _TWO else told
+        return (told, None) if one.response_format == "content_and_artifact" else told
 
     async def _said(self, output: Any) -> Any:
-        parts = cast("list[Any]", output if isinstance(output, list) else [output])
         try:
-            said = await self._talk.said(parts, self.call.arguments, is_given=False)
-            said = [await self._whole(one) for one in said]
+            return await self._whole(output)
         except Exception:  # it was done all the same; the conversation says what is wrong
-            said = [ToolMessage(NOT_SHOWN, tool_call_id=self.call.id, name=self.call.tool)]
-        return said if isinstance(output, list) else said[0]
+            said = ToolMessage(NOT_SHOWN, tool_call_id=self.call.id, name=self.call.tool)
+            return [said] if isinstance(output, list) else said
 
     async def failed(self, error: Exception) -> Exception:
         """What the tool has raised: itself, where nothing in it is treated, and it has no fields of its own."""
@@ -86,12 +85,9 @@ class Told:
         return kind(await self._json(f"{type(error).__name__}: {error}")).with_traceback(error.__traceback__)
 
     async def _whole(self, one: Any) -> Any:
-        """What is told beside the content of messages."""
+        """What is told of anything that a tool returns, with what is in it."""
         if isinstance(one, BaseMessage):
-            more: dict[str, Any] = {"additional_kwargs": await self._json(one.additional_kwargs)}
-            if isinstance(one, ToolMessage) and one.artifact is not None:
-                more["artifact"] = await self._json(one.artifact)
-            return one.model_copy(update={name: value for name, value in more.items() if value})
+            return await self._message(one)
         if isinstance(one, list):
             return [await self._whole(each) for each in cast("list[Any]", one)]
         if isinstance(one, Command):
@@ -104,6 +100,13 @@ class Told:
                 changes = await self._whole(changes)
             return replace(command, update=changes, resume=None, goto=await self._goto(command.goto))
         return await self._json(one)
+
+    async def _message(self, one: BaseMessage) -> BaseMessage:
+        (told,) = cast("list[BaseMessage]", await self._talk.said([one], self.call.arguments, is_given=False))
+        more = {name: await self._json(value) for name, value in told if value and name not in _SAID}
+        if isinstance(told, ToolMessage) and not _is_plain(told.artifact):  # which was not looked through
+            more["artifact"] = NOT_SHOWN
+        return told.model_copy(update=more)
 
     async def _goto(self, goto: Any) -> Any:
         return goto if isinstance(goto, str) else await self._json(goto)
@@ -149,18 +152,12 @@ def cleaned(error: Exception, clean: Callable[[str], str]) -> Exception:
     return kind(clean(f"{type(error).__name__}: {error}"))
 
 
-def _output(one: BaseTool, result: Any, call: str) -> Any:
-    """What LangChain makes of what a tool returns: a message, but for what is one already.
-
-    Raises:
-        ValueError: it is not what the tool's `response_format` wants.
-    """
-    content, artifact = result, None
-    if one.response_format == _TWO:
-        if not isinstance(result, tuple):
-            raise ValueError(type(cast("object", result)).__name__)
-        content, artifact = cast("tuple[Any, Any]", result)
-    return _format_output(content, artifact, call, one.name, "success")
+def _is_plain(value: object) -> bool:
+    try:
+        plain(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _texts(error: BaseException) -> list[str]:

@@ -93,10 +93,9 @@ class Conversation:
             RedactionFailed: personal data could not be looked for.
             MemoryRefused: a message holds what the policy refuses.
         """
-        bodies = [_body(one) for one in messages]
-        asked = [self._may_say(one) for one in messages]
-        treated = await self._treated(list(zip(bodies, asked, strict=True)))
-        return [_with(one, new) for one, new in zip(messages, treated, strict=True)]
+        theirs = [one for one in messages if not isinstance(one, SystemMessage)]
+        treated = iter(await self._treated([(_body(one), self._may_say(one)) for one in theirs]))
+        return [one if isinstance(one, SystemMessage) else _with(one, next(treated)) for one in messages]
 
     async def said(self, said: Sequence[Any], arguments: Json, *, is_given: bool = True) -> list[Any]:
         """What a tool says, before it enters the state: messages, and commands with messages in them.
@@ -104,7 +103,8 @@ class Conversation:
         Args:
             said: The messages and commands.
             arguments: Those of the call: a pseudonym that was in them may come back.
-            is_given: Whether the thread is given it, so that its pseudonyms may be said from then on.
+            is_given: Whether the thread is given it, so that its pseudonyms may be said from then on. What it is not
+                given is treated at once, whoever's message it is.
         """
         tokens = self._tokens(await self._who())
         may = frozenset(self.done.given(self.scope.thread) | tokens.found(arguments))
@@ -134,11 +134,13 @@ class Conversation:
         self.done.given(self.scope.thread).update(Tokens(entities=self.policy.pseudonymized()).found(values))
 
     async def _one_said(self, one: Any, may: frozenset[Key]) -> Any:
-        if isinstance(one, ToolMessage):
-            ((new,), artifact) = await self._treated([(_body(one), may)]), one.artifact
+        # A tool's own messages; those of others are treated as a model is given them, as wherever they come from.
+        if isinstance(one, ToolMessage) or (isinstance(one, BaseMessage) and not self.gives):
+            (new,) = await self._treated([(_body(one), may)])
+            told, artifact = _with(one, new), getattr(one, "artifact", None)
             if artifact is not None:
-                artifact = await self._artifact(artifact, may)
-            return _with(one, new).model_copy(update={"artifact": artifact})
+                told = told.model_copy(update={"artifact": await self._artifact(artifact, may)})
+            return told
         if isinstance(one, Command):
             command = cast("Command[Any]", one)
             update: Any = command.update
@@ -221,8 +223,6 @@ class _Names:
 
 def _body(message: BaseMessage) -> Json:
     """What a model reads of a message."""
-    if isinstance(message, SystemMessage):
-        return ""
     content = cast("Json", message.content)
     calls = [cast("Json", call["args"]) for call in message.tool_calls] if isinstance(message, AIMessage) else []
     return [
@@ -234,7 +234,7 @@ def _body(message: BaseMessage) -> Json:
 
 def _with(message: One, body: Json) -> One:
     """The message with what was made of its body."""
-    if isinstance(message, SystemMessage) or body == _body(message):
+    if body == _body(message):
         return message
     said, calls, name = cast("tuple[Json, list[dict[str, Any]], str | None]", body)
     content = cast("Json", message.content)

@@ -23,9 +23,7 @@ import langsmith
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.tracers import LangChainTracer
 from langgraph.config import get_config
-from langsmith import run_trees
 from langsmith import utils as langsmith_utils
-from langsmith._internal._serde import dumps_json
 from langsmith.run_helpers import get_tracing_context
 
 from stateward.callbacks import NOT_SHOWN
@@ -33,11 +31,11 @@ from stateward.errors import ConfigurationError, ThreadErased
 from stateward.model.memory import Finding, KnownValue
 from stateward.model.pseudonym import Pseudonym
 from stateward.model.thread import ThreadFacts
-from stateward.model.values import Json
 from stateward.orchestrate.services import Services, Ward, scope_of
 from stateward.personal_data.pseudonyms import hidden, mapped
 from stateward.personal_data.treating import PersonalDataPolicy, Treatment, treat
 from stateward.ports import Redactor
+from stateward.upstream import ambient_client, as_sent
 
 _LOG = logging.getLogger("stateward")
 
@@ -65,23 +63,19 @@ _UNGUARDED = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Op:
-    """One run, as it begins or as it ends."""
+    """One run, as it begins or as it ends.
+
+    Attributes:
+        routing: What is not treated of it.
+        text: All the rest, in JSON.
+    """
 
     send: Callable[..., None]
     routing: dict[str, Any]
-    body: dict[str, Any]
+    text: bytes
     id: str
     trace: str
     ends: bool
-    size: int
-
-    @property
-    def thread(self) -> str | None:
-        """The thread that it says that it belongs to."""
-        found: Any = self.body.get("extra")
-        for name in ("metadata", "thread_id"):
-            found = cast("Mapping[str, Any]", found).get(name) if isinstance(found, Mapping) else None
-        return found if isinstance(found, str) else None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -186,9 +180,9 @@ class TracingClient(langsmith.Client):
         try:
             op = _op(send, given, ends=ends)
             with self._sw_lock:
-                if self._sw_size + op.size > _ROOM:
+                if self._sw_size + len(op.text) > _ROOM:
                     raise MemoryError("runs end faster than they are treated")
-                self._sw_size += op.size
+                self._sw_size += len(op.text)
                 self._sw_hold(op)
         except Exception as error:  # which may quote the run
             _LOG.warning("a run could not be traced (%s)", type(error).__name__)
@@ -196,7 +190,7 @@ class TracingClient(langsmith.Client):
     def _sw_hold(self, op: _Op) -> None:
         trace = self._sw_held.setdefault(op.trace, _Trace(first=op.id))
         trace.ops.append(op)
-        trace.size += op.size
+        trace.size += len(op.text)
         over = len(trace.ops) >= _RUNS or trace.size >= _CHARACTERS
         if (op.ends and op.id in (trace.first, op.trace)) or over:
             self._sw_release(op.trace)
@@ -219,21 +213,22 @@ class TracingClient(langsmith.Client):
 
     def _sw_send(self, ops: Sequence[_Op]) -> None:
         """Send runs of one trace, treated."""
+        bodies = [json.loads(one.text) for one in ops]
         try:
-            sight = self._sw_wait(self._sw_treats([one.thread for one in ops if one.thread]))
+            sight = self._sw_wait(self._sw_treats([thread for one in bodies if (thread := _thread_of(one))]))
         except Exception:
             sight = None
-        for one in ops:
+        for one, body in zip(ops, bodies, strict=True):
             try:
-                body = _withheld(one.body) if sight is None else self._sw_wait(sight.treated(one))
+                told = _withheld(body) if sight is None else self._sw_wait(sight.treated(body))
             except Exception:
-                body = _withheld(one.body)
+                told = _withheld(body)
             try:
-                one.send(**one.routing, **body)
+                one.send(**one.routing, **told)
             except Exception as error:
                 _LOG.warning("a run could not be sent to LangSmith (%s)", type(error).__name__)
         with self._sw_lock:
-            self._sw_size -= sum(one.size for one in ops)
+            self._sw_size -= sum(len(one.text) for one in ops)
 
     def _sw_wait(self, work: Any) -> Any:
         """Wait for the runtime's loop, as long as it runs."""
@@ -256,7 +251,7 @@ class Sight:
     """How the runs of some threads are treated.
 
     Attributes:
-        policy: None where their policies let models, and traces, have everything.
+        policies: Each of them treats all that the threads say. None where they let models, and traces, have everything.
         known: The people of the cases.
         pseudonyms: The values that have one.
         threads: Those of the threads that there are.
@@ -264,30 +259,26 @@ class Sight:
 
     redactor: Redactor
     hash_key: bytes
-    policy: PersonalDataPolicy | None
+    policies: Sequence[PersonalDataPolicy] = ()
     known: tuple[KnownValue, ...] = ()
     pseudonyms: tuple[Pseudonym, ...] = ()
     threads: frozenset[str] = frozenset()
 
-    async def treated(self, op: _Op) -> dict[str, Any]:
+    async def treated(self, body: dict[str, Any]) -> dict[str, Any]:
         """What leaves of a run, with the id of its thread, by which LangSmith finds what belongs together.
 
         Raises:
             RedactionFailed: personal data could not be looked for.
         """
-        if self.policy is None:
-            return op.body
-        shown = hidden(mapped(op.body, _without_files), self.pseudonyms)
-        found = await treat(
-            cast("Mapping[str, Json]", shown),
-            policy=self.policy,
-            redactor=self.redactor,
-            key=self.hash_key,
-            known=self.known,
-        )
-        made = cast("dict[str, Any]", found.value)
-        if op.thread in self.threads:
-            made["extra"]["metadata"]["thread_id"] = op.thread
+        if not self.policies:
+            return body
+        made = cast("dict[str, Any]", hidden(mapped(body, _without_files), self.pseudonyms))
+        for policy in self.policies:
+            found = await treat(made, policy=policy, redactor=self.redactor, key=self.hash_key, known=self.known)
+            made = cast("dict[str, Any]", found.value)
+        thread = _thread_of(body)
+        if thread in self.threads:
+            made["extra"]["metadata"]["thread_id"] = thread
         return made
 
 
@@ -300,13 +291,14 @@ class _Once:
     def __init__(self, redactor: Redactor) -> None:
         self.coverage, self.prove = redactor.coverage, redactor.prove
         self._redactor = redactor
-        self._found: dict[str, list[Finding]] = {}
+        self._found: dict[tuple[Any, ...], dict[str, list[Finding]]] = {}
 
-    async def scan(self, texts: Sequence[str], **how: Any) -> list[list[Finding]]:
-        """The findings of each text. It is asked for the same ones always."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._found]
-        self._found.update(zip(new, await self._redactor.scan(new, **how), strict=True))
-        return [self._found[text] for text in texts]
+    async def scan(self, texts: Sequence[str], *, entities: frozenset[str], **how: Any) -> list[list[Finding]]:
+        """The findings of each text. Of whom is known it is asked alike always."""
+        found = self._found.setdefault((entities, *how.get("countries", ())), {})
+        new = [text for text in dict.fromkeys(texts) if text not in found]
+        found.update(zip(new, await self._redactor.scan(new, entities=entities, **how), strict=True))
+        return [found[text] for text in texts]
 
 
 class Tracing:
@@ -343,7 +335,7 @@ class Tracing:
         if ward is not None and ward.conversation is None:
             return
         label = ward.document.label if ward is not None else "a policy"
-        ambient = cast("Any", run_trees)._CLIENT
+        ambient = ambient_client()
         if any(one.client is ambient and not self._is_ours(ambient) for one in _running_tracers()):
             raise ConfigurationError(_UNGUARDED.format(label))
         if not cast("Any", langsmith_utils).tracing_is_enabled() or get_tracing_context().get("client") is not None:
@@ -357,7 +349,7 @@ class Tracing:
         """Treat what is held, while the runtime can."""
         for one in self._clients:
             await asyncio.to_thread(one.end)
-            if cast("Any", run_trees)._CLIENT is one:
+            if ambient_client() is one:
                 langsmith.configure(client=None)
 
     def _is_ours(self, client: Any) -> bool:
@@ -368,12 +360,13 @@ class Tracing:
         redactor = _Once(services.redactor)
         facts = [one for thread in dict.fromkeys(threads) if (one := await _facts(services, thread)) is not None]
         wards = [services.wards.get(one.graph) for one in facts]
-        said = next((one.conversation for one in wards if one is not None and one.conversation is not None), None)
-        if wards and said is None and all(one is not None for one in wards):
-            return Sight(redactor=redactor, hash_key=services.hash_key, policy=None)
-        policy = said or PersonalDataPolicy()
+        # What is not known here is treated as memory is by default.
+        said = [PersonalDataPolicy() if one is None else one.conversation for one in wards or [None]]
+        policies = [one for at, one in enumerate(said) if one is not None and one not in said[:at]]
+        if not policies:
+            return Sight(redactor=redactor, hash_key=services.hash_key)
         known = [one for each in facts for one in await services.case_file.known(each.thread)]
-        entities = policy.pseudonymized(one.entity for one in known)
+        entities = {name for one in policies for name in one.pseudonymized(each.entity for each in known)}
         pseudonyms: dict[tuple[str, int], Pseudonym] = {}
         for each in facts:
             for key, one in (await services.vault.reveal(scope_of(each))).items():
@@ -382,7 +375,7 @@ class Tracing:
         return Sight(
             redactor=redactor,
             hash_key=services.hash_key,
-            policy=_traced(policy),
+            policies=[_traced(one) for one in policies],
             known=tuple(dict.fromkeys(known)),
             pseudonyms=tuple(pseudonyms.values()),
             threads=frozenset(one.thread for one in facts),
@@ -425,17 +418,23 @@ def _running_tracers() -> list[LangChainTracer]:
 def _op(send: Callable[..., None], given: dict[str, Any], *, ends: bool) -> _Op:
     routing = {name: value for name, value in given.items() if name in _ROUTING and value is not None}
     more = {name: value for name, value in given.items() if name not in _ROUTING and name != "attachments"}
-    text = dumps_json({name: value for name, value in more.items() if value is not None})
     id_ = str(given.get("id") or given.get("run_id") or "")
     return _Op(
         send=send,
         routing=routing,
-        body=json.loads(text),
+        text=as_sent({name: value for name, value in more.items() if value is not None}),
         id=id_,
         trace=str(given.get("trace_id") or id_),
         ends=ends,
-        size=len(text),
     )
+
+
+def _thread_of(body: Mapping[str, Any]) -> str | None:
+    """The thread that a run says that it belongs to."""
+    found: Any = body.get("extra")
+    for name in ("metadata", "thread_id"):
+        found = cast("Mapping[str, Any]", found).get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, str) else None
 
 
 def _fields(run: Any) -> dict[str, Any]:

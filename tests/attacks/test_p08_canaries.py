@@ -1,9 +1,9 @@
 """P8 and P9, measured: 500 planted values of 20 entity types go through runs with crashes, and none is found in clear.
 
 Searched are a whole `pg_dump`, with its binary values decoded, by table and column; all logs of every level; and
-whatever the processes print. Stateward emits no spans and no payloads of runs itself; a tracer that a team adds to
-LangChain gets what the model gets, and is not looked at here. After `forget`, every envelope that is left, and every
-one that was copied before, is decrypted with every key that the ring still unwraps, whatever it was bound to.
+whatever the processes print. What tracers and LangSmith are given is searched in `test_p08_traces`. After `forget`,
+every envelope that is left, and every one that was copied before, is decrypted with every key that the ring still
+unwraps, whatever it was bound to.
 """
 
 from __future__ import annotations
@@ -166,6 +166,17 @@ def opened(sealed: Iterable[bytes], keys: Sequence[bytes]) -> str:
     return "\n".join(made)
 
 
+def assert_forgotten(runtime: Runtime, done: Planted, copied: Sequence[bytes]) -> None:
+    """Forget all subjects; then nothing is recovered from what is left, or from envelopes that were copied before."""
+    for at in range(len(done.runs)):
+        runtime.forget(f"customer:{at}", by=DPO)
+    dump, keys = dumped(done.url), keys_of(runtime)
+    assert keys  # of the tenant's own desk, whose receipts they seal
+    left = columns(dump) | {"(opened)": opened([*envelopes(dump), *copied], keys)}
+    assert search(left, done.values) == {}, f"seed {done.seed}"
+    assert runtime.verify_audit().intact
+
+
 def test_they_are_500_of_20_types_and_each_type_comes_to_each_place() -> None:
     runs = planted(1)
     assert len({one.value for run in runs for one in run.values()}) == 500
@@ -212,10 +223,4 @@ def test_with_the_master_key_nothing_is_recovered_after_they_are_forgotten(done:
     with Runtime.open(settings=done.settings) as runtime:
         before = search({"opened": opened(copied, keys_of(runtime))}, done.values)
         assert len(before["opened"]) > 300  # the attack works as long as there are keys
-        for at in range(RUNS):
-            runtime.forget(f"customer:{at}", by=DPO)
-        dump, keys = dumped(done.url), keys_of(runtime)
-        assert keys  # of the tenant's own desk, whose receipts they seal
-        left = columns(dump) | {"(opened)": opened([*envelopes(dump), *copied], keys)}
-        assert search(left, done.values) == {}, f"seed {done.seed}"
-        assert runtime.verify_audit().intact
+        assert_forgotten(runtime, done, copied)

@@ -372,6 +372,28 @@ def test_an_inbox_of_broken_questions_does_not_say_that_nothing_waits(
         assert (len(said["approvals"]), said["unreadable"]) == (2 - broken, broken)
 
 
+@pytest.mark.parametrize("asked", [True, False], ids=["asked", "decided"])
+def test_what_happens_while_the_inbox_is_read_is_no_broken_question(
+    bank: Bank, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: bool
+) -> None:
+    question = None if asked else bank.run(WRITE).asked
+    monkeypatch.setenv("STATEWARD_HOME", str(settings.home))
+    monkeypatch.setenv("DATABASE_URL", bank.url)
+    approvals = Runtime.approvals
+
+    def meanwhile(self: Any, **given: Any) -> Any:
+        if question is not None:
+            bank.runtime.decide(question, "approve", by=BOSS)
+        found = approvals(self, **given)
+        if question is None:
+            bank.run(WRITE)
+        return found
+
+    monkeypatch.setattr(Runtime, "approvals", meanwhile)
+    reading.inbox(thread=None, as_json=False)
+    assert "nothing waits" in capsys.readouterr().err
+
+
 def test_a_key_ring_that_fails_is_no_empty_inbox(bank: Bank, settings: Settings) -> None:
     for amount in (500, 600):
         bank.run([call("pay", amount=amount, to="x")])

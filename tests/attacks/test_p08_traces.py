@@ -18,7 +18,7 @@ import zstandard
 from canaries import TEXTS, Canary, planted
 from langchain.agents import create_agent
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import InjectedToolCallId, ToolException
 from langchain_core.tools import tool as plain_tool
 from langchain_core.tracers import LangChainTracer
@@ -26,13 +26,16 @@ from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.context import tracing_v2_enabled
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
-from langsmith import run_trees, utils
+from langsmith import utils
 from plain import thread
 
 from bank import BOSS, CHIEF, POLICY, Bank
 from stateward import AsyncRuntime, Principal, call, studio
+from stateward import tool as own_tool
 from stateward.errors import ConfigurationError, RedactionFailed
 from stateward.testing import ScriptedModel, proposes
+from stateward.upstream import ambient_client, as_sent
+from stateward.verify.load import parse_policy
 from ways import Awaited, every_way
 
 TOOLS = {
@@ -109,7 +112,7 @@ class Listener(BaseCallbackHandler):
         self.started.append((input_str, more.get("inputs")))
 
     def on_tool_end(self, output: Any, **more: Any) -> None:
-        self.ended.append((repr(output), getattr(output, "__dict__", None)))
+        self.ended.append((repr(output), getattr(output, "__dict__", None), as_sent({"output": output}).decode()))
 
     def on_tool_error(self, error: BaseException, **more: Any) -> None:
         chain = [error, error.__cause__, error.__context__]
@@ -134,9 +137,7 @@ class Tracer(BaseTracer):
 
 def tools(bank: Bank | None, plant: Planted, ran: list[Any], make: Any = None) -> list[Any]:
     """Tools that bring canaries in every way there is, once for each."""
-    from stateward import tool
-
-    tool = make or tool
+    tool = make or own_tool
 
     @tool
     async def read(what: str = "") -> Any:
@@ -242,6 +243,39 @@ def test_a_tool_that_breaks_or_asks_tells_callbacks_nothing(bank: Bank) -> None:
     assert {one.entity for one in plant.taken} == {"EMAIL_ADDRESS", "CREDIT_CARD", "US_SSN"}
     assert plant.found([listener.failed, tracer.runs]) == set()
     assert "Hidden: it broke: card [CREDIT_CARD]" in str(listener.failed)
+
+
+@every_way
+def test_all_that_a_command_brings_is_told_treated(bank: Bank) -> None:
+    plant, listener, tracer = Planted(), Listener(), Tracer()
+
+    def bringing() -> list[Any]:
+        asks = [{"name": "look", "args": {"by": plant.text("US_SSN")}, "id": "c"}]
+        more = {"by": plant.text("PERSON")}
+        return [
+            HumanMessage(plant.text("EMAIL_ADDRESS"), additional_kwargs=more),
+            AIMessage(plant.text("IBAN_CODE"), tool_calls=asks, response_metadata=more),
+            SystemMessage(plant.text("PHONE_NUMBER")),
+        ]
+
+    @own_tool
+    async def command(call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+        """Messages of all kinds, and others beside them."""
+        own = ToolMessage(
+            plant.text("CREDIT_CARD"), tool_call_id=call_id, response_metadata={"by": plant.text("UK_NHS")}
+        )
+        notes = [*bringing(), plant.text("LOCATION"), {"by": plant.text("US_ITIN")}]
+        return Command(update={"messages": [own, *bringing()], "notes": notes})
+
+    others = [one for one in tools(bank, plant, []) if one.name != "command"]
+    graph = bank.way.made(bank, [command, *others], TALKING, [proposes(call("command"))], bank.runtime)
+    out = run_all(graph, bank.config(), [listener, tracer])
+    assert len(plant.taken) == 14
+    assert len(listener.ended) == len(tracer.runs) == 1, listener.failed
+    assert plant.found([listener.ended, tracer.runs]) == set()
+    assert "<EMAIL_ADDRESS_1>" in listener.ended[0][0]
+    assert "not shown" not in listener.ended[0][0]
+    assert plant.found(str(out["messages"])) == {"EMAIL_ADDRESS", "PERSON", "IBAN_CODE", "US_SSN", "PHONE_NUMBER"}
 
 
 def test_what_a_step_calls_by_itself_is_told_with_pseudonyms(bank: Bank) -> None:
@@ -510,7 +544,7 @@ def test_tracing_that_a_run_turns_on_by_itself_is_refused_too(bank: Bank, smith:
     plant = Planted()
     graph = bank.way.made(bank, tools(bank, plant, []), TALKING, [proposes(call("read"))], bank.runtime)
     config = bank.config()
-    assert run_trees._CLIENT is None, "nothing is made where nothing is traced"
+    assert ambient_client() is None, "nothing is made where nothing is traced"
     with pytest.raises(ConfigurationError, match="LangSmith's tracing is on"), tracing_v2_enabled():
         graph.invoke({"messages": [("user", "go")]}, config)
     assert plant.taken == []
@@ -529,7 +563,7 @@ def test_a_policy_without_a_conversation_changes_nothing(bank: Bank, smith: Smit
     silent = TALKING[: TALKING.index("conversation:")] + TALKING[TALKING.index("memory:") :]
     graph = bank.way.made(bank, tools(bank, plant, []), silent, [proposes(call("read"))], bank.runtime)
     config = bank.config()
-    assert run_trees._CLIENT is None
+    assert ambient_client() is None
     langsmith.configure(client=bank.runtime.langsmith_client())
     graph.invoke({"messages": talked(plant)}, config)
     assert plant.found(sent(smith, bank)) == set(TEXTS), "what the model may have, the trace may have"
@@ -564,6 +598,22 @@ def test_a_run_that_is_held_while_its_subject_is_forgotten_leaves_as_a_sentence(
     client.flush()
     assert "could not be looked for" in smith.heard
     assert "wertz" not in smith.heard
+
+
+def test_a_trace_of_two_threads_is_treated_as_both_their_policies_say(bank: Bank, smith: Smith) -> None:
+    plant = Planted()
+    talks = "conversation: {personal_data: {default: allow, %s: redact}}\nmemory:\n"
+    bank.graph(policy=POLICY.replace("memory:\n", talks % "US_SSN"))
+    mails = POLICY.replace("memory:\n", talks % "EMAIL_ADDRESS")
+    bank.runtime.middleware(policy=parse_policy(mails), tools=bank.tools(), principal="bot", purpose="bank")
+    opened = [bank.config(graph=graph)["configurable"]["thread_id"] for graph in ("bank", "bot")]
+    client, root = bank.runtime.langsmith_client(), langsmith.uuid7()
+    order = f"20260101T000000000000Z{root}"
+    for one in opened:
+        said = {"text": [plant.text("US_SSN"), plant.text("EMAIL_ADDRESS"), plant.text("IBAN_CODE")]}
+        run = {"id": langsmith.uuid7(), "trace_id": root, "dotted_order": order}
+        client.create_run("run", said, "chain", **run, extra={"metadata": {"thread_id": one}})
+    assert plant.found(sent(smith, bank)) == {"IBAN_CODE"}, "which both allow"
 
 
 def test_no_more_is_held_than_there_is_room_for(bank: Bank, smith: Smith, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -673,11 +723,11 @@ async def test_a_runtime_closes_though_langsmith_takes_nothing(
 async def test_a_runtime_puts_the_global_client_back(smith: Smith, settings: Any, database_url: str) -> None:
     async with AsyncRuntime.connect(database_url, settings=settings) as runtime:
         runtime.tracing.govern()
-        assert run_trees._CLIENT in runtime.tracing._clients
+        assert ambient_client() in runtime.tracing._clients
         async with AsyncRuntime.connect(database_url, settings=settings) as other:
             with pytest.raises(ConfigurationError, match="LangSmith's tracing is on"):
                 other.tracing.govern()
-    assert run_trees._CLIENT is None
+    assert ambient_client() is None
 
 
 def test_plain_traces_have_everything_falls(smith: Smith) -> None:
@@ -696,8 +746,8 @@ async def test_the_hooks_of_langgraphs_server_configure_the_client_as_they_start
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("STATEWARD_HOME", str(tmp_path / "home"))
     async with studio.checkpointer(), studio.runtime() as opened:
-        assert run_trees._CLIENT in opened.inner.tracing._clients
-    assert run_trees._CLIENT is None
+        assert ambient_client() in opened.inner.tracing._clients
+    assert ambient_client() is None
     langsmith.configure(client=smith.client())
     for hook in (studio.checkpointer, studio.store):
         with pytest.raises(ConfigurationError, match="LangSmith's tracing is on"):

@@ -13,8 +13,8 @@ from langchain_core.tools import tool
 from langgraph.graph import MessagesState, StateGraph
 
 from stateward import call
-from stateward.orchestrate.upstream import Agent, agent_in_making, graph_namespace, is_innermost, subagents_of
 from stateward.testing import ScriptedModel, proposes
+from stateward.upstream import Agent, agent_in_making, graph_namespace, is_innermost, subagents_of
 
 
 @tool

@@ -11,17 +11,16 @@ from typing import Any
 
 import langsmith as langsmith_client
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
-from langchain_core.tools.base import _format_output
 from langchain_core.tracers import LangChainTracer
 from langsmith import run_trees, set_runtime_overrides, traceable
 from langsmith import utils as langsmith
-from langsmith._internal._serde import dumps_json
 from langsmith._runtime_overrides import get_runtime_overrides
 from langsmith.run_helpers import get_tracing_context, tracing_context
 
-from stateward.orchestrate.upstream import spare_idle_threads
+from stateward.upstream import ambient_client, as_sent, check_by, checks, output_of, spare_idle_threads
 
 
 class Counted(ThreadPoolExecutor):
@@ -84,15 +83,26 @@ class Client(langsmith_client.Client):
 
 def test_a_configured_client_is_what_langchain_sends_by() -> None:
     client = Client()
-    before = run_trees._CLIENT
+    before = ambient_client()
     langsmith_client.configure(client=client)
     try:
-        assert run_trees._CLIENT is client
+        assert ambient_client() is client
         assert LangChainTracer().client is client
         assert run_trees.RunTree(name="step").client is client
     finally:
         langsmith_client.configure(client=before)
-    assert run_trees._CLIENT is before
+    assert ambient_client() is before
+
+
+def test_asking_who_sends_makes_nobody() -> None:
+    before = ambient_client()
+    langsmith_client.configure(client=None)
+    try:
+        assert ambient_client() is None
+        assert ambient_client() is None
+        assert run_trees.get_cached_client() is ambient_client()
+    finally:
+        langsmith_client.configure(client=before)
 
 
 def test_a_client_that_a_block_gives_is_seen() -> None:
@@ -104,7 +114,7 @@ def test_a_client_that_a_block_gives_is_seen() -> None:
 
 def test_what_is_sent_is_json() -> None:
     sent = {"inputs": {"messages": [HumanMessage("hello")], "when": datetime(2026, 11, 1, tzinfo=UTC)}}
-    assert json.loads(dumps_json(sent))["inputs"]["messages"][0]["content"] == "hello"
+    assert json.loads(as_sent(sent))["inputs"]["messages"][0]["content"] == "hello"
 
 
 def test_a_tool_says_what_langchain_makes_of_its_result() -> None:
@@ -114,5 +124,35 @@ def test_a_tool_says_what_langchain_makes_of_its_result() -> None:
         return "seen", 7
 
     said = look.invoke({"name": "look", "args": {}, "id": "c", "type": "tool_call"})
-    assert said == _format_output("seen", 7, "c", "look", "success")
+    assert said == output_of(look, ("seen", 7), "c")
     assert said.artifact == 7
+    with pytest.raises(ValueError, match="str"):
+        output_of(look, "seen", "c")
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_a_tools_arguments_are_checked_after_its_callbacks_were_told(awaited: bool) -> None:
+    order: list[Any] = []
+
+    class Heard(BaseCallbackHandler):
+        run_inline = True
+
+        def on_tool_start(self, serialized: Any, input_str: str, **more: Any) -> None:
+            order.append(more["inputs"])
+
+    @tool
+    def look(at: int) -> int:
+        """Look."""
+        order.append(at)
+        return at
+
+    check = checks(look)
+
+    def checked(given: Any, *more: Any) -> Any:
+        order.append("checked")
+        return check({"at": 2}, *more)
+
+    check_by(look, checked)
+    asked, config = {"name": "look", "args": {"at": 1}, "id": "c", "type": "tool_call"}, {"callbacks": [Heard()]}
+    said = await look.ainvoke(asked, config) if awaited else look.invoke(asked, config)
+    assert (said.content, order) == ("2", [{"at": 1}, "checked", 2])

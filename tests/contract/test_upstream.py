@@ -23,7 +23,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, interrupt
 from pydantic import BaseModel
 
-from stateward.orchestrate.upstream import Serializer
+from stateward.upstream import Serializer
 
 READS = "(self, config)"
 LISTS = "(self, config, *, filter=None, before=None, limit=None)"

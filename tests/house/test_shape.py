@@ -54,6 +54,18 @@ def test_the_core_is_small() -> None:
     assert sum(code_lines(path.read_text(encoding="utf-8")) for path in files) <= 9000
 
 
+def test_what_is_private_upstream_is_imported_in_one_file() -> None:
+    found: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [f"{node.module}.{one.name}" for one in node.names] if isinstance(node, ast.ImportFrom) else []
+            names += [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            private = [one for one in names if one.startswith(("lang", "deepagents")) and "._" in one]
+            if private:
+                found.setdefault(path.name, []).extend(private)
+    assert list(found) == ["upstream.py"], found
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_says_what_it_is_for(path: Path) -> None:
     said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

@@ -55,8 +55,10 @@ class Said:
 def inbox(*, thread: str | None, as_json: bool) -> None:
     """What waits for people."""
     with _runtime() as runtime:
+        before = 0 if thread else runtime.waiting()
         pending = runtime.approvals(thread=thread)
-        hidden = 0 if thread else max(0, runtime.waiting() - len(pending))
+        # Both times, as one may be asked, or decided, between the two.
+        hidden = max(0, min(before, runtime.waiting()) - len(pending))
     if as_json:
         shapes.emit({"approvals": [shapes.approval_json(one) for one in pending], "unreadable": hidden})
         return

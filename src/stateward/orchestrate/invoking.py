@@ -35,8 +35,8 @@ from stateward.model.effect import Effect, Transaction
 from stateward.model.values import Json, JsonObject, plain
 from stateward.orchestrate.loops import blocking
 from stateward.orchestrate.said import Returned, Said, content_of, failure_of, kept
-from stateward.orchestrate.upstream import in_run
 from stateward.personal_data.boundary import Reveal
+from stateward.upstream import check_by, checks, in_run
 
 AnyFunction = Callable[..., Any]
 
@@ -200,7 +200,7 @@ def _held(one: BaseTool) -> BaseTool:
     outer = one.model_copy()
     for name in ("_run", "_arun"):
         vars(inner)[name] = _noting(getattr(one, name), one)
-    vars(inner)["_to_args_and_kwargs"] = _revealing(cast("Any", one)._to_args_and_kwargs)
+    check_by(inner, _revealing(checks(one)))
     effects = effect_parameters(one)
 
     async def ainvoke(given: dict[str, Any], config: RunnableConfig | None = None) -> object:

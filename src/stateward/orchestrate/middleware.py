@@ -29,15 +29,15 @@ from stateward.orchestrate.services import Ward, current_services, current_threa
 from stateward.orchestrate.steps import Turn, calls_of, running_task
 from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.unanswered import in_order, unanswered, waiting_task
-from stateward.orchestrate.upstream import (
+from stateward.orchestrate.usage import refuse_unpriced, used
+from stateward.orchestrate.wards import Register, Wards, messages_of, open_calls, turn_id
+from stateward.upstream import (
     agent_in_making,
     graph_namespace,
     is_innermost,
     spare_idle_threads,
     subagents_of,
 )
-from stateward.orchestrate.usage import refuse_unpriced, used
-from stateward.orchestrate.wards import Register, Wards, messages_of, open_calls, turn_id
 
 try:
     from langchain.agents.middleware import AgentMiddleware, ModelResponse

@@ -522,9 +522,9 @@ def _answered(messages: Sequence[AnyMessage], message: AnyMessage) -> frozenset[
     return frozenset(one.tool_call_id for one in after if isinstance(one, ToolMessage) and one.tool_call_id in calls)
 
 
-def _complete(message: AnyMessage, answers: list[ToolMessage], answered: frozenset[str]) -> list[ToolMessage]:
+def _complete(message: AnyMessage, answers: list[AnyMessage], answered: frozenset[str]) -> list[AnyMessage]:
     """An answer for every call: one that nobody judged did not run, and the planner is told so."""
-    known = answered | {one.tool_call_id for one in answers}
+    known = answered | {one.tool_call_id for one in answers if isinstance(one, ToolMessage)}
     missing = [call for call in calls_of(message) if call.id not in known]
     refused = "refused: nobody has judged this call"
     return [

@@ -81,7 +81,7 @@ def failure_of(said: Sequence[Said], call: str) -> str | None:
     return str(failed[0].text) if failed else None
 
 
-def divided(said: Sequence[Said]) -> tuple[list[ToolMessage], list[Command[Any]]]:
+def divided(said: Sequence[Said]) -> tuple[list[AnyMessage], list[Command[Any]]]:
     """The messages, and the other changes of the state. Where a run goes next is not a tool's to say in a workflow."""
     messages = [message for one in said for message in _messages(one)]
     updates = [_update(one) for one in said]

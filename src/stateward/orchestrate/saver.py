@@ -29,7 +29,8 @@ from stateward.orchestrate.growing import GrowingLists
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.reading import Given
 from stateward.orchestrate.turns import Turns
-from stateward.orchestrate.upstream import (
+from stateward.ports import Checkpoints
+from stateward.upstream import (
     INPUT,
     INTERRUPT,
     Serializer,
@@ -40,7 +41,6 @@ from stateward.orchestrate.upstream import (
     replays,
     saves_each_step,
 )
-from stateward.ports import Checkpoints
 
 _LARGE = 1 << 16  # bytes that are decoded beside the event loop
 _FORKS = ("fork", "update")

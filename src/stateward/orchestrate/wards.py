@@ -22,8 +22,8 @@ from stateward.orchestrate.services import Ward, current_services, current_threa
 from stateward.orchestrate.steps import Turn, calls_of
 from stateward.orchestrate.tools import ToolSpec, served_of, set_of, spec_of, specs
 from stateward.orchestrate.turns import Rounds
-from stateward.orchestrate.upstream import graph_namespace
 from stateward.orchestrate.workflow import gate_of, policy_of
+from stateward.upstream import graph_namespace
 from stateward.verify.servers import means, rule_of
 
 Register = Callable[[Ward], None]

@@ -1,5 +1,6 @@
 """What is known of the inside of LangGraph, LangChain, deepagents and LangSmith, in one place.
 
+What is private there is used here only, and only where nothing public does it.
 `tests/contract/test_upstream.py`, `test_agents_upstream.py` and `test_tracing.py` fail where it changes.
 
 What it says of a step only changes what that costs. What it says of an agent decides how early a mistake is told: where
@@ -9,7 +10,7 @@ it cannot be known, nothing acts.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, cast
@@ -19,10 +20,13 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tools import BaseTool, tool
+from langchain_core.tools.base import _format_output  # pyright: ignore[reportPrivateUsage]
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
 from langgraph.config import get_config
+from langsmith import Client, run_trees
 from langsmith import utils as langsmith
+from langsmith._internal._serde import dumps_json
 
 INTERRUPT, INPUT = "__interrupt__", "__start__"
 _RUNTIME, _DURABILITY, _REPLAY = "__pregel_runtime", "__pregel_durability", "__pregel_replay_state"
@@ -170,6 +174,43 @@ async def _inline_while_idle(default: Any, context: Any, function: Any, /, *args
     if langsmith.tracing_is_enabled():  # pyright: ignore[reportUnknownMemberType]
         return await default(context, function, *args, **kwargs)
     return context.run(function, *args, **kwargs)
+
+
+def output_of(one: BaseTool, result: Any, call: str) -> Any:
+    """What LangChain makes of what a tool returns: a message, but for what is one already.
+
+    Raises:
+        ValueError: it is not what the tool's `response_format` wants.
+    """
+    content, artifact = result, None
+    if one.response_format == "content_and_artifact":
+        if not isinstance(result, tuple):
+            raise ValueError(type(cast("object", result)).__name__)
+        content, artifact = cast("tuple[Any, Any]", result)
+    return _format_output(content, artifact, call, one.name, "success")
+
+
+def checks(one: BaseTool) -> Callable[..., Any]:
+    """What checks a tool's arguments, once its callbacks were told of them."""
+    return cast("Any", one)._to_args_and_kwargs
+
+
+def check_by(one: BaseTool, check: Callable[..., Any]) -> None:
+    """Let something else check them."""
+    vars(one)["_to_args_and_kwargs"] = check
+
+
+def ambient_client() -> Client | None:
+    """What LangSmith's tracers send by where nobody gives them a client; None where nobody has made one.
+
+    `get_cached_client`, which is public, would make one.
+    """
+    return cast("Any", run_trees)._CLIENT
+
+
+def as_sent(run: Mapping[str, Any]) -> bytes:
+    """The JSON that LangSmith's client makes of a run."""
+    return dumps_json(run)
 
 
 def _as_tool(one: Any) -> BaseTool:

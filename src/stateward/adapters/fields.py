@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from stateward.adapters.person_names import PARTICLES, Lists, folded, lists
+from stateward.adapters.name_lists import PARTICLES, Lists, folded, lists
 
 
 class Field(NamedTuple):

@@ -10,7 +10,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from stateward.adapters.person_names import LIKELY, PARTICLES, Lists, Named, folded, lists, names_a_thing
+from stateward.adapters.name_lists import LIKELY, PARTICLES, Lists, Named, folded, lists
+from stateward.adapters.person_names import names_a_thing
 
 _PIECE = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _WORD = re.compile(

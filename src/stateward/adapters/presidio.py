@@ -24,8 +24,8 @@ from typing import Any, NamedTuple, Protocol, cast
 from stateward.adapters.fields import fields, things
 from stateward.adapters.known_values import matches
 from stateward.adapters.mentions import mentions
+from stateward.adapters.name_lists import LIKELY
 from stateward.adapters.name_models import NameModel, load
-from stateward.adapters.person_names import LIKELY
 from stateward.adapters.presidio_rules import (
     CHECKED,
     FINDERS,

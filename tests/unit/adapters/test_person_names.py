@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib.resources import files
 
 import pytest
+from benchmarks.personal_data import make_names
 
-from stateward.adapters.person_names import lists, people
+from stateward.adapters.name_lists import PARTICLES, lists
+from stateward.adapters.person_names import people
 from stateward.adapters.spoken_numbers import spoken_numbers
 from stateward.adapters.street_addresses import street_addresses
 
@@ -182,6 +184,17 @@ def test_the_lists_say_where_they_are_from_and_hold_what_they_say() -> None:
     assert {"jane", "anna"} <= known.usual
     assert not {"jane", "anna", "smith"} & known.words
     assert {"will", "may", "mark"} <= known.words
+
+
+def test_the_lists_are_as_the_script_makes_them_now() -> None:
+    known = lists()
+    assert not PARTICLES & (known.first | known.last | known.words | known.places)
+    assert set(make_names._OWN_WORDS.split()) <= known.words
+    assert set(make_names._OWN_PLACES.split()) <= known.places
+    assert all(map(known.is_small_word, make_names._OWN_SMALL_WORDS.split()))
+    assert not known.small & (known.words | known.places)
+    firms = {tuple(name.split()) for name in make_names._OWN_FIRMS.strip().replace("\n", "|").split("|")}
+    assert known.firms == firms
 
 
 @pytest.mark.parametrize(

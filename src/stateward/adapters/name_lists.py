@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,12 @@ _PARTICLES = (
     " jr l la las le lo los op sr st te ten ter van vom von y zu zum zur"
 )
 PARTICLES = frozenset(_PARTICLES.split())
+
+PIECE = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+"""A word, with what a hyphen or an apostrophe joins to it."""
+GOES_ON = r"[\w@(\\/]|[.:]\w|-\w"
+"""A pattern of what shows that a word is a part of an address, a path, a call or another identifier."""
+FIRM_FORMS = "inc|ltd|llc|gmbh|ag|corp|co|plc|llp|kg|bv|oy|ab"
 
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
 _FAMILY_ENDINGS = (

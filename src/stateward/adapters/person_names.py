@@ -12,7 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stateward.adapters.name_lists import LIKELY, LONE, PARTICLES, SURE, Lists, Named, folded, lists
+from stateward.adapters.name_lists import (
+    FIRM_FORMS,
+    GOES_ON,
+    LIKELY,
+    LONE,
+    PARTICLES,
+    SURE,
+    Lists,
+    Named,
+    folded,
+    lists,
+)
 
 _MOST_WORDS = 4
 _BEFORE = 60
@@ -49,7 +60,7 @@ _WORD = (
 _PARTICLE = "|".join(sorted(PARTICLES, key=len, reverse=True))
 _NEXT = rf"[ \u00a0](?:(?:{_PARTICLE})[ \u00a0]){{0,2}}{_WORD}"
 # Not a part of a path, an address, a call, an assignment or a qualified name.
-_RUN = re.compile(rf"(?<![\w@/\\$#.-])(?<!\w['’])(?>{_WORD}(?:{_NEXT})*+)(?![\w@(\[=\\/]|[.:]\w|::|-\w)")
+_RUN = re.compile(rf"(?<![\w@/\\$#.-])(?<!\w['’])(?>{_WORD}(?:{_NEXT})*+)(?!{GOES_ON}|[\[=]|::)")
 _PIECE = re.compile(rf"{_WORD}|[^\W\d_]+")
 
 _PERSON_KEY = (
@@ -135,7 +146,7 @@ _MAIL_AFTER = re.compile(
     r"|deputy|secretary|remote|sales|legal|finance|HR|retired|concierge|leader|chair|they|she|he)\b"
 )
 _FIRM_AFTER = re.compile(
-    r",? ?(?:&|\+ (?=[^\W\d_]))|,?\s+(?:inc|ltd|llc|gmbh|ag|s\.?a|corp|co|plc|llp|kg|bv|oy|ab|sons|brothers|bros"
+    rf",? ?(?:&|\+ (?=[^\W\d_]))|,?\s+(?:{FIRM_FORMS}|s\.?a|sons|brothers|bros"
     r"|and sons|and co|roofing|plumbing|catering|joinery|motors|foods|farms|interiors|industries|pharma|systems"
     r"|logistics)\b",
     re.IGNORECASE,
@@ -329,7 +340,7 @@ class _Place:
         """How sure it is that this is a name, 0 where it is not."""
         names = [one.plain for one in self.words[self.low : self.high] if one.plain not in PARTICLES]
         full = [name for name in names if not name.endswith(".") and len(name) > 1]
-        if not full or tuple(full[:2]) in self.known.firms or _FIRM_AFTER.match(self.text, self._end):
+        if not full or tuple(full[:2]) in self.known.firms:
             return 0.0
         if self._before.endswith("& ") or _is_thing_before(self._before):
             return 0.0
@@ -367,16 +378,11 @@ class _Place:
             return LONE
         if not known.is_word(name) and (self._signs() or self._acts(name)):
             return LONE
-        verb = _VERB_AFTER.match(self.text, self._end) or _MAIL_AFTER.match(self.text, self._end)
         if known.is_sure(name):
             if name in known.usual and known.is_first(name):
                 return LONE
-            return (
-                LONE
-                if verb or _ROLE_BEFORE.search(self._before[-_NEAR:]) or _WEAK_BEFORE.search(self._before[-_NEAR:])
-                else 0.0
-            )
-        return LONE if verb and known.is_first(name) and name not in known.places else 0.0
+            return LONE if self._says_more() or self._has_role() or self._is_introduced() else 0.0
+        return LONE if known.is_first(name) and name not in known.places and self._says_more() else 0.0
 
     def _acts(self, name: str) -> bool:
         """Whether a word within a sentence does what people do, or is a she."""
@@ -396,18 +402,14 @@ class _Place:
             return True
         opens, closes = _IN_QUOTES
         quoted = opens.search(self._before) and closes.match(self.text, self._end)
-        return bool(
-            quoted
-            and not _WEAK_BEFORE.search(self._before[-_NEAR:-1])
-            and not _ROLE_BEFORE.search(self._before[-_NEAR:])
-        )
+        return bool(quoted and not _WEAK_BEFORE.search(self._before[-_NEAR:-1]) and not self._has_role())
 
     def _several(self, full: Sequence[str], names: Sequence[str]) -> float:
         known = self.known
         first, last = names[0], full[-1]
         if first in _STORMS:
             return 0.0
-        if last in _TAILS and not _ROLE_BEFORE.search(self._before[-_NEAR:]):
+        if last in _TAILS and not self._has_role():
             return 0.0
         if _is_unusual(first, last, len(self.words[self.low : self.high]) > len(names), known):
             return 0.0 if self._in_a_phrase() else LIKELY
@@ -422,16 +424,21 @@ class _Place:
         if known.is_sure(last):
             fits = known.is_last(last) or known.is_sure(first)
             return LIKELY if fits and (known.is_name(first) or not known.is_word(first)) else 0.0
-        introduced = first in known.usual and _WEAK_BEFORE.search(self._before[-_NEAR:])
+        introduced = first in known.usual and self._is_introduced()
         return LIKELY if introduced and (known.is_last(last) or not known.is_word(last)) else 0.0
 
     def _says_person(self) -> bool:
-        return bool(
-            self._signs()
-            or _ROLE_BEFORE.search(self._before[-_NEAR:])
-            or _VERB_AFTER.match(self.text, self._end)
-            or _MAIL_AFTER.match(self.text, self._end)
-        )
+        return self._signs() or self._has_role() or self._says_more()
+
+    def _has_role(self) -> bool:
+        return _ROLE_BEFORE.search(self._before[-_NEAR:]) is not None
+
+    def _is_introduced(self) -> bool:
+        return _WEAK_BEFORE.search(self._before[-_NEAR:]) is not None
+
+    def _says_more(self) -> bool:
+        """Whether a verb of people, an address, a number or what somebody is follows."""
+        return bool(_VERB_AFTER.match(self.text, self._end) or _MAIL_AFTER.match(self.text, self._end))
 
     def _in_a_phrase(self) -> bool:
         """Whether capitalised words that are no names stand beside it: `Lincoln Park Branch`, `Bank Julius`."""

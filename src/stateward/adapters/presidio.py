@@ -252,7 +252,7 @@ class _Engine:
                 for finding in _judged(text, low, hit, asked.countries)
             )
             found.update(finding for finding in _by_rules(piece, low, wanted) if finding.start in owned)
-        found.update(Finding(**one._asdict()) for one in fields(text) if one.entity in wanted)
+        found.update(one for one in fields(text) if one.entity in wanted)
         if "PERSON" in wanted:
             found -= _of_things(text, found)
             found.update(_again(text, found))

@@ -11,13 +11,14 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from stateward.adapters.name_lists import LIKELY, LONE, PARTICLES, SURE, Lists, Named, lists
+from stateward.adapters.name_lists import GOES_ON, LIKELY, LONE, PARTICLES, SURE, Lists, Named, lists
 from stateward.adapters.person_names import names_a_thing
 
 _LETTERS = r"[^\W\d_A-Z]"
+_NAME = rf"{_LETTERS}{{2,}}(?:['’-]{_LETTERS}{{2,}})*"
 _WORD = re.compile(
-    rf"(?<![\w@/\\.$#=&%+\[-])(?<![\w.]['’]){_LETTERS}{{2,}}(?:['’-]{_LETTERS}{{2,}})*"
-    rf"(?![\w@(\[=\\/&]|[\"']?\s?[:=]|[.:]\w|-\w|['’](?!s\b))"
+    rf"(?<![\w@/\\.$#=&%+\[-])(?<![\w.]['’]){_NAME}"
+    rf"(?!{GOES_ON}|[\[&]|[\"']?\s?[:=]|['’](?!s\b))"
 )
 _BEFORE = 48
 _LEAST, _LEAST_ALONE = 3, 4
@@ -50,20 +51,18 @@ _VERBS = re.compile(
     r"|mailed|emailed|picked|pick|dropped|drop|brought|took|takes|gave)\b"
     r"|\??,? (?:u there|are you|r u|can you|can u|pls|plz)|[,:] "
 )
-_FIRST_IN_LINE = re.compile(r"(?:^|\n)\s*(?:[-*>]\s*|\[?\d\d?:\d\d(?::\d\d)?\]?\s+)?$")
 _SIGNED = re.compile(r"(?:[.,!?)x\n-]\s*|\b(?:thx|ty|thanks|cheers|regards|best|love) )$")
 _END = re.compile(r"\W*(?:\n|$)")
 _SPEAKER = re.compile(
     r"^[ \t]*(?:\[?\d\d?:\d\d(?::\d\d)?\]?[ \t]+)?(?P<name>[^\W\d_]{3,20}(?: [^\W\d_]{3,20})?):[ \t]+\S+[ \t]+\S",
     re.MULTILINE,
 )
-_INITIAL = re.compile(rf"(?<![\w.@/-])(?P<first>[a-z])\. ?(?P<last>{_LETTERS}{{4,}})(?![\w@(=/\\]|[.:]\w|-\w)")
-_NOT_INITIAL = frozenset("eiap")
+_INITIAL = re.compile(rf"(?<![\w.@/-])(?P<first>[a-z])\. ?(?P<last>{_LETTERS}{{4,}})(?!{GOES_ON}|=)")
 _MAIL_AFTER = re.compile(r" ?<(?P<local>[\w.+-]+)@")
 _OF_LINE = re.compile(r"[^\W\d_]")
 _NICK = re.compile(r"(?<!\w)(?:big|little|lil|old|young|uncle|auntie|aunt|crazy) $")
 _UNLIKE_NAME = re.compile(r".*(?:ing|ed|ly|er|tion|ment|ness|able|ive|ous|ful|n'?t|s)")
-_SECOND = re.compile(rf" (?P<word>{_LETTERS}{{2,}}(?:['’-]{_LETTERS}{{2,}})*)(?![\w@(=\\/]|[.:]\w|-\w)")
+_SECOND = re.compile(rf" (?P<word>{_NAME})(?!{GOES_ON}|=)")
 
 
 def small_names(text: str) -> list[Named]:
@@ -127,11 +126,12 @@ def _titled(text: str, match: re.Match[str], known: Lists) -> Named | None:
 
 def _said(text: str, match: re.Match[str], known: Lists) -> Named | None:
     """What stands behind `my name is`: no list needs to know the first of two names if it knows the other."""
-    word, after = match[0], _follows(text, match)
+    word = match[0]
     if len(word) < _LEAST or known.is_small_word(word):
         return None
     if len(word) >= _LEAST_ALONE and _END_OF_GREETING.match(text, match.end()) and not _UNLIKE_NAME.fullmatch(word):
         return (match.start(), match.end(), LONE) if _GREETING.search(_before(text, match.start())) else None
+    after = _follows(text, match)
     if not after or known.is_small_word(after) or not known.is_name(after):
         return None
     return (
@@ -143,23 +143,21 @@ def _said(text: str, match: re.Match[str], known: Lists) -> Named | None:
 
 def _listed(text: str, match: re.Match[str], names: _Names, known: Lists) -> Named | None:
     """A name of the list, where another one follows or a cue says so."""
-    word, after = match[0], _follows(text, match)
+    word = match[0]
     is_first = word in names.first or names.is_double(word)
     if not is_first and word not in names.last:
         return None
-    if (word, after) in known.firms or (
-        _before(text, match.start()).rpartition(" ")[0].rpartition(" ")[2],
-        word,
-    ) in known.firms:
+    after = _follows(text, match)
+    start, before = match.start(), _before(text, match.start())
+    if {(word, after), (before.rpartition(" ")[0].rpartition(" ")[2], word)} & known.firms:
         return None
     end = _extended(text, match, known)
-    start, before = match.start(), _before(text, match.start())
     if names_a_thing(text, start, end):
         return None
-    nick = _NICK.search(before)
     if is_first and (after in names.last or after in names.first):
         return start, end, LIKELY
     if is_first and (_SAYS_NAME.search(before) or _GREETS.search(before) or _SOFT_TITLE.search(before)):
+        nick = _NICK.search(before)
         return start - (len(nick[0]) if nick else 0), end, LIKELY
     mail = _MAIL_AFTER.match(text, match.end())
     if mail and mail["local"].startswith(word):
@@ -213,8 +211,7 @@ def _with_initials(text: str, known: Lists) -> list[Named]:
     found: list[Named] = []
     for match in _INITIAL.finditer(text):
         word = match["last"]
-        rare = match["first"] in _NOT_INITIAL and not known.is_last(word)
         cued = _CUES.search(_before(text, match.start())) or _END.match(text, match.end())
-        if not known.is_small_word(word) and _is_chat(text, match.start()) and cued and not (rare and not cued):
+        if not known.is_small_word(word) and _is_chat(text, match.start()) and cued:
             found.append((*match.span(), LIKELY))
     return found

@@ -77,25 +77,26 @@ _WEAK_KEY = (
     r"|interviewe[re]|trainer|instructor|signature|signed|receiver|on duty|on shift|visitors?|witness|injured person)"
 )
 _MARK = r"[\"'*|]*\s*[:=]\s*[\"'*|]*\s*(?:(?:Mr|Mrs|Ms|Dr)\.? )?"
+_CLOSING_IN_LINE = "regards|sincerely|thanks|thank you|cheers|wishes|cordially|signed"
+_CLOSING = (
+    rf"{_CLOSING_IN_LINE}|faithfully|best|greetings|yours|truly|br|kr|love|gruß|gruss|grüß|grüße|grüßen|grüsse|grüssen"
+    "|gruße|grußen|grusse|grussen|mfg|lg|saludos|atentamente|cordialement|saluti|hilsen|mvh|groet|groete|groeten"
+    "|pozdrawiam|abraços|abracos|atenciosamente"
+)
+_GREETING = (
+    "dear|hi|hello|hey|morning|afternoon|evening|hallo|hola|ciao|bonjour|salut|liebe|lieber|liebes|cher|chere|chère"
+    "|beste|geachte|hej|estimado|estimada|querido|querida|caro|cara|ola|olá"
+)
+_SAYS_NAME = "my name is|my full name is|name's|speaking with|speaking to"
+_INTRODUCES = "this is|i am|i'm|nee|née|aka|alias|attn|fao|attention of"
 _SURE_BEFORE = re.compile(
-    rf"(?:(?<![a-z]){_PERSON_KEY}{_MARK}"
-    r"|\bmy (?:full )?name is\s+|\bname's\s+|\bname on (?:the |my )?card:?\s+|\bspeaking (?:with|to)\s+"
-    r"|\b(?:regards|sincerely|faithfully|thanks|thank you|cheers|wishes|signed|cordially|best|greetings|yours|truly|br"
-    r"|kr|love|gr[uü](?:ß|ss)en?|mfg|lg|saludos|atentamente|cordialement|saluti|hilsen|mvh|groete?n?|pozdrawiam|abra[cç]os"
-    r"|atenciosamente)[,!.]?\s*\n\s*|\b(?:regards|sincerely|thanks|thank you|cheers|wishes|cordially|signed)[,!.]?\s+"
-    r"|\b(?:dear|hi|hello|hey|morning|afternoon|evening|hallo|hola|ciao|bonjour|salut|liebe[rs]?|ch[eè]re?|beste|geachte"
-    r"|hej|estimad[oa]|querid[oa]|car[oa]|ol[aá])[, ]\s*"
-    r"|\b(?:this is|i am|i'm|n[eé]e|aka|alias|attn|fao|attention of)[.:]?\s+)$",
+    rf"(?:(?<![a-z]){_PERSON_KEY}{_MARK}|\b(?:{_SAYS_NAME})\s+|\bname on (?:the |my )?card:?\s+"
+    rf"|\b(?:{_CLOSING})[,!.]?\s*\n\s*|\b(?:{_CLOSING_IN_LINE})[,!.]?\s+|\b(?:{_GREETING})[, ]\s*"
+    rf"|\b(?:{_INTRODUCES})[.:]?\s+)$",
     re.IGNORECASE,
 )
-_CUE_END = (
-    "is name's card with to regards sincerely faithfully thanks you cheers wishes signed cordially dear hi hello"
-    " hey mr mrs ms dr best greetings yours truly br kr love grüße grüßen gruß grüsse grüssen mfg lg saludos"
-    " atentamente cordialement saluti hilsen mvh groet groeten pozdrawiam abraços abracos atenciosamente morning"
-    " afternoon evening hallo hola ciao bonjour salut liebe lieber liebes cher chère chere beste geachte hej"
-    " estimado estimada querido querida caro cara olá ola am i'm née nee aka alias attn fao of"
-)
-_CUE_ENDS = frozenset(_CUE_END.split())
+_CUE = f"{_CLOSING}|{_GREETING}|{_SAYS_NAME}|{_INTRODUCES}|name on card|mr|mrs|ms|dr"
+_CUE_ENDS = frozenset(cue.rpartition(" ")[2] for cue in _CUE.split("|"))
 _ROLES = (
     r"patient|tenant|customer|client|caller|passenger|guarantor|husband|wife|spouse|partner|son|daughter|brother"
     r"|sister|mother|father|colleague|neighbou?r|employee|driver|agent|nurse|lawyer|accountant|landlord|applicant"

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.personal_data import make_names
 
 from stateward.adapters.name_lists import PARTICLES, lists
-from stateward.adapters.person_names import people
+from stateward.adapters.person_names import _CLOSING, _GREETING, _INTRODUCES, _SAYS_NAME, people
 from stateward.adapters.spoken_numbers import spoken_numbers
 from stateward.adapters.street_addresses import street_addresses
 
@@ -50,6 +50,7 @@ def named(text: str) -> list[str]:
         ("It is there because Qorvankova's importer writes", ["Qorvankova"]),
         ("13:00 Anna + 2 guests", ["Anna"]),
         ("Good morning Qorvan, see below.\n\nGrüße\nBlyxta", ["Qorvan", "Blyxta"]),
+        ("Wir haben es.\n\nGruß\nQorvan\n\nHet is klaar.\n\nGroete,\nBlyxta", ["Qorvan", "Blyxta"]),
         ("Friday 11:00 works.\nQorvan", ["Qorvan"]),
         ("Visitors\n09:00 Mbalira Qorvan, Transnet\nPresent: Xu Qorvan", ["Mbalira Qorvan", "Xu Qorvan"]),
         ("with the entity, Qorvana is on it; give it to Blyxta, she has the key", ["Qorvana", "Blyxta"]),
@@ -62,6 +63,12 @@ def named(text: str) -> list[str]:
 )
 def test_people_are_found(text: str, names: list[str]) -> None:
     assert named(text) == names
+
+
+@pytest.mark.parametrize("cue", f"{_CLOSING}|{_GREETING}|{_INTRODUCES}|{_SAYS_NAME}".split("|"))
+def test_every_cue_that_is_listed_is_one(cue: str) -> None:
+    between = "\n" if cue in _CLOSING.split("|") else " "
+    assert named(f"so {cue}{between}Qorvan") == ["Qorvan"]
 
 
 @pytest.mark.parametrize(

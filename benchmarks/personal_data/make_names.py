@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 
-from stateward.adapters.person_names import PARTICLES, folded
+from stateward.adapters.name_lists import PARTICLES, folded
 
 HEADER = """\
-# Names of people, and words that are no names, for stateward.adapters.person_names. Folded: small letters without
+# Names of people, and words that are no names, for stateward.adapters.name_lists. Folded: small letters without
 # accents. Made by benchmarks/personal_data/make_names.py from Faker {faker}, the documentation in Python {python}'s
 # standard library (single words only), and lists of words, cities and firms that stand in that file.
 #
@@ -35,7 +35,7 @@ admin advice affected ageing agent aggregate agreement airport alas alert alerts
 annual answer appliance application applied approval approved approver april arab arch archive arrival art
 article ascension asset assets assigned attempt attendee auction audit auditor august authority autumn
 available avenue average azure bail baker balance balanced ban bank banking banks barrio batch battery bee
-bell billing bin bins bishop bite blocked blvd board bond bones book booking books bore boss bot boulevard
+bell billing bins bishop bite blocked blvd board bond bones book booking books bore boss bot boulevard
 branch brand bread brewer brick bridge brook brother brothers budget bug bugs build building bull bunk bureau
 bus business buster butch buyer cable campaign campus canal cap capital care carrier cart carter carton
 cartons cash cashier catalan category catering caution cell center central centre chai champ champion change
@@ -101,12 +101,66 @@ telecom template terminal terms terrace test thank thanks thousand three thursda
 timber time timeout tiny today tomorrow tone tools total totals tower town toy tracking trade trader trading
 traffic training transaction transactions transfer transit transport travel treasury trend trial trinity trust
 tuesday turner type types tyre union unit united units unity universal university unknown unpaid update
-updated upgrade upper urban urgent usage use user users utilities valley value van variance vat vendor venture
+updated upgrade upper urban urgent usage use user users utilities valley value variance vat vendor venture
 verified version victory view village vine vintage violet violets virtual vision visit voucher wade wait
 walker wallet walls ward warehouse warning warranty wash water wave way wealth weaver weaving wednesday week
 weekend weight west wheel whit white whoever wholesale widen wild wind window wine wing winner winter wire
 wise wit wolf wood woods workflow works workshop world year yellow yen yesterday young youth zone
 """  # of business, and names that are words
+_OWN_SMALL_WORDS = """
+abb abbot absolutely acct ace acre addr admiral afaik afternoon airflow ally alma alpha alright ama amber amen
+amex ami ana angry anner ansible answers anybody apache api apollo apparently arent argo argyle arrives art
+asa asap ash ask asks aspen athena atlas aurora ave axel azure bab babe bal bar baron bas basil bat bebe
+believes bell bent berry beryl bet beta bic birch bird bishop bliss bob bond bonny booker boom boone brain
+bran brandy brave bravo brea breakfast bree brings brown btw buddy buffy bun bur burr busy buys byte cade cain
+cal cam can candi candy cap cape captain car carries carry case cash casper casual cat cedar cell cent chai
+char chase cheap cheers cher cherry chess chi chili chip chooses cinder cinnamon clay cleans clear clement
+clementine clever click cliff clove cob coco coin cola colleague colonel colt comes comet con concerning
+consul cooks cool coral core corn cosmo costs cotton couldnt count coy crew cruise cruz crystal cup cure curry
+cute cuts cvv cyber dag dah dal dale dam dare dart dat dawn days dean debian decides deep definitely del dell
+delta dem demo denim desk dew dia diamond did didnt died dim dina dip dis disk dj dob doc docker doe dollars
+don donna dont dory dot dove downstairs drake drew drinks drives drove dude duff duke dune dunno dutch dye ean
+earl eats ebony echo ego eh elastic elif elm emails ember er era eta euros ever everywhere ewe expensive
+express eye faith falcon fan fancy faq far farm fawn fay fed fedora fee feels felt fern few fin fir fit fixes
+flat flight flip flo flor flora floss fly foch fog folks fond ford forgets foster fount fox foy frank fry fun
+fyi gab gal gale gamma gan gap gar garnet gave gay gee gel general ges gill ginger git glad glory go goal
+golden gonna gotta grace grade gradle graph gray green grey groove grover guard guy guys hadnt haha hale ham
+happy hara hardy hart hash hasnt hates haven havent hawk hdmi hears helm henna hermes hero hes hey hill hmm
+hob hoke hole home hon honestly honor hope hopes hose hows hub hugh hum hun hunt iban ice icy ide idea idk ike
+ill ima imo ina indie indigo inn inv ion ira iris iron isnt istio iva ive ivory ivy jack jade jag jama jar
+java jay jean jeep jelly jenkins jewel jib jin jira job jog jolly joy json judge juice julia jump june junior
+jupiter jury kafka kappa karma kay keen keep kestrel key khaki kick kid kids kin king kip kit kitty kiwi
+knight kong kpi lace lacy lads lam lambda lan lance lane lao laptop lark laser last lat latte lau lava
+lavender law lay laze lea leaf leafy learns lee left leg let lex liberty lid lien likes lil lily lim lime lin
+line link linux listens literally lives lock log lok lol lon lord lore lorry loses lot love loves loyal luck
+lucky lug luna lute lux lyric ma mac mack mad made mag magic mails majesty major malt mam mama man mango mani
+manual many map maple mar mare mark marks married mars marshal martini mason mat match matrix maven may
+meanwhile mellow melody mercedes mercury mercy merit merlot merry mica mil mile miles mill min mint minty
+misty mite mitt mob mocha mom moms monday mono moo moon moose mos moss most msg mum mums mun nap nas nat
+neighbor neighbour neo nest net nexus nginx nim nine nit noble nobody nod nomad non nope nor normal nova np nr
+num nun nur oak oasis obviously ocean ola omega omg omw onyx oo opal opera ora oracle orb orion otp out owl
+packer paisley pan pandas pap paprika paris pas pat patch patty paw pax pay pays peace pearl peg pen penny
+pepper per perk perl pet petal pho phoenix pick picks pike pin pine pip pity pix plans plays pls plum plz po
+pod pol polaris pop pope poppy porter posh postgres posts posy pot pounds prima prime prince puck puma pup
+puts python qty queen quest quick quid quill rad rain ram rand ranger rap rat raven raw ray read reception red
+redis reed reef regal regarding rein rem remedy reno rep resigned retired rev rice rich ride rik ring rings
+rip ripe river rivers rma robin roc rock rocket rocky rod rom roma rome rosary rose rosemary rosy row royal
+ruby rudder rue rum rust rusty rye sade safe saffron saga sage sai saint sal salt sami san sandy sanity sat
+satin saturn sau say scala scar scarlet scout sdk sea seal sean season see sees sel selenium sells senna sepa
+sergeant seriously shah shay she shell shep sheriff sherry shes shirt shouldnt shouted shun si sick sierra
+sigh sigma silver sim sis sits six sku sky slack slate sleeps slowly smart smith sms smth snow sol solar
+somebody son song soon sora sorry soul sounds spark sparrow speaks spencer spends spring spruce sql ssd ssn
+stacy stands star stays stew stone stormy stout stuck studies sue sugar sultan sum sunday sunny supreme sure
+sus swan swift sy ta tab tai tal talks tam tandem tango tap tat tbh tea teaches teal tee tel tempo ten tender
+terra tex thai than thats the theta theyre thinks thnx thor thru thx tia tic tide tile tiles tin tip titan tmr
+tmrw tmw tnx tod toe told ton took top topaz tor tot toy trace train treat tree tri trip tru truck true tuan
+tub tuck tui tun turk turner tweed ty tysm ubuntu uh um una upstairs uri url us usb vacation vagrant van vault
+vega vela velvet venus ver vest vet via vim violet viral visa vista vita viva vivid vlan void vpn vue wade wal
+walk walks wan wang wanna war ward warm warner washes wasnt wave wed wee well wells went werent weve whats
+wheat wheres wherever whisky whos will willow win windows winner wins wip wknd wolf won wong wont worried
+worries wouldnt wrote wynn yam yaml yan yang yard yay yen yep yes yo yong you young youre yum yup zed zen
+zenith zion zoom
+"""  # what people write in chats, what machines and colours are called, and what a list has as a name as well
 _OWN_PLACES = """
 aberdeen adelaide africa albany albuquerque anaheim angeles antonio antwerp arlington asia asuncion atlanta
 atlantic auckland augusta aurora austin bakersfield baltimore bangalore barcelona basel bath baton belfast
@@ -164,6 +218,7 @@ def main() -> None:
         "first": first - usual,
         "last": last,
         "words": words,
+        "words, small": set(_OWN_SMALL_WORDS.split()) - words - places,
         "places": places,
         "firms": {name.replace(" ", "+") for name in _OWN_FIRMS.strip().replace("\n", "|").split("|")},
     }

@@ -150,14 +150,15 @@ def _ascii(text: str) -> str:
 def _card(made: random.Random) -> str:
     prefix, length, grouping = made.choice(_CARDS)
     digits = prefix + "".join(str(made.randint(0, 9)) for _ in range(length - len(prefix) - 1))
-    digits += next(str(c) for c in range(10) if _luhn(digits + str(c)))
+    digits += next(str(c) for c in range(10) if luhn(digits + str(c)))
     mark = made.choice(" -")
     if grouping == 4:
         return mark.join(digits[at : at + 4] for at in range(0, length, 4))
     return mark.join((digits[:4], digits[4:10], digits[10:])) if grouping == 6 else digits
 
 
-def _luhn(digits: str) -> bool:
+def luhn(digits: str) -> bool:
+    """Whether the check digit is right."""
     total = 0
     for at, digit in enumerate(reversed(digits)):
         doubled = int(digit) * (1 + at % 2)

@@ -8,19 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
-from stateward.adapters.person_names import PARTICLES, Lists, folded, lists
-
-
-class Field(NamedTuple):
-    """A value, as it was found: where it stands, and what its key says that it is."""
-
-    entity: str
-    start: int
-    end: int
-    score: float
-
+from stateward.adapters.name_lists import FIRM_FORMS, PARTICLES, PIECE, Lists, folded, lists
+from stateward.model.memory import Finding
 
 Columns = dict[int, tuple[str, str]]
 _SCORE = 0.9
@@ -89,10 +79,9 @@ _KEY_VALUE = re.compile(
 _TAG = re.compile(r"<(?:\w+:)?(?P<key>[A-Za-z][\w.-]{1,40})(?: [^<>]{0,200})?>(?P<value>[^<>\n]{2,80})</")
 _PART = r"(?:[^\W\d_]\.(?:-?[^\W\d_]\.)*|[^\W\d_]+(?:['’-][^\W\d_]+)*(?:(?<=\b[JSD]r)\.)?)"
 _NAME = re.compile(rf"{_PART}(?:,? {_PART}|[+_]{_PART}){{0,5}}")
-_PIECE = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _GOES_ON = re.compile(r"[@(]| (?=[^\W\d_a-z])(?![A-Z_]+[=:])| \d|[\\/]\w")
 _FIRM = re.compile(
-    r"\b(?:inc|ltd|llc|gmbh|ag|corp|co|plc|llp|kg|bv|oy|ab|srl|spa|sa|limited|company|group|bank|holdings?|partners"
+    rf"\b(?:{FIRM_FORMS}|srl|spa|sa|limited|company|group|bank|holdings?|partners"
     r"|services|solutions|logistics|university|team|department|office|school|hotel|trading|foundation|institute|agency)\b",
     re.IGNORECASE,
 )
@@ -120,7 +109,7 @@ _RULE = re.compile(r"[|\s:+-]+")
 _QUOTED = re.compile(r"\"[^\"\n]*\"")
 
 
-def fields(text: str) -> list[Field]:
+def fields(text: str) -> list[Finding]:
     """What keys, tags and columns of a text name."""
     return [*_keyed(text), *_in_tables(text)]
 
@@ -136,7 +125,7 @@ def _is_thing(key: str) -> bool:
     return _OF_THINGS.fullmatch(_plain(key)) is not None
 
 
-def _keyed(text: str) -> Iterator[Field]:
+def _keyed(text: str) -> Iterator[Finding]:
     for pattern in (_KEY_VALUE, _TAG):
         for match in pattern.finditer(text):
             inner = match.groupdict().get("inner")
@@ -157,14 +146,15 @@ def _plain(key: str) -> str:
     return " ".join(_WORD_END.sub(" ", key).lower().split())
 
 
-def _value(entity: str, key: str, text: str, at: tuple[int, int], *, column: bool = False) -> Iterator[Field]:
+def _value(entity: str, key: str, text: str, at: tuple[int, int], *, column: bool = False) -> Iterator[Finding]:
     """The value that stands there, if it looks like what its key says; that of a column to its end."""
     if entity == "PERSON":
         span = _person(text, at, key, column=column)
     else:
         span = _plain_value(_PATTERNS[entity], text, at, column=column)
     if span and _holds(entity, key, text[slice(*span)]):
-        yield Field(entity, span[0], span[0] + len(text[slice(*span)].rstrip(" ,.")), _SCORE)
+        end = span[0] + len(text[slice(*span)].rstrip(" ,."))
+        yield Finding(entity=entity, start=span[0], end=end, score=_SCORE)
 
 
 def _plain_value(pattern: re.Pattern[str], text: str, at: tuple[int, int], *, column: bool) -> tuple[int, int] | None:
@@ -197,7 +187,7 @@ def _person(text: str, at: tuple[int, int], key: str, *, column: bool) -> tuple[
 
 def _leading_name(value: str, known: Lists) -> str:
     last = 0
-    for at, part in enumerate(_PIECE.finditer(value)):
+    for at, part in enumerate(PIECE.finditer(value)):
         turns = "," in value[last : part.start()]
         if not _is_part(part[0], known) or (turns and not _turned(value, part[0], at, known)):
             break
@@ -224,7 +214,7 @@ def _is_part(word: str, known: Lists) -> bool:
 
 def _fits(found: str, key: str, known: Lists, *, column: bool) -> bool:
     """Whether it may be a name under this key: a customer may be a firm, a first name is somebody's whatever it is."""
-    words = [folded(one) for one in _PIECE.findall(found)]
+    words = [folded(one) for one in PIECE.findall(found)]
     full = [word for word in words if word not in PARTICLES and len(word) > 1]
     plain = _plain(key)
     names = _OF_NAMES.fullmatch(plain) is not None and (column or plain != "name")
@@ -239,7 +229,7 @@ def _fits(found: str, key: str, known: Lists, *, column: bool) -> bool:
     return len(full) > 1 or column or names
 
 
-def _in_tables(text: str) -> Iterator[Field]:
+def _in_tables(text: str) -> Iterator[Finding]:
     """The cells of columns whose header names them."""
     for columns, cells in _rows(text, _columns):
         for column, (entity, key) in columns.items():

@@ -10,12 +10,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from stateward.adapters.person_names import LIKELY, PARTICLES, Lists, Named, folded, lists, names_a_thing
+from stateward.adapters.name_lists import GOES_ON, LIKELY, PARTICLES, PIECE, Lists, Named, folded, lists
+from stateward.adapters.person_names import names_a_thing
 
-_PIECE = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _WORD = re.compile(
     r"(?<![\w@/\\.$#=&%+-])(?<!\w['’])"
-    r"[^\W\d_]{3,}(?:['’](?![sS]\b)[^\W\d_]+|-[^\W\d_]+)*(?![\w@(\[\\/]|[.:]\w|-\w)"
+    rf"[^\W\d_]{{3,}}(?:['’](?![sS]\b)[^\W\d_]+|-[^\W\d_]+)*(?!{GOES_ON}|\[)"
 )
 _MAIL = re.compile(r"(?<![\w.+-])(?P<local>[^\W_][\w.+-]{2,62})@(?P<domain>[\w.-]{3,80})")
 _TOKEN = re.compile(r"[^\W\d_]{3,}")
@@ -34,7 +34,7 @@ def mentions(text: str, people: Iterable[Named]) -> list[Named]:
 def _parts(text: str, people: Sequence[Named], known: Lists) -> Iterator[str]:
     """The words of each full name that are no words of the language, as they may be written again."""
     for start, end, score in people:
-        words = [one for one in _PIECE.findall(text[start:end]) if len(one) >= _LEAST]
+        words = [one for one in PIECE.findall(text[start:end]) if len(one) >= _LEAST]
         if score < LIKELY or (len(words) < 2 and text[start:end].count(" ") == 0):
             continue
         for word in words:

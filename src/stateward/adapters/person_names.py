@@ -8,28 +8,28 @@ Unknown people with names that are in no list are found beside a cue only: this 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
-Named = tuple[int, int, float]
-
-SURE, LIKELY, LONE = 0.9, 0.75, 0.6
-"""The scores: beside a cue; by two words that are names; one first name alone."""
-
-_PARTICLES = (
-    "abu al af am ap ben bin bint binti d da das de degli dei del della den der des di do dos du e el het ibn ii iii iv"
-    " jr l la las le lo los op sr st te ten ter van vom von y zu zum zur"
+from stateward.adapters.name_lists import (
+    FIRM_FORMS,
+    GOES_ON,
+    LIKELY,
+    LONE,
+    PARTICLES,
+    SURE,
+    Lists,
+    Named,
+    folded,
+    lists,
 )
-PARTICLES = frozenset(_PARTICLES.split())
-_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
+
 _MOST_WORDS = 4
 _BEFORE = 60
 _NEAR = 32
 _SHORT = 2
+_LONGEST_ACRONYM = 5
 
 _TITLE = (
     "mr mrs ms miss mx dr prof professor sir madam herr frau senor senora mme mlle monsieur madame signor signora"
@@ -60,7 +60,7 @@ _WORD = (
 _PARTICLE = "|".join(sorted(PARTICLES, key=len, reverse=True))
 _NEXT = rf"[ \u00a0](?:(?:{_PARTICLE})[ \u00a0]){{0,2}}{_WORD}"
 # Not a part of a path, an address, a call, an assignment or a qualified name.
-_RUN = re.compile(rf"(?<![\w@/\\$#.-])(?<!\w['’])(?>{_WORD}(?:{_NEXT})*+)(?![\w@(\[=\\/]|[.:]\w|::|-\w)")
+_RUN = re.compile(rf"(?<![\w@/\\$#.-])(?<!\w['’])(?>{_WORD}(?:{_NEXT})*+)(?!{GOES_ON}|[\[=]|::)")
 _PIECE = re.compile(rf"{_WORD}|[^\W\d_]+")
 
 _PERSON_KEY = (
@@ -77,25 +77,26 @@ _WEAK_KEY = (
     r"|interviewe[re]|trainer|instructor|signature|signed|receiver|on duty|on shift|visitors?|witness|injured person)"
 )
 _MARK = r"[\"'*|]*\s*[:=]\s*[\"'*|]*\s*(?:(?:Mr|Mrs|Ms|Dr)\.? )?"
+_CLOSING_IN_LINE = "regards|sincerely|thanks|thank you|cheers|wishes|cordially|signed"
+_CLOSING = (
+    rf"{_CLOSING_IN_LINE}|faithfully|best|greetings|yours|truly|br|kr|love|gruß|gruss|grüß|grüße|grüßen|grüsse|grüssen"
+    "|gruße|grußen|grusse|grussen|mfg|lg|saludos|atentamente|cordialement|saluti|hilsen|mvh|groet|groete|groeten"
+    "|pozdrawiam|abraços|abracos|atenciosamente"
+)
+_GREETING = (
+    "dear|hi|hello|hey|morning|afternoon|evening|hallo|hola|ciao|bonjour|salut|liebe|lieber|liebes|cher|chere|chère"
+    "|beste|geachte|hej|estimado|estimada|querido|querida|caro|cara|ola|olá"
+)
+_SAYS_NAME = "my name is|my full name is|name's|speaking with|speaking to"
+_INTRODUCES = "this is|i am|i'm|nee|née|aka|alias|attn|fao|attention of"
 _SURE_BEFORE = re.compile(
-    rf"(?:(?<![a-z]){_PERSON_KEY}{_MARK}"
-    r"|\bmy (?:full )?name is\s+|\bname's\s+|\bname on (?:the |my )?card:?\s+|\bspeaking (?:with|to)\s+"
-    r"|\b(?:regards|sincerely|faithfully|thanks|thank you|cheers|wishes|signed|cordially|best|greetings|yours|truly|br"
-    r"|kr|love|gr[uü](?:ß|ss)en?|mfg|lg|saludos|atentamente|cordialement|saluti|hilsen|mvh|groete?n?|pozdrawiam|abra[cç]os"
-    r"|atenciosamente)[,!.]?\s*\n\s*|\b(?:regards|sincerely|thanks|thank you|cheers|wishes|cordially|signed)[,!.]?\s+"
-    r"|\b(?:dear|hi|hello|hey|morning|afternoon|evening|hallo|hola|ciao|bonjour|salut|liebe[rs]?|ch[eè]re?|beste|geachte"
-    r"|hej|estimad[oa]|querid[oa]|car[oa]|ol[aá])[, ]\s*"
-    r"|\b(?:this is|i am|i'm|n[eé]e|aka|alias|attn|fao|attention of)[.:]?\s+)$",
+    rf"(?:(?<![a-z]){_PERSON_KEY}{_MARK}|\b(?:{_SAYS_NAME})\s+|\bname on (?:the |my )?card:?\s+"
+    rf"|\b(?:{_CLOSING})[,!.]?\s*\n\s*|\b(?:{_CLOSING_IN_LINE})[,!.]?\s+|\b(?:{_GREETING})[, ]\s*"
+    rf"|\b(?:{_INTRODUCES})[.:]?\s+)$",
     re.IGNORECASE,
 )
-_CUE_END = (
-    "is name's card with to regards sincerely faithfully thanks you cheers wishes signed cordially dear hi hello"
-    " hey mr mrs ms dr best greetings yours truly br kr love grüße grüßen gruß grüsse grüssen mfg lg saludos"
-    " atentamente cordialement saluti hilsen mvh groet groeten pozdrawiam abraços abracos atenciosamente morning"
-    " afternoon evening hallo hola ciao bonjour salut liebe lieber liebes cher chère chere beste geachte hej"
-    " estimado estimada querido querida caro cara olá ola am i'm née nee aka alias attn fao of"
-)
-_CUE_ENDS = frozenset(_CUE_END.split())
+_CUE = f"{_CLOSING}|{_GREETING}|{_SAYS_NAME}|{_INTRODUCES}|name on card|mr|mrs|ms|dr"
+_CUE_ENDS = frozenset(cue.rpartition(" ")[2] for cue in _CUE.split("|"))
 _ROLES = (
     r"patient|tenant|customer|client|caller|passenger|guarantor|husband|wife|spouse|partner|son|daughter|brother"
     r"|sister|mother|father|colleague|neighbou?r|employee|driver|agent|nurse|lawyer|accountant|landlord|applicant"
@@ -146,7 +147,7 @@ _MAIL_AFTER = re.compile(
     r"|deputy|secretary|remote|sales|legal|finance|HR|retired|concierge|leader|chair|they|she|he)\b"
 )
 _FIRM_AFTER = re.compile(
-    r",? ?(?:&|\+ (?=[^\W\d_]))|,?\s+(?:inc|ltd|llc|gmbh|ag|s\.?a|corp|co|plc|llp|kg|bv|oy|ab|sons|brothers|bros"
+    rf",? ?(?:&|\+ (?=[^\W\d_]))|,?\s+(?:{FIRM_FORMS}|s\.?a|sons|brothers|bros"
     r"|and sons|and co|roofing|plumbing|catering|joinery|motors|foods|farms|interiors|industries|pharma|systems"
     r"|logistics)\b",
     re.IGNORECASE,
@@ -195,28 +196,6 @@ _TAIL = (
     " county university college hospital stadium center centre point harbour harbor roofing bros"
 )
 _TAILS = frozenset(_TAIL.split())
-_FAMILY_ENDINGS = (
-    *("owski", "ewski", "inski", "ynski", "anski", "owska", "ewska", "inska", "ynska", "anska", "wicz", "czyk", "czak"),
-    *("ovic", "evic", "ovich", "evich", "enko", "chuk", "ova", "eva", "kov", "nov", "rov", "lov", "sson", "dottir"),
-    *("poulos", "poulou", "akis", "idis", "escu", "shvili", "adze", "oglu", "syan", "nyan", "ainen", "onen", "kvist"),
-    *(
-        "qvist",
-        "strom",
-        "gaard",
-        "nsen",
-        "mann",
-        "meier",
-        "meyer",
-        "guez",
-        "ndez",
-        "rrez",
-        "swamy",
-        "murthy",
-        "krishnan",
-    ),
-)
-_LEAST_WITH_ENDING = 6
-_WORD_ENDINGS = ("tion", "ment", "ness", "ity", "ship", "ical", "itor", "ator", "ology", "ware", "works", "less", "ful")
 
 
 class Word(NamedTuple):
@@ -226,63 +205,6 @@ class Word(NamedTuple):
     end: int
     text: str
     plain: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lists:
-    """What is known of words, all folded.
-
-    Attributes:
-        first: First names.
-        usual: Those of them that are English, or in use in more than one language.
-        last: Last names.
-        words: What is a word as well, or only.
-        places: Countries, states and large cities.
-        firms: Firms that are named like people, in their words.
-    """
-
-    first: frozenset[str]
-    usual: frozenset[str]
-    last: frozenset[str]
-    words: frozenset[str]
-    places: frozenset[str]
-    firms: frozenset[tuple[str, ...]]
-
-    def is_first(self, word: str) -> bool:
-        """Whether it, or each part of a double name, is a first name."""
-        return all(part in self.first for part in word.split("-"))
-
-    def is_last(self, word: str) -> bool:
-        """Whether it, or a part of a double name, is a last name, or ends as only last names do."""
-        return (
-            word in self.last
-            or any(part in self.last and part not in self.words for part in word.split("-"))
-            or word[:2] in ("o'", "mc")
-            or (len(word) >= _LEAST_WITH_ENDING and word.endswith(_FAMILY_ENDINGS) and not self.is_word(word))
-        )
-
-    def is_name(self, word: str) -> bool:
-        """Whether it is in a list of names."""
-        return self.is_first(word) or self.is_last(word)
-
-    def is_word(self, word: str) -> bool:
-        """Whether it is an ordinary word, or a place."""
-        return word in self.words or word in self.places or (word.endswith(_WORD_ENDINGS) and not self._is_listed(word))
-
-    def _is_listed(self, word: str) -> bool:
-        return word in self.first or word in self.last
-
-    def is_sure(self, word: str) -> bool:
-        """Whether it is a name and nothing else."""
-        return self.is_name(word) and not self.is_word(word)
-
-
-def folded(text: str) -> str:
-    """Small letters without accents."""
-    if text.isascii():
-        return text.lower()
-    plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-    return "".join(c for c in plain if not unicodedata.combining(c)).replace("’", "'")
 
 
 def people(text: str) -> list[Named]:
@@ -381,7 +303,7 @@ def _is_acronym(word: Word, known: Lists) -> bool:
         word.plain not in PARTICLES
         and word.text.isalpha()
         and word.text.isupper()
-        and 1 < len(word.text) < _LEAST_WITH_ENDING
+        and 1 < len(word.text) <= _LONGEST_ACRONYM
         and not known.is_name(word.plain.strip("."))
     )
 
@@ -419,7 +341,7 @@ class _Place:
         """How sure it is that this is a name, 0 where it is not."""
         names = [one.plain for one in self.words[self.low : self.high] if one.plain not in PARTICLES]
         full = [name for name in names if not name.endswith(".") and len(name) > 1]
-        if not full or tuple(full[:2]) in self.known.firms or _FIRM_AFTER.match(self.text, self._end):
+        if not full or tuple(full[:2]) in self.known.firms:
             return 0.0
         if self._before.endswith("& ") or _is_thing_before(self._before):
             return 0.0
@@ -457,16 +379,11 @@ class _Place:
             return LONE
         if not known.is_word(name) and (self._signs() or self._acts(name)):
             return LONE
-        verb = _VERB_AFTER.match(self.text, self._end) or _MAIL_AFTER.match(self.text, self._end)
         if known.is_sure(name):
             if name in known.usual and known.is_first(name):
                 return LONE
-            return (
-                LONE
-                if verb or _ROLE_BEFORE.search(self._before[-_NEAR:]) or _WEAK_BEFORE.search(self._before[-_NEAR:])
-                else 0.0
-            )
-        return LONE if verb and known.is_first(name) and name not in known.places else 0.0
+            return LONE if self._says_more() or self._has_role() or self._is_introduced() else 0.0
+        return LONE if known.is_first(name) and name not in known.places and self._says_more() else 0.0
 
     def _acts(self, name: str) -> bool:
         """Whether a word within a sentence does what people do, or is a she."""
@@ -486,18 +403,14 @@ class _Place:
             return True
         opens, closes = _IN_QUOTES
         quoted = opens.search(self._before) and closes.match(self.text, self._end)
-        return bool(
-            quoted
-            and not _WEAK_BEFORE.search(self._before[-_NEAR:-1])
-            and not _ROLE_BEFORE.search(self._before[-_NEAR:])
-        )
+        return bool(quoted and not _WEAK_BEFORE.search(self._before[-_NEAR:-1]) and not self._has_role())
 
     def _several(self, full: Sequence[str], names: Sequence[str]) -> float:
         known = self.known
         first, last = names[0], full[-1]
         if first in _STORMS:
             return 0.0
-        if last in _TAILS and not _ROLE_BEFORE.search(self._before[-_NEAR:]):
+        if last in _TAILS and not self._has_role():
             return 0.0
         if _is_unusual(first, last, len(self.words[self.low : self.high]) > len(names), known):
             return 0.0 if self._in_a_phrase() else LIKELY
@@ -512,16 +425,21 @@ class _Place:
         if known.is_sure(last):
             fits = known.is_last(last) or known.is_sure(first)
             return LIKELY if fits and (known.is_name(first) or not known.is_word(first)) else 0.0
-        introduced = first in known.usual and _WEAK_BEFORE.search(self._before[-_NEAR:])
+        introduced = first in known.usual and self._is_introduced()
         return LIKELY if introduced and (known.is_last(last) or not known.is_word(last)) else 0.0
 
     def _says_person(self) -> bool:
-        return bool(
-            self._signs()
-            or _ROLE_BEFORE.search(self._before[-_NEAR:])
-            or _VERB_AFTER.match(self.text, self._end)
-            or _MAIL_AFTER.match(self.text, self._end)
-        )
+        return self._signs() or self._has_role() or self._says_more()
+
+    def _has_role(self) -> bool:
+        return _ROLE_BEFORE.search(self._before[-_NEAR:]) is not None
+
+    def _is_introduced(self) -> bool:
+        return _WEAK_BEFORE.search(self._before[-_NEAR:]) is not None
+
+    def _says_more(self) -> bool:
+        """Whether a verb of people, an address, a number or what somebody is follows."""
+        return bool(_VERB_AFTER.match(self.text, self._end) or _MAIL_AFTER.match(self.text, self._end))
 
     def _in_a_phrase(self) -> bool:
         """Whether capitalised words that are no names stand beside it: `Lincoln Park Branch`, `Bank Julius`."""
@@ -593,24 +511,3 @@ def _goes_on(text: str, found: Sequence[Named], words: Sequence[Word], known: Li
 
 def _word(piece: re.Match[str], offset: int) -> Word:
     return Word(offset + piece.start(), offset + piece.end(), piece[0], folded(piece[0]))
-
-
-@cache
-def lists() -> Lists:
-    """The lists that are shipped, read once."""
-    text = files("stateward.adapters").joinpath("person_names.txt").read_text(encoding="utf-8")
-    sections: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        if line.startswith("["):
-            sections[line.strip("[]")] = []
-        elif line and not line.startswith("#"):
-            next(reversed(sections.values())).extend(line.split())
-    usual = frozenset(sections["first, usual"])
-    return Lists(
-        first=usual.union(sections["first"]),
-        usual=usual,
-        last=frozenset(sections["last"]),
-        words=frozenset(sections["words"]),
-        places=frozenset(sections["places"]),
-        firms=frozenset(tuple(name.split("+")) for name in sections["firms"]),
-    )

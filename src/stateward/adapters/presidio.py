@@ -24,8 +24,8 @@ from typing import Any, NamedTuple, Protocol, cast
 from stateward.adapters.fields import fields, things
 from stateward.adapters.known_values import matches
 from stateward.adapters.mentions import mentions
+from stateward.adapters.name_lists import LIKELY
 from stateward.adapters.name_models import NameModel, load
-from stateward.adapters.person_names import LIKELY
 from stateward.adapters.presidio_rules import (
     CHECKED,
     FINDERS,
@@ -252,7 +252,7 @@ class _Engine:
                 for finding in _judged(text, low, hit, asked.countries)
             )
             found.update(finding for finding in _by_rules(piece, low, wanted) if finding.start in owned)
-        found.update(Finding(**one._asdict()) for one in fields(text) if one.entity in wanted)
+        found.update(one for one in fields(text) if one.entity in wanted)
         if "PERSON" in wanted:
             found -= _of_things(text, found)
             found.update(_again(text, found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stateward.adapters.mentions import mentions
-from stateward.adapters.person_names import LIKELY, LONE, Named
+from stateward.adapters.name_lists import LIKELY, LONE, Named
 
 
 def again(text: str, *people: str, score: float = LIKELY) -> list[str]:

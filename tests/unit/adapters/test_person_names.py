@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib.resources import files
 
 import pytest
+from benchmarks.personal_data import make_names
 
-from stateward.adapters.person_names import lists, people
+from stateward.adapters.name_lists import PARTICLES, lists
+from stateward.adapters.person_names import _CLOSING, _GREETING, _INTRODUCES, _SAYS_NAME, people
 from stateward.adapters.spoken_numbers import spoken_numbers
 from stateward.adapters.street_addresses import street_addresses
 
@@ -48,6 +50,7 @@ def named(text: str) -> list[str]:
         ("It is there because Qorvankova's importer writes", ["Qorvankova"]),
         ("13:00 Anna + 2 guests", ["Anna"]),
         ("Good morning Qorvan, see below.\n\nGrüße\nBlyxta", ["Qorvan", "Blyxta"]),
+        ("Wir haben es.\n\nGruß\nQorvan\n\nHet is klaar.\n\nGroete,\nBlyxta", ["Qorvan", "Blyxta"]),
         ("Friday 11:00 works.\nQorvan", ["Qorvan"]),
         ("Visitors\n09:00 Mbalira Qorvan, Transnet\nPresent: Xu Qorvan", ["Mbalira Qorvan", "Xu Qorvan"]),
         ("with the entity, Qorvana is on it; give it to Blyxta, she has the key", ["Qorvana", "Blyxta"]),
@@ -60,6 +63,12 @@ def named(text: str) -> list[str]:
 )
 def test_people_are_found(text: str, names: list[str]) -> None:
     assert named(text) == names
+
+
+@pytest.mark.parametrize("cue", f"{_CLOSING}|{_GREETING}|{_INTRODUCES}|{_SAYS_NAME}".split("|"))
+def test_every_cue_that_is_listed_is_one(cue: str) -> None:
+    between = "\n" if cue in _CLOSING.split("|") else " "
+    assert named(f"so {cue}{between}Qorvan") == ["Qorvan"]
 
 
 @pytest.mark.parametrize(
@@ -182,6 +191,17 @@ def test_the_lists_say_where_they_are_from_and_hold_what_they_say() -> None:
     assert {"jane", "anna"} <= known.usual
     assert not {"jane", "anna", "smith"} & known.words
     assert {"will", "may", "mark"} <= known.words
+
+
+def test_the_lists_are_as_the_script_makes_them_now() -> None:
+    known = lists()
+    assert not PARTICLES & (known.first | known.last | known.words | known.places)
+    assert set(make_names._OWN_WORDS.split()) <= known.words
+    assert set(make_names._OWN_PLACES.split()) <= known.places
+    assert all(map(known.is_small_word, make_names._OWN_SMALL_WORDS.split()))
+    assert not known.small & (known.words | known.places)
+    firms = {tuple(name.split()) for name in make_names._OWN_FIRMS.strip().replace("\n", "|").split("|")}
+    assert known.firms == firms
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import re
@@ -19,6 +20,7 @@ from canaries import TEXTS, Canary, planted
 from langchain.agents import create_agent
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import InjectedToolCallId, ToolException
 from langchain_core.tools import tool as plain_tool
 from langchain_core.tracers import LangChainTracer
@@ -492,12 +494,17 @@ def test_langsmith_gets_no_personal_data_of_a_run(bank: Bank, smith: Smith) -> N
 
 def test_who_becomes_known_in_a_run_is_found_in_what_it_began_with(bank: Bank, smith: Smith) -> None:
     async def reads(state: Any, step: Any) -> None:
+        await RunnableLambda(str).ainvoke("a run that has ended before")
+        let_go = Event()
+        bank.runtime.inner.tracing._clients[0]._sw_queue.put(let_go)
+        await asyncio.to_thread(let_go.wait)
         await step.knows(PERSON="Xanadu Qwertz-Blyxt")
 
     graph = bank.graph(policy=BARE, prepare=lambda flow: flow.retrieve(reads))
     graph.invoke({"messages": [HumanMessage("what of X. Qwertz-Blyxt, and of xanadu?")]}, bank.config())
     heard = sent(smith, bank)
     assert "what of " in heard
+    assert "that has ended before" in heard
     assert not re.search("xanadu|qwertz", heard, re.IGNORECASE)
 
 

@@ -76,6 +76,10 @@ def test_a_bare_name_is_of_people_beside_what_only_people_have() -> None:
         "owner|team|due\nFalcon|Ops|2024-01-02",
         "street,city\nMain depot,Austin",
         "contact,amount\nFreight,4.20\nLogistics Dept,3.00",
+        "holder=Qorvan Blyxt GmbH; customer: Qorvan Blyxt Ltd; payee='Qorvan Trading'",
+        "last_name=Unknown; firstName: Varchar",
+        "dob;last_name\n1;Nil\n2;True",
+        "ip_address: 12 Maple; bind_address: 12 Maple",
         "recipient: Accounts Payable; payee: Verizon Wireless; payer: Blue Cross; passenger: 2 adults",
     ],
 )

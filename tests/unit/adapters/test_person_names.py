@@ -9,7 +9,7 @@ from benchmarks.personal_data import make_names
 
 from stateward.adapters.name_lists import PARTICLES, lists
 from stateward.adapters.person_names import _CLOSING, _GREETING, _INTRODUCES, _SAYS_NAME, people
-from stateward.adapters.spoken_numbers import spoken_numbers
+from stateward.adapters.spoken_numbers import spoken_numbers, spoken_ssns
 from stateward.adapters.street_addresses import street_addresses
 
 
@@ -159,10 +159,19 @@ def test_what_somebody_lives_at_is_an_address() -> None:
         ),
         ("one two three four five six seven eight nine ten", ""),
         ("gates two, three, four, five, six, seven and eight", ""),
+        ("gates two three four five six seven eight nine", ""),
+        ("the number of gates: one, two, three, four, five, six, seven, eight", ""),
+        ("my social is five three six nine oh four three double nine", ""),
     ],
 )
 def test_a_number_that_is_spoken_is_found(text: str, number: str) -> None:
     assert "".join(text[start:end] for start, end, _ in spoken_numbers(text)) == number
+
+
+def test_nine_digits_that_are_spoken_are_an_ssn_where_a_word_says_so() -> None:
+    number = "five three six nine oh four three double nine"
+    assert [(start, end) for start, end, _ in spoken_ssns(f"My social is {number}.")] == [(13, 13 + len(number))]
+    assert spoken_ssns(f"My code is {number}, my social is one two three four five six.") == []
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_small_names_are_found(text: str, names: list[str]) -> None:
         "e. coli found in sample b. second test is clean, see p. seven",
         '{"ean": 4006381333931, "monica": 1}, model,colour,ean,qty',
         "we ship to paris via lyon, or from florence? the victoria line is closed",
+        "The report for monica was filed, and Pedro or monica is next",
         "data/pedro/monica.txt pedro@example.com monica=1 #pedro",
     ],
 )

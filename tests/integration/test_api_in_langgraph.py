@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,14 +14,12 @@ import pytest
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
+from dev_server import ROOT, langgraph_dev, new_home
 from small_books import ASKED, write_small_books
 from stateward import Runtime, Settings
-from stateward.adapters.embedded import EmbeddedServer
 from tokens import AUDIENCE, ISSUER, Issuer, other_keys
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
-STARTS_WITHIN, STOPS_WITHIN = 180, 30
 LOOK_AGAIN = {"stateward": "look at the desk"}
 
 
@@ -56,18 +46,18 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    # A short path of its own: a socket's path must not be longer than about 100 characters.
-    home, issuer = Path(tempfile.mkdtemp(prefix="sw")), Issuer()
-    (home / "jwks.json").write_text(json.dumps(issuer.key_set()))
-    auth = {"path": "stateward.api.langgraph_auth:auth", "disable_studio_auth": True}
-    ours = {
-        "STATEWARD_JWKS": str(home / "jwks.json"),
-        "STATEWARD_JWT_ISSUER": ISSUER,
-        "STATEWARD_JWT_AUDIENCE": AUDIENCE,
-        "STATEWARD_JWT_TENANT_CLAIM": "org",
-    }
-    with langgraph_dev(home, {"auth": auth}, ours) as url:
-        yield Server(url=url, home=home, issuer=issuer)
+    with new_home() as home:
+        issuer = Issuer()
+        (home / "jwks.json").write_text(json.dumps(issuer.key_set()))
+        auth = {"path": "stateward.api.langgraph_auth:auth", "disable_studio_auth": True}
+        ours = {
+            "STATEWARD_JWKS": str(home / "jwks.json"),
+            "STATEWARD_JWT_ISSUER": ISSUER,
+            "STATEWARD_JWT_AUDIENCE": AUDIENCE,
+            "STATEWARD_JWT_TENANT_CLAIM": "org",
+        }
+        with configured(home, {"auth": auth}, ours) as url:
+            yield Server(url=url, home=home, issuer=issuer)
 
 
 def test_nobody_without_a_token_comes_in(server: Server) -> None:
@@ -130,8 +120,7 @@ def test_another_tenant_reaches_neither_thread_nor_approval(server: Server, tmp_
 
 
 def test_an_unconfigured_server_runs_and_serves_nothing_of_ours() -> None:
-    home = Path(tempfile.mkdtemp(prefix="sw"))
-    with langgraph_dev(home, {}, {}) as url:
+    with new_home() as home, configured(home, {}, {}) as url:
         answer = httpx.get(f"{url}/stateward/approvals", timeout=60)
         assert answer.status_code == 503
         assert "set STATEWARD_JWKS" in answer.json()["detail"]
@@ -165,56 +154,11 @@ def small_input(folder: Path, period: str) -> dict[str, Any]:
 
 
 @contextmanager
-def langgraph_dev(home: Path, more: dict[str, Any], environment: dict[str, str]) -> Iterator[str]:
+def configured(home: Path, more: dict[str, Any], environment: dict[str, str]) -> Iterator[str]:
+    """The server with the project's own configuration and more; where it listens."""
     config = json.loads((ROOT / "langgraph.json").read_text())
     config["graphs"]["month_end"]["path"] = f"{ROOT}/graphs/month_end/graph.py:graph"
     (home / "langgraph.json").write_text(json.dumps({**config, "dependencies": [str(ROOT)], **more}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("STATEWARD_", "DATABASE_"))}
-    offline = {
-        "LANGGRAPH_CLI_NO_ANALYTICS": "1",
-        "LANGGRAPH_NO_VERSION_CHECK": "1",
-        "LANGSMITH_TRACING": "false",
-        "LANGGRAPH_DISABLE_FILE_PERSISTENCE": "true",
-        "STATEWARD_HOME": str(home),
-    }
-    with (home / "server.log").open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--config", str(home / "langgraph.json")],
-            cwd=ROOT,
-            env=inherited | offline | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        wait_until_up(f"http://127.0.0.1:{port}", home / "server.log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        end(process)
-        EmbeddedServer(home / "pg18").stop(force=True)
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def wait_until_up(url: str, log: Path) -> None:
-    deadline = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/ok", timeout=5).status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    pytest.fail(f"langgraph dev is not up after {STARTS_WITHIN} s:\n{log.read_text(errors='replace')[-3000:]}")
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.wait(STOPS_WITHIN)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with langgraph_dev(home, environment, config=home / "langgraph.json") as started:
+        started.wait_until_up()
+        yield started.url

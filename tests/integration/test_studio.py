@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,6 +16,7 @@ import pytest
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
+from dev_server import DevServer, langgraph_dev, new_home
 from month_end.graph import flow
 from small_books import ASKED, ENTRIES, write_small_books
 from stateward import Principal, Runtime, Settings, studio
@@ -33,8 +24,6 @@ from stateward.adapters.embedded import EmbeddedServer
 from stateward.testing.databases import Databases
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
-STARTS_WITHIN, STOPS_WITHIN = 120, 30
 GRAPH = "month_end"
 PERIOD = "2026-05"
 APPROVE = {"type": "approve"}
@@ -45,11 +34,11 @@ class Server:
     """A running `langgraph dev`."""
 
     client: SyncLangGraphClient
-    home: Path
+    started: DevServer
 
     @property
-    def log(self) -> Path:
-        return self.home / "server.log"
+    def home(self) -> Path:
+        return self.started.home
 
     @contextmanager
     def runtime(self) -> Iterator[Runtime]:
@@ -74,11 +63,11 @@ def servers() -> Iterator[dict[str, Server]]:
     """One server as on a developer's machine and one as anywhere else, each with a Postgres of its own."""
     with ExitStack() as stack:
         started = {
-            "laptop": stack.enter_context(langgraph_dev(development=True)),
-            "elsewhere": stack.enter_context(langgraph_dev(development=False)),
+            "laptop": stack.enter_context(server(development=True)),
+            "elsewhere": stack.enter_context(server(development=False)),
         }
         for one in started.values():
-            wait_until_up(one)
+            one.started.wait_until_up()
         yield started
 
 
@@ -214,8 +203,8 @@ def test_elsewhere_an_answer_without_a_person_decides_nothing(elsewhere: Server,
 
 def test_the_servers_can_be_strict_about_what_a_checkpoint_holds(servers: dict[str, Server]) -> None:
     # Both run with LANGGRAPH_STRICT_MSGPACK=true; a type that is blocked is logged.
-    for server in servers.values():
-        log = server.log.read_text(encoding="utf-8", errors="replace")
+    for one in servers.values():
+        log = one.started.log.read_text(encoding="utf-8", errors="replace")
         assert "Blocked" not in log
         assert "deserializ" not in log.lower()
         assert "BlockingError" not in log
@@ -250,70 +239,11 @@ def test_the_hooks_share_one_runtime_and_close_it_together(
 
 
 @contextmanager
-def langgraph_dev(*, development: bool) -> Iterator[Server]:
-    # A short path of its own: a socket's path must not be longer than about 100 characters.
-    home, port = Path(tempfile.mkdtemp(prefix="sw")), free_port()
-    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
-    with (home / "server.log").open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment(home, development=development),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        with get_sync_client(url=f"http://127.0.0.1:{port}") as client:
-            yield Server(client=client, home=home)
-    finally:
-        end(process)
-        # The last hook that leaves closes the runtime, and with it the embedded server.
-        left_running = EmbeddedServer(home / "pg18").stop(force=True)
-        shutil.rmtree(home, ignore_errors=True)
-    assert not left_running
-
-
-def environment(home: Path, *, development: bool) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("STATEWARD_", "DATABASE_"))}
-    offline = {
-        "LANGGRAPH_CLI_NO_ANALYTICS": "1",
-        "LANGGRAPH_NO_VERSION_CHECK": "1",
-        "LANGSMITH_TRACING": "false",
-        "LANGGRAPH_DISABLE_FILE_PERSISTENCE": "true",
-    }
-    told = {"STATEWARD_HOME": str(home), "LANGGRAPH_STRICT_MSGPACK": "true"}
-    return ours | offline | told | ({"STATEWARD_DEVELOPMENT": "1"} if development else {})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_up(server: Server) -> None:
-    url = str(server.client.http.client.base_url.join("/ok"))
-    deadline = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    said = server.log.read_text(encoding="utf-8", errors="replace")[-3000:]
-    pytest.fail(f"langgraph dev is not up after {STARTS_WITHIN} s:\n{said}")
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.wait(STOPS_WITHIN)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def server(*, development: bool) -> Iterator[Server]:
+    """A server that may not be up yet."""
+    told = {"LANGGRAPH_STRICT_MSGPACK": "true"} | ({"STATEWARD_DEVELOPMENT": "1"} if development else {})
+    with new_home() as home, langgraph_dev(home, told) as started, get_sync_client(url=started.url) as client:
+        yield Server(client=client, started=started)
 
 
 def small_input(folder: Path, period: str) -> dict[str, Any]:

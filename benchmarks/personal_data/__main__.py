@@ -9,7 +9,7 @@ import sys
 from benchmarks import machine
 from benchmarks.personal_data import accuracy, speed
 from benchmarks.table import Table, summary
-from stateward.adapters.presidio import PresidioRedactor
+from stateward.adapters.detection.presidio import PresidioRedactor
 from stateward.personal_data.treating import DEFAULT_ENTITIES
 
 _PARTS = ("accuracy", "speed")

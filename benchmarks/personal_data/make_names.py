@@ -17,12 +17,12 @@ from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 
-from stateward.adapters.name_lists import PARTICLES, folded
+from stateward.adapters.detection.name_lists import PARTICLES, folded
 
 HEADER = """\
-# Names of people, and words that are no names, for stateward.adapters.name_lists. Folded: small letters without
-# accents. Made by benchmarks/personal_data/make_names.py from Faker {faker}, the documentation in Python {python}'s
-# standard library (single words only), and lists of words, cities and firms that stand in that file.
+# Names of people, and words that are no names, for stateward.adapters.detection.name_lists. Folded: small letters
+# without accents. Made by benchmarks/personal_data/make_names.py from Faker {faker}, the documentation in Python
+# {python}'s standard library (single words only), and lists of words, cities and firms that stand in that file.
 #
 # Faker is Copyright (c) 2012 Daniele Faraglia, MIT License:
 {licence}

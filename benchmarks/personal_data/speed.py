@@ -20,7 +20,7 @@ from benchmarks.personal_data.accuracy import ENTITIES, is_covered
 from benchmarks.personal_data.corpus import Sample
 from benchmarks.table import Goal, Table, ratios, spread
 from benchmarks.timing import turns
-from stateward.adapters.presidio import PresidioRedactor
+from stateward.adapters.detection.presidio import PresidioRedactor
 from stateward.personal_data.treating import DEFAULT_ENTITIES
 
 _TURNS = 30

@@ -17,6 +17,7 @@ from langgraph.types import Command
 from pydantic import BaseModel
 
 from stateward.adapters.credentials import MintedCredentials
+from stateward.adapters.detection.presidio import PresidioRedactor
 from stateward.adapters.embedded import EmbeddedServer
 from stateward.adapters.keyring import open_keyring
 from stateward.adapters.postgres.case_file import PostgresCaseFile
@@ -36,7 +37,6 @@ from stateward.adapters.postgres.policies import PostgresPolicies
 from stateward.adapters.postgres.provenance import PostgresProvenance
 from stateward.adapters.postgres.threads import PostgresThreads
 from stateward.adapters.postgres.vault import PostgresVault
-from stateward.adapters.presidio import PresidioRedactor
 from stateward.approve.clock import tick, tick_on
 from stateward.errors import (
     ConfigurationError,

@@ -35,7 +35,7 @@ from psycopg.conninfo import make_conninfo
 
 from bank import BOSS, POLICY, BankState
 from stateward import AsyncRuntime, DecisionRefused, Effect, Principal, Runtime, Settings, Workflow, call, tool
-from stateward.adapters.presidio import PresidioRedactor
+from stateward.adapters.detection.presidio import PresidioRedactor
 from stateward.errors import ThreadError
 from stateward.model.approval import Approval
 from stateward.testing import ScriptedModel, proposes

@@ -27,7 +27,7 @@ from month_end.books import Books
 from month_end.graph import flow
 from month_end.proposals import Proposal
 from stateward import Principal, Runtime, Settings, call
-from stateward.adapters.presidio import PresidioRedactor
+from stateward.adapters.detection.presidio import PresidioRedactor
 from stateward.model.approval import Approval, DecisionKind
 from stateward.orchestrate.playbook import PlaybookModel
 

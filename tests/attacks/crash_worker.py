@@ -32,6 +32,7 @@ from langchain_core.outputs import ChatResult
 from bank import POLICY, BankState
 from stateward import AsyncRuntime, Effect, Principal, Settings, Workflow, call, tool
 from stateward.act.perform import Performer
+from stateward.adapters.detection.presidio import PresidioRedactor
 from stateward.adapters.postgres import commits
 from stateward.adapters.postgres.checkpoints import PostgresCheckpoints
 from stateward.adapters.postgres.commits import Commits
@@ -39,7 +40,6 @@ from stateward.adapters.postgres.database import Database
 from stateward.adapters.postgres.desk import PostgresDesk
 from stateward.adapters.postgres.journal import PostgresJournal
 from stateward.adapters.postgres.memory import PostgresMemory
-from stateward.adapters.presidio import PresidioRedactor
 from stateward.orchestrate.steps import Turn
 from stateward.orchestrate.tools import ToolSpec
 from stateward.orchestrate.turns import Turns

@@ -68,8 +68,8 @@ def test_a_recognizer_that_has_died_refuses_the_start(bank: Bank, monkeypatch: p
 
 @pytest.mark.parametrize("entity", ["PERSON", "LOCATION"])
 def test_rules_that_have_died_refuse_the_start(bank: Bank, monkeypatch: pytest.MonkeyPatch, entity: str) -> None:
-    from stateward.adapters import presidio
-    from stateward.adapters.presidio_rules import FINDERS, Finder
+    from stateward.adapters.detection import presidio
+    from stateward.adapters.detection.rules import FINDERS, Finder
 
     dead = {**FINDERS, entity: Finder(lambda _: [], FINDERS[entity].canary)}
     monkeypatch.setattr(presidio, "FINDERS", dead)
@@ -101,7 +101,7 @@ def test_the_audit_says_what_was_treated_and_what_is_found_in_part_only(bank: Ba
 def test_a_scan_that_takes_too_long_for_known_values_refuses_the_write(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stateward.adapters import presidio
+    from stateward.adapters.detection import presidio
 
     def fail(text: str, known: object) -> list[Any]:
         raise TimeoutError(text)

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NEEDED = [
     "stateward/py.typed",
-    "stateward/adapters/person_names.txt",
+    "stateward/adapters/detection/person_names.txt",
     "stateward/adapters/postgres/migrations/0001_base.sql",
     "stateward/adapters/postgres/sql/journal.sql",
     "stateward/graphs/month_end/graph.py",

@@ -85,7 +85,7 @@ backends = SimpleNamespace(mps=SimpleNamespace(is_available=lambda: False))
 """
 SCAN = """
 import asyncio, json, logging, sys
-from stateward.adapters.presidio import PresidioRedactor
+from stateward.adapters.detection.presidio import PresidioRedactor
 from stateward.errors import StatewardError
 
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)

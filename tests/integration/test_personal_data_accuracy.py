@@ -19,7 +19,7 @@ from benchmarks.personal_data.texts import (
     HELD_OUT_BUSINESS,
 )
 
-from stateward.adapters.presidio import PresidioRedactor
+from stateward.adapters.detection.presidio import PresidioRedactor
 from stateward.personal_data.treating import DEFAULT_ENTITIES
 
 

@@ -14,9 +14,9 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
-from stateward.adapters import presidio
-from stateward.adapters.presidio import PresidioRedactor
-from stateward.adapters.presidio_rules import FINDERS, RULES, Finder
+from stateward.adapters.detection import presidio
+from stateward.adapters.detection.presidio import PresidioRedactor
+from stateward.adapters.detection.rules import FINDERS, RULES, Finder
 from stateward.errors import ConfigurationError, MemoryRefused, RedactionFailed
 from stateward.model.memory import Finding, KnownValue
 from stateward.model.values import Json
@@ -453,8 +453,8 @@ def trapped(*args, **kwargs):
 socket.getaddrinfo = socket.create_connection = trapped
 socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = trapped
 
-from stateward.adapters.presidio import PresidioRedactor
-from stateward.adapters.presidio_rules import FINDERS, RULES
+from stateward.adapters.detection.presidio import PresidioRedactor
+from stateward.adapters.detection.rules import FINDERS, RULES
 from stateward.errors import RedactionFailed
 from stateward.model.memory import KnownValue
 
@@ -516,9 +516,9 @@ def test_what_was_found_for_one_question_is_no_answer_to_another(redactor: Presi
 def test_importing_the_adapter_imports_none_of_its_libraries() -> None:
     script = """
 import sys
-import stateward.adapters.presidio
+import stateward.adapters.detection.presidio
 heavy = {"presidio_analyzer", "spacy", "tldextract", "phonenumbers"} & set(sys.modules)
-from stateward.adapters.presidio import PresidioRedactor
+from stateward.adapters.detection.presidio import PresidioRedactor
 PresidioRedactor().coverage(["PERSON"])
 print(sorted(heavy | {"presidio_analyzer", "spacy"} & set(sys.modules)))
 """

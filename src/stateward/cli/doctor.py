@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stateward.adapters.detection.presidio import PresidioRedactor
 from stateward.adapters.embedded import EmbeddedServer
 from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.data_keys import DataKeys
@@ -26,7 +27,6 @@ from stateward.adapters.postgres.ledger import PostgresLedger
 from stateward.adapters.postgres.policies import PostgresPolicies
 from stateward.adapters.postgres.statements import migrations, statements
 from stateward.adapters.postgres.threads import PostgresThreads
-from stateward.adapters.presidio import PresidioRedactor
 from stateward.adapters.rings import RingFacts
 from stateward.cli import shapes
 from stateward.cli.exits import DONE, FAILED

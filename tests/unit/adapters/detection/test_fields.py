@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stateward.adapters.fields import fields
+from stateward.adapters.detection.fields import fields
 
 
 def held(text: str) -> list[tuple[str, str]]:

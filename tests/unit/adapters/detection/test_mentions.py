@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stateward.adapters.mentions import mentions
-from stateward.adapters.name_lists import LIKELY, LONE, Named
+from stateward.adapters.detection.mentions import mentions
+from stateward.adapters.detection.name_lists import LIKELY, LONE, Named
 
 
 def again(text: str, *people: str, score: float = LIKELY) -> list[str]:

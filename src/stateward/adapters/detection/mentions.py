@@ -10,8 +10,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from stateward.adapters.name_lists import GOES_ON, LIKELY, PARTICLES, PIECE, Lists, Named, folded, lists
-from stateward.adapters.person_names import names_a_thing
+from stateward.adapters.detection.name_lists import GOES_ON, LIKELY, PARTICLES, PIECE, Lists, Named, folded, lists
+from stateward.adapters.detection.person_names import names_a_thing
 
 _WORD = re.compile(
     r"(?<![\w@/\\.$#=&%+-])(?<!\w['’])"

@@ -103,7 +103,7 @@ def folded(text: str) -> str:
 @cache
 def lists() -> Lists:
     """The lists that are shipped, read once."""
-    text = files("stateward.adapters").joinpath("person_names.txt").read_text(encoding="utf-8")
+    text = files("stateward.adapters.detection").joinpath("person_names.txt").read_text(encoding="utf-8")
     sections: dict[str, list[str]] = {}
     for line in text.splitlines():
         if line.startswith("["):

@@ -7,10 +7,10 @@ from importlib.resources import files
 import pytest
 from benchmarks.personal_data import make_names
 
-from stateward.adapters.name_lists import PARTICLES, lists
-from stateward.adapters.person_names import _CLOSING, _GREETING, _INTRODUCES, _SAYS_NAME, people
-from stateward.adapters.spoken_numbers import spoken_numbers, spoken_ssns
-from stateward.adapters.street_addresses import street_addresses
+from stateward.adapters.detection.name_lists import PARTICLES, lists
+from stateward.adapters.detection.person_names import _CLOSING, _GREETING, _INTRODUCES, _SAYS_NAME, people
+from stateward.adapters.detection.spoken_numbers import spoken_numbers, spoken_ssns
+from stateward.adapters.detection.street_addresses import street_addresses
 
 
 def named(text: str) -> list[str]:
@@ -190,7 +190,7 @@ def test_what_only_looks_like_a_street_is_left_alone(text: str) -> None:
 
 
 def test_the_lists_say_where_they_are_from_and_hold_what_they_say() -> None:
-    text = files("stateward.adapters").joinpath("person_names.txt").read_text(encoding="utf-8")
+    text = files("stateward.adapters.detection").joinpath("person_names.txt").read_text(encoding="utf-8")
     assert "MIT License" in text
     assert "Permission is hereby granted, free of charge" in text
     assert len(text) < 400_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from stateward.adapters.name_lists import FIRM_FORMS, PARTICLES, PIECE, Lists, folded, lists
+from stateward.adapters.detection.name_lists import FIRM_FORMS, PARTICLES, PIECE, Lists, folded, lists
 from stateward.model.memory import Finding
 
 Columns = dict[int, tuple[str, str]]

@@ -11,8 +11,8 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from stateward.adapters.name_lists import GOES_ON, LIKELY, LONE, PARTICLES, SURE, Lists, Named, lists
-from stateward.adapters.person_names import names_a_thing
+from stateward.adapters.detection.name_lists import GOES_ON, LIKELY, LONE, PARTICLES, SURE, Lists, Named, lists
+from stateward.adapters.detection.person_names import names_a_thing
 
 _LETTERS = r"[^\W\d_A-Z]"
 _NAME = rf"{_LETTERS}{{2,}}(?:['’-]{_LETTERS}{{2,}})*"

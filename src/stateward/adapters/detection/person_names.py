@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stateward.adapters.name_lists import (
+from stateward.adapters.detection.name_lists import (
     FIRM_FORMS,
     GOES_ON,
     LIKELY,

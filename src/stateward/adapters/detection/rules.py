@@ -13,10 +13,10 @@ from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
-from stateward.adapters.person_names import people
-from stateward.adapters.small_names import small_names
-from stateward.adapters.spoken_numbers import spoken_numbers, spoken_ssns
-from stateward.adapters.street_addresses import street_addresses
+from stateward.adapters.detection.person_names import people
+from stateward.adapters.detection.small_names import small_names
+from stateward.adapters.detection.spoken_numbers import spoken_numbers, spoken_ssns
+from stateward.adapters.detection.street_addresses import street_addresses
 
 Span = tuple[int, int]
 

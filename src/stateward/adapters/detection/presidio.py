@@ -21,12 +21,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
-from stateward.adapters.fields import fields, things
-from stateward.adapters.known_values import matches
-from stateward.adapters.mentions import mentions
-from stateward.adapters.name_lists import LIKELY
-from stateward.adapters.name_models import NameModel, load
-from stateward.adapters.presidio_rules import (
+from stateward.adapters.detection.fields import fields, things
+from stateward.adapters.detection.known_values import matches
+from stateward.adapters.detection.mentions import mentions
+from stateward.adapters.detection.name_lists import LIKELY
+from stateward.adapters.detection.name_models import NameModel, load
+from stateward.adapters.detection.rules import (
     CHECKED,
     FINDERS,
     IN_WORDS,

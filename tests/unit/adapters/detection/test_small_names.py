@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stateward.adapters.small_names import small_names
+from stateward.adapters.detection.small_names import small_names
 
 
 def named(text: str) -> list[str]:

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from stateward.adapters.name_lists import PARTICLES, folded, lists
+from stateward.adapters.detection.name_lists import PARTICLES, folded, lists
 from stateward.model.memory import Finding, KnownValue
 
 _SCORE = 1.0

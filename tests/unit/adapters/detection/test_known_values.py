@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stateward.adapters.known_values import matches
+from stateward.adapters.detection.known_values import matches
 from stateward.errors import ConfigurationError
 from stateward.model.memory import KnownValue
 from stateward.personal_data.known import known_values

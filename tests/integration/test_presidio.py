@@ -402,6 +402,14 @@ def test_what_cannot_be_checked_is_not_logged(redactor: PresidioRedactor, caplog
     assert "3704" not in caplog.text
 
 
+def test_loading_tells_the_log_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        asyncio.run(PresidioRedactor().prove(["EMAIL_ADDRESS"]))
+        assert not [one for one in caplog.records if one.name == "presidio-analyzer"]
+        import_module("presidio_analyzer").PatternRecognizer(supported_entity="X", deny_list=["x"])
+        assert [one for one in caplog.records if one.name == "presidio-analyzer"]
+
+
 def test_a_dead_recognizer_is_noticed_before_anything_is_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("presidio_analyzer.predefined_recognizers.UsPassportRecognizer.analyze", _find_nothing)
     with pytest.raises(RedactionFailed, match="US_PASSPORT is not found in a known sample"):

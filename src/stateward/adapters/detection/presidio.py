@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -339,8 +341,9 @@ def _judged(text: str, offset: int, hit: _Hit, countries: frozenset[str]) -> Ite
 def _open_engine(model: str | Path | None, language: str, timeout_seconds: float) -> _Engine:
     try:
         _check_limit(timeout_seconds)
-        names = None if model is None else load(str(model), language)
-        registry = _registry(language, names)
+        with _without_news():
+            names = None if model is None else load(str(model), language)
+            registry = _registry(language, names)
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:  # spaCy's command line calls sys.exit where it fails
@@ -348,6 +351,21 @@ def _open_engine(model: str | Path | None, language: str, timeout_seconds: float
     engine = _Engine(registry=registry, names=names, language=language)
     _prove(engine)
     return engine
+
+
+@contextmanager
+def _without_news() -> Generator[None]:
+    """Presidio logs a line for each recognizer that it loads, which says nothing to whoever runs an agent."""
+    log = logging.getLogger("presidio-analyzer")
+
+    def warns(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING
+
+    log.addFilter(warns)
+    try:
+        yield
+    finally:
+        log.removeFilter(warns)
 
 
 def _check_limit(timeout_seconds: float) -> None:

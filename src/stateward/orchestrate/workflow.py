@@ -178,6 +178,10 @@ class Workflow:
             runtime.services.know(nodes.ward)
         return _graph(self.state, nodes).compile(name=self.name, **saver)  # pyright: ignore[reportUnknownMemberType]
 
+    def subject_of(self, given: Any) -> str:
+        """Whom or what a run with this input is about."""
+        return self._subject(given)
+
     def ward(self) -> Ward:
         """The policy, compiled against the tools."""
         given = [*self._tools, *self._own_tools]

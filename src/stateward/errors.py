@@ -119,7 +119,9 @@ class UnknownThread(ThreadError):
     code = "SW310"
 
     def __init__(self, thread: str) -> None:
-        super().__init__(f"thread {thread!r} is not known: open it with runtime.thread(...) or start a run")
+        super().__init__(
+            f"thread {thread!r} is not known: `stateward threads` lists those that are, runtime.thread(...) opens one"
+        )
 
 
 class ThreadMismatch(ThreadError):

@@ -44,6 +44,7 @@ from stateward.errors import (
     ErasureRefused,
     ThreadAbandoned,
     ThreadErased,
+    ThreadError,
     UnknownApproval,
     UnknownThread,
 )
@@ -61,7 +62,7 @@ from stateward.orchestrate.interrupts import LOOK_AGAIN, is_ours
 from stateward.orchestrate.memory_tools import memory_tools
 from stateward.orchestrate.node import ward_node
 from stateward.orchestrate.saver import StatewardSaver
-from stateward.orchestrate.services import Services, refuse_nobody
+from stateward.orchestrate.services import Services, Ward, refuse_nobody
 from stateward.orchestrate.steps import take_decision
 from stateward.orchestrate.store import StatewardStore
 from stateward.orchestrate.subjects import export, forget, refuse
@@ -167,16 +168,21 @@ class AsyncRuntime:
             purpose: What the work is for; memory is read and written for this purpose only.
             subject: Whom or what it is about, such as `customer:17`.
             requester: Who asked for it; the principal unless stated.
-            graph: The workflow's name.
+            graph: The workflow's name; for an agent with `middleware` or `tool_node`, the `principal` of these.
             known: What is known of the people of the case, by Presidio's entity type: `{"PERSON": "Jane Doe",
                 "PHONE_NUMBER": [...]}`. It is kept sealed, and found in what is remembered however it is written.
 
         Raises:
-            ConfigurationError: an entity type or a value in `known` is none.
+            ConfigurationError: an entity type or a value in `known` is none, the id is empty, or `principal` is no
+                `Principal`.
             ThreadMismatch: the thread was opened for someone or something else.
             ThreadAbandoned: it was abandoned.
-            ThreadError: the policy has pseudonyms, and the subject is nobody's: `none`, or empty.
+            ThreadError: the policy has pseudonyms, and the subject is nobody's: `none`, or empty; or a workflow or an
+                agent that is loaded works for another principal or purpose.
         """
+        _refuse_no_principal("principal", principal, example="kind='agent'")
+        if not id_.strip():
+            raise ConfigurationError("a thread needs an id, such as case-4711")
         ward = self.services.wards.get(graph)
         if ward is not None:
             self.services.govern(ward)
@@ -194,6 +200,9 @@ class AsyncRuntime:
         values = known_values(known or {})
         if ward is not None:
             refuse_nobody(ward, facts)
+            misfit = _misfit(ward, facts)
+            if misfit and await self.services.threads.find(id_) is None:  # else `open` says whose it is
+                raise ThreadError(misfit)
         await self.services.threads.open(facts, retention=ward.document.threads if ward else None)
         if values:
             await self.services.case_file.add(id_, values)
@@ -427,7 +436,9 @@ class AsyncRuntime:
         Raises:
             UnknownApproval: there is none of that id.
             DecisionRefused: this person may not decide it, or not like this; the message says why.
+            ConfigurationError: `by` is no `Principal`.
         """
+        _refuse_no_principal("by", by, example="roles=[...]")
         id_ = approval if isinstance(approval, str) else approval.id
         shown = approval.digest if digest is None and isinstance(approval, Approval) else digest
         edited = None if arguments is None else plain_object(arguments)
@@ -512,19 +523,30 @@ class AsyncRuntime:
             UnknownThread: nobody opened it.
             ThreadAbandoned: it was abandoned.
             ThreadErased: its subject was forgotten.
+            ThreadError: it was started on another workflow than `graph`.
         """
-        config, given = await self.resumption(thread)
+        config, given = await self.resumption(thread, graph=graph.name)
         if given is None and not await self.checkpointer.has_begun(thread):
             return {}
         return await graph.ainvoke(given, config)  # pyright: ignore[reportUnknownMemberType]
 
-    async def resumption(self, thread: str) -> tuple[RunnableConfig, Command[Any] | None]:
-        """The config and the input that go on with a thread, for those who stream it; errors as `resume`."""
+    async def resumption(self, thread: str, *, graph: str = "") -> tuple[RunnableConfig, Command[Any] | None]:
+        """The config and the input that go on with a thread, for those who stream it; errors as `resume`.
+
+        Args:
+            thread: Its id.
+            graph: The name of the graph that is to go on with it; a workflow of another name is refused.
+        """
         record, waits = await asyncio.gather(self.find_thread(thread), self.checkpointer.waits(thread))
         if record.is_erased:
             raise ThreadErased(thread)
         if record.status == "abandoned":
             raise ThreadAbandoned(thread)
+        ward = self.services.wards.get(graph)
+        if ward is not None and not ward.only_messages and record.facts.graph != graph:
+            raise ThreadError(
+                f"thread {thread!r} was started on {record.facts.graph!r}, and {graph!r} cannot go on with it"
+            )
         # By id, as agents within an agent may ask at once; what somebody else's interrupt asks is not ours to answer.
         answers = {one.id: LOOK_AGAIN for one in waits if is_ours(one.value)}
         return self.config(thread), Command(resume=answers) if answers else None
@@ -681,3 +703,21 @@ def embedded_root(settings: Settings) -> Path:
     if not settings.home.is_absolute():
         raise ConfigurationError(f"STATEWARD_HOME is {str(settings.home)!r}: give an absolute path")
     return settings.home / "pg18"
+
+
+def _refuse_no_principal(name: str, given: object, *, example: str) -> None:
+    if not isinstance(given, Principal):
+        said = repr(given) if isinstance(given, str) else "'...'"
+        raise ConfigurationError(f"{name}={given!r} is no Principal: give {name}=Principal({said}, {example})")
+
+
+def _misfit(ward: Ward, facts: ThreadFacts) -> str:
+    """Why every run of a new thread would be refused; an agent's thread may have any purpose."""
+    works = {"principal": ward.principal} | ({} if ward.only_messages else {"purpose": ward.purpose})
+    for name, needed in works.items():
+        if (given := getattr(facts, name)) != needed:
+            return (
+                f"thread {facts.thread!r} was not opened: its {name} is {given!r}, and {ward.name!r} works for "
+                f"{needed!r}; give runtime.thread(...) that, or make {ward.name!r} with {name}={given!r}"
+            )
+    return ""

@@ -58,6 +58,7 @@ class Thread(Shape):
     workflow: str = Field(description="The graph that it runs on, or the agent identity of a middleware.")
     workflow_version: str = Field(description="The version of the graph that it has to be resumed with.")
     status: ThreadStatus
+    erased: bool = Field(description="Its subject was forgotten, or its time was over: what it held is gone.")
     subject: str = Field(description="Whom or what it is about.")
     purpose: str
     principal: str = Field(description="The agent identity that acts.")
@@ -252,6 +253,7 @@ def _thread(record: ThreadRecord) -> dict[str, Any]:
         "workflow": facts.graph,
         "workflow_version": facts.graph_version,
         "status": record.status,
+        "erased": record.is_erased,
         "steps": record.spent.steps,
         "tokens": record.spent.tokens,
         "usd": str(record.spent.usd),

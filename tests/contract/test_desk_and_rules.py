@@ -108,7 +108,7 @@ WHY = (
     "it expired at",
     "something else than what you were shown",
     "cannot be answered here",
-    "needs a text",
+    "needs a reason",
     "has to be typed",
     "has signed already",
     "has signed for",

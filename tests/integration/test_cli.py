@@ -328,6 +328,10 @@ def test_two_policies_of_one_name_and_version_are_told(shell: Shell) -> None:
 def test_a_call_is_explained_by_stated_facts(shell: Shell) -> None:
     call = ("policy", "explain", "pay", "--workflow", "mini", "--set", "to=a", "--set", "amount=500")
     assert "args.amount > 100  is true" in shell(*call).stdout
+    assert (
+        shell.json("policy", "explain", "pay", "--workflow", "mini", "--set", "to=1200", "--set", "amount=5")["verdict"]
+        == "allow"
+    )
     assert shell.json(*call)["verdict"] == "ask"
     assert shell.json(*call, "--principal", "eve", code=1)["reasons"][0]["rule"] == "tools.pay.for"
     assert "gives the label 'untrusted'" in shell(*call, "--label", "untrusted", code=2).stderr

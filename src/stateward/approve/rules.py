@@ -106,7 +106,7 @@ def unconfirmed(word: str) -> str:
 
 def _question_refusal(approval: Approval, principal: Principal, now: datetime, digest: str | None) -> str | None:
     if principal.kind != "person":
-        return f"{principal.id} is a {principal.kind}; only a person decides"
+        return f"{principal.id} is of the kind {principal.kind}; only a person decides"
     if principal.tenant != approval.tenant:
         return "the approval belongs to another tenant"
     if approval.status != "pending":
@@ -120,11 +120,11 @@ def _question_refusal(approval: Approval, principal: Principal, now: datetime, d
 
 def _decision_refusal(approval: Approval, decision: Decision) -> str | None:
     if decision.kind not in approval.allowed:
-        return f"{decision.kind} cannot be answered here; allowed: {', '.join(approval.allowed)}"
+        return f"{decision.kind!r} cannot be answered here; allowed: {', '.join(approval.allowed)}"
     if decision.kind == "edit" and decision.arguments is None:
         return "an edit needs the complete new arguments"
     if decision.kind in ("reject", "respond") and not decision.reason.strip():
-        return f"{decision.kind} needs a text: why, or what the answer is"
+        return f"{decision.kind} needs a reason: why, or what the answer is"
     word = approval.confirmation
     if decision.kind == "approve" and word is not None and (decision.confirmation or "").strip() != word:
         return unconfirmed(word)
@@ -168,7 +168,8 @@ def _why_not(approval: Approval, principal: Principal, barred: Sequence[str]) ->
     by = ", ".join(sorted({name for rule in rules for name in rule.by})) or "nobody"
     if any(rule.stage > approval.stage and mine & set(rule.by) for rule in approval.requirements):
         return f"it is not {principal.id}'s turn yet; first it is for {by}"
-    return f"{principal.id} may not decide this; it is for {by}"
+    roles = f" ({', '.join(sorted(principal.roles))})" if principal.roles else ""
+    return f"{principal.id}{roles} may not decide this; it is for {by}"
 
 
 def _has_signed(approval: Approval, person: str) -> str | None:

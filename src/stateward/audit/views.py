@@ -385,9 +385,17 @@ def _compensated(entry: Entry) -> str:
     return f"undid {counts[0]} of {sum(counts)} effects"
 
 
+def _labelled(entry: Entry) -> str:
+    labels = entry.detail.get("labels")
+    names = ", ".join(map(str, labels)) if isinstance(labels, list) else "?"
+    return f"let in what is {names}, with {entry.tool}" if entry.tool else f"let in what is {names}"
+
+
 _SENTENCES: dict[str, Callable[[Entry], str]] = {
     "thread.opened": _opened,
     "thread.open": lambda _: "went on",
+    "thread.pinned": lambda entry: f"fixed the version that it runs on: {entry.detail.get('graph_version', '?')}",
+    "thread.labelled": _labelled,
     "thread.waiting": lambda _: "waited for people",
     "thread.answered": lambda _: "answered",
     "thread.escalated": lambda _: "ended without an answer",

@@ -179,12 +179,16 @@ def decide(
     decision: Annotated[
         str, typer.Argument(help="approve, edit, reject or respond; after a crash: done, retry or give_up.")
     ],
-    by: Annotated[str, typer.Option("--as", metavar="NAME", help="Who decides.")],
+    by: Annotated[str, typer.Option("--as", metavar="NAME", help="Who decides: an id, as the policy names people.")],
     reason: Annotated[str, typer.Option(help="Why, for reject; the answer, for respond.")] = "",
     sets: Set = None,
     arguments: Arguments = None,
     confirm: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What has to be typed to approve it; asked for at a terminal.")
+    ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROLE", help="A role of theirs that the policy does not give them; repeatable."),
     ] = None,
     workflow: WorkflowPath = None,
     as_json: Json = False,
@@ -192,7 +196,15 @@ def decide(
     """Decide an approval; `edit` takes --set or --arguments and is judged again."""
     from stateward.cli import reading
 
-    said = reading.Said(decision=decision, by=by, reason=reason, sets=sets or (), arguments=arguments, confirm=confirm)
+    said = reading.Said(
+        decision=decision,
+        by=by,
+        reason=reason,
+        sets=sets or (),
+        arguments=arguments,
+        confirm=confirm,
+        roles=role or (),
+    )
     reading.decide(id_, said, workflow=workflow, as_json=as_json)
 
 

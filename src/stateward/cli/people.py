@@ -32,16 +32,17 @@ def os_user() -> str:
         return f"uid-{os.getuid()}"
 
 
-def person(name: str, document: PolicyDocument | None = None) -> Principal:
+def person(name: str, document: PolicyDocument | None = None, roles: Sequence[str] = ()) -> Principal:
     """A person as the command line knows them: the name that was given, vouched for by the system's user.
 
     Args:
         name: Whom `--as` or `--approve-as` names.
         document: The policy, which says what roles its people have.
+        roles: More of them, as `--role` says.
     """
     identity = document.identities.get(name) if document else None
-    roles = [identity.role] if identity is not None and identity.kind == "person" and identity.role else []
-    return Principal(name, roles=roles, verified_by=f"cli:{os_user()}")
+    given = [identity.role] if identity is not None and identity.kind == "person" and identity.role else []
+    return Principal(name, roles=[*given, *roles], verified_by=f"cli:{os_user()}")
 
 
 @dataclass

@@ -115,7 +115,9 @@ def explain(wishes: Wishes, *, workflow: str | None, as_json: bool) -> int:
         ruling = _explained_answer(wishes, bench, loaded.flow.ward())
     else:
         facts = stated(bench, wishes.tool, wishes.facts)
-        arguments = parse_arguments(wishes.arguments) if wishes.arguments else _sets(wishes.sets)
+        tools = loaded.flow.ward().tools
+        texts = _texts(tools[wishes.tool].schema) if wishes.tool in tools else ()
+        arguments = parse_arguments(wishes.arguments) if wishes.arguments else _sets(wishes.sets, texts=texts)
         ruling = bench.judge(wishes.tool, arguments, facts)
     _tell(ruling, as_json=as_json)
     return FAILED if ruling.verdict.kind == "deny" else DONE
@@ -206,8 +208,7 @@ def _explained_answer(wishes: Wishes, bench: Bench, ward: Ward) -> Ruling:
     spec = ward.answer
     if wishes.answer != spec.name:
         raise ToolInputError(f"the workflow answers with {spec.name!r}, and not with {wishes.answer!r}")
-    texts = {name for name, one in spec.schema["properties"].items() if one.get("type") == "string"}
-    fields = parse_arguments(wishes.arguments) if wishes.arguments else _sets(wishes.sets, texts=texts)
+    fields = parse_arguments(wishes.arguments) if wishes.arguments else _sets(wishes.sets, texts=_texts(spec.schema))
     known = spec.model.model_fields
     unknown = sorted(set(fields) - set(known))
     if unknown:
@@ -237,6 +238,11 @@ def _pairs(option: str, given: Iterable[str]) -> Iterable[tuple[str, str]]:
         if not (equals and name):
             raise ToolInputError(f"{option} {pair}: write name=value")
         yield name.strip(), text.strip()
+
+
+def _texts(schema: Mapping[str, Any]) -> set[str]:
+    """The arguments that are text, so that `--set account=1200` says "1200" there."""
+    return {name for name, one in schema.get("properties", {}).items() if one.get("type") == "string"}
 
 
 def _sets(pairs: Sequence[str], *, texts: Collection[str] = ()) -> dict[str, Json]:

@@ -28,7 +28,7 @@ from stateward.cli.threads import is_first
 from stateward.cli.workflows import Loaded, load_workflow
 from stateward.errors import ConfigurationError, PolicyError, ToolInputError
 from stateward.model.approval import Approval, DecisionKind
-from stateward.model.policy import nearest
+from stateward.model.policy import PolicyDocument, nearest
 from stateward.model.values import Json
 
 _DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "respond", "done", "retry", "give_up")
@@ -42,6 +42,7 @@ class Said:
         sets: `name=value` for an edit.
         arguments: The complete arguments for an edit, as JSON.
         confirm: What was typed to confirm an approval.
+        roles: Roles of whoever decides, beside those that the policy gives.
     """
 
     decision: str
@@ -50,6 +51,7 @@ class Said:
     sets: Sequence[str] = ()
     arguments: str | None = None
     confirm: str | None = None
+    roles: Sequence[str] = ()
 
 
 def inbox(*, thread: str | None, as_json: bool) -> None:
@@ -131,9 +133,10 @@ def decide(id_: str, said: Said, *, workflow: str | None, as_json: bool) -> None
     with _runtime() as runtime:
         approval = runtime.approval(id_)
         arguments = _arguments(kind, said, approval)
-        # An edit is judged again, which takes the workflow's policy; for the rest it only names roles.
+        # An edit is judged again, which takes the workflow itself; for the rest its policy only names roles.
         loaded = _workflow(runtime, approval.thread, workflow, needed=kind == "edit")
-        who = person(said.by, loaded.flow.document if loaded else None)
+        document = loaded.flow.document if loaded else _policy(runtime, approval)
+        who = person(said.by, document, said.roles)
         if loaded and kind == "edit":
             loaded.flow.compile(runtime)
         typed = said.confirm if kind != "approve" else _typed(approval, said.confirm)
@@ -143,7 +146,7 @@ def decide(id_: str, said: Said, *, workflow: str | None, as_json: bool) -> None
         shapes.emit(shapes.approval_json(taken))
         return
     print(_outcome(taken, said.by))
-    _hint(_next_step(taken, left))
+    _hint(_next_step(taken, left, here=loaded is not None))
 
 
 def _runtime() -> Runtime:
@@ -187,15 +190,23 @@ def _workflow(runtime: Runtime, thread: str, given: str | None, *, needed: bool)
         return None
 
 
+def _policy(runtime: Runtime, approval: Approval) -> PolicyDocument | None:
+    """The policy that has asked, as the database kept it: who has which role is known without an agent's program."""
+    judged = runtime.judgements(action=approval.action) if approval.action else []
+    return runtime.policy(judged[0].policy_digest) if judged else None
+
+
 def _outcome(approval: Approval, by: str) -> str:
     status = "signed, and more people have to approve" if approval.status == "pending" else approval.status
     return f"{approval.id} {status} by {by}" if approval.status != "pending" else f"{approval.id} {status}"
 
 
-def _next_step(approval: Approval, left: Sequence[Approval]) -> str:
+def _next_step(approval: Approval, left: Sequence[Approval], *, here: bool) -> str:
     if left:
         listed = ", ".join(f"{one.id} ({one.tool})" for one in left)
         return f"{approval.thread} still waits for {listed}"
+    if not here:  # an agent's, or a workflow's of another folder
+        return f"go on with runtime.resume(..., {approval.thread!r}) in the program that runs it"
     return f"go on with: stateward resume {approval.thread}"
 
 

@@ -20,7 +20,7 @@ from stateward.model.thread import ThreadRecord
 from stateward.model.values import Json
 from stateward.model.verdict import Requirement
 
-_STATUS = {"waiting": "magenta", "answered": "green", "escalated": "red", "abandoned": "red"}
+_STATUS = {"waiting": "magenta", "answered": "green", "escalated": "red", "abandoned": "red", "erased": "dim"}
 _TITLES = {
     "action": "may this happen?",
     "answer": "may this answer leave?",
@@ -62,9 +62,9 @@ def approvals_table(approvals: Sequence[Approval]) -> Table:
     """The inbox."""
     table = _table("id", "thread", "asks for", "of", "lapses")
     for one in approvals:
-        short = ", ".join(f"{name}={_short(value)}" for name, value in one.arguments.items())
+        short = ", ".join(f"{name}={_cut(_short(value), 24)}" for name, value in one.arguments.items())
         by = ", ".join(dict.fromkeys(name for need in one.open_requirements for name in need.by))
-        cells = (one.id, one.thread, _cut(f"{one.tool} {short}", 80), by, remaining(one.expires_at))
+        cells = (one.id, one.thread, _cut(f"{one.tool} {short}", 140), by, remaining(one.expires_at))
         table.add_row(*(Text(cell) for cell in cells))
     return table
 
@@ -74,7 +74,8 @@ def threads_table(records: Sequence[ThreadRecord]) -> Table:
     table = _table("thread", "status", "subject", "requested by", "changed (UTC)")
     for one in records:
         facts = one.facts
-        status = Text(one.status, style=_STATUS.get(one.status, "yellow"))
+        said = "erased" if one.is_erased else one.status
+        status = Text(said, style=_STATUS.get(said, "yellow"))
         changed = moment(one.updated_at)
         table.add_row(Text(facts.thread), status, Text(facts.subject), Text(facts.requester), Text(changed))
     return table

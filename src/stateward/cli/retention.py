@@ -36,6 +36,8 @@ def forget(subject: str, *, by: str | None, tenant: str, out: Path | None, as_js
     Args:
         sure: Do not ask whether it is meant.
     """
+    if out is not None and not out.absolute().parent.is_dir():
+        raise ToolInputError(f"--receipt {out}: there is no folder {out.absolute().parent}; nothing was erased")
     with Runtime.open(keep_running=True) as runtime:
         if not (sure or _is_meant(runtime, subject, tenant)):
             say("nothing was erased: that is not the subject")
@@ -51,7 +53,8 @@ def forget(subject: str, *, by: str | None, tenant: str, out: Path | None, as_js
     print(f"{receipt.id}: {subject} is forgotten")
     gone = f"{receipt.items} items of memory, {receipt.pseudonyms} pseudonyms"
     print(f"  {len(receipt.threads)} threads, {keys} keys destroyed, {gone}")
-    say("keep the receipt: --receipt FILE writes it" if out is None else f"the receipt is in {out}")
+    kept = f"runtime.receipts({subject!r}) gives the receipt again, and --receipt FILE writes it at once"
+    say(kept if out is None else f"the receipt is in {out}")
     return DONE
 
 
@@ -102,6 +105,9 @@ def holds(*, as_json: bool) -> None:
                 ]
             }
         )
+        return
+    if not found:
+        say("no subject is on legal hold")
         return
     table = Table("subject", "tenant", "by", "since (UTC)", "reason", box=None)
     for one in found:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from stateward.blocking import Runtime
 from stateward.cli import shapes
+from stateward.cli.exits import say
 from stateward.cli.people import person
 from stateward.cli.render import moment
 from stateward.errors import ToolInputError
@@ -46,13 +47,19 @@ def tick(*, as_json: bool) -> None:
         shapes.emit(
             {"events": [{"event": one.event, "approval": shapes.approval_json(one.approval)} for one in notices]}
         )
-    for one in [] if as_json else notices:
+        return
+    if not notices:
+        say("nothing was due")
+    for one in notices:
         print(f"{one.approval.id} {one.event}: {one.approval.tool} in {one.approval.thread}")
 
 
 def _show(found: list[Delegation], *, as_json: bool) -> None:
     if as_json:
         shapes.emit({"delegations": [shapes.delegation_json(one) for one in found]})
+        return
+    if not found:
+        say("nobody decides for anybody")
         return
     table = Table("id", "decides", "for", "with the roles", "from (UTC)", "until (UTC)", box=None)
     for one in found:

@@ -134,13 +134,25 @@ class Loaded:
 class PlainCommandLine:
     """The command line of a workflow that declares none: `--request TEXT` is its first message."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, flow: Workflow) -> None:
+        self._flow, self._name = flow, flow.name
         self.options: Sequence[Option] = (Option(name="request", help="What it is asked to do.", required=True),)
 
     def prepare(self, options: dict[str, Any]) -> Start:
-        """The request as a message."""
-        return Start(thread=self._name, input={"messages": [("user", options["request"])]}, subject="none")
+        """The request as a message.
+
+        Raises:
+            ConfigurationError: the workflow cannot say from it alone whom or what the run is about.
+        """
+        given = {"messages": [("user", options["request"])]}
+        try:
+            subject = self._flow.subject_of(given)
+        except KeyError as error:
+            raise ConfigurationError(
+                f"the subject of {self._name!r} cannot be told from --request alone, as it reads {error}: "
+                "export a `cli` from its graph.py, with options that say it"
+            ) from error
+        return Start(thread=self._name, input=given, subject=subject)
 
     def demo(self, directory: Path) -> dict[str, Any]:
         """There is no sample data.
@@ -180,7 +192,7 @@ def load_workflow(given: str) -> Loaded:
         folder=folder,
         given=given,
         flow=cast("Workflow", flow),
-        cli=_command_line(module, folder),
+        cli=_command_line(module, folder, flow),
     )
 
 
@@ -203,7 +215,8 @@ def _folder(given: str) -> Path:
     listed = f"; there are: {', '.join(known)}" if known else ""
     raise ConfigurationError(
         f"there is no workflow {given!r}{nearest(given, known)}{listed}. "
-        "Give a name below ./graphs, or the path of a folder with a graph.py"
+        "Give a name below ./graphs, or the path of a folder with a graph.py (--workflow, where a thread is named). "
+        "What belongs to an agent is edited and resumed in the program that built the agent"
     )
 
 
@@ -253,10 +266,10 @@ def _refuse_other(file: str | None, folder: Path) -> None:
         )
 
 
-def _command_line(module: object, folder: Path) -> CommandLine:
+def _command_line(module: object, folder: Path, flow: Any) -> CommandLine:
     found = getattr(module, "cli", None)
     if found is None:
-        return PlainCommandLine(folder.name)
+        return PlainCommandLine(flow)
     missing = [name for name in ("options", "prepare", "demo", "describe") if not hasattr(found, name)]
     if missing:
         raise ConfigurationError(f"{folder / 'graph.py'}: `cli` has no {', '.join(missing)}")

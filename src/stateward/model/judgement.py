@@ -33,6 +33,7 @@ class Judgement:
         facts: What the rules have read besides the call and its thread.
         labels: The labels that the thread had, where the policy knew labels.
         is_answer: Whether it is an answer, with its fields as arguments, and no call.
+        is_erased: Whether its thread was emptied: then the arguments are gone.
     """
 
     action: str
@@ -54,3 +55,4 @@ class Judgement:
     facts: JsonObject
     labels: tuple[str, ...] = ()
     is_answer: bool = False
+    is_erased: bool = False

@@ -19,6 +19,9 @@ class Principal:
         kind: `person`, `agent` or `service`. Only a person decides an approval.
         tenant: The organisation that the principal belongs to.
         verified_by: How the identity was established, for the audit trail (`cli`, `jwt`, `development`, ...).
+
+    Raises:
+        ValueError: the id is empty, or the roles are one text instead of a list.
     """
 
     id: str
@@ -31,6 +34,8 @@ class Principal:
     def __post_init__(self) -> None:
         if not self.id.strip():
             raise ValueError("a principal needs an id")
+        if isinstance(self.roles, str):
+            raise ValueError(f"roles={self.roles!r} is one text: give a list, such as roles=[{self.roles!r}]")
         object.__setattr__(self, "roles", frozenset(self.roles))
 
     @property

@@ -8,8 +8,8 @@ from dataclasses import replace
 from langchain_core.tools import ToolException
 
 from stateward.act.calling import NothingDone
-from stateward.errors import ConfigurationError
-from stateward.model.policy import PolicyDocument, ToolRule
+from stateward.errors import ConfigurationError, PolicyError
+from stateward.model.policy import PolicyDocument, ToolRule, nearest
 from stateward.model.served import overlapping
 from stateward.orchestrate.invoking import Invoker
 from stateward.orchestrate.tools import ToolSpec
@@ -34,6 +34,18 @@ def refuse_misfits(document: PolicyDocument, tools: Mapping[str, ToolSpec]) -> N
         if ruled is not None:
             _refuse_unsafe_retry(spec, ruled.rule)
             _refuse_unfit_undo(spec, document, tools)
+
+
+def refuse_stranger(document: PolicyDocument, principal: str, *, file: str) -> None:
+    """Refuse an agent that may call nothing: no `for:` names it, and none names a role that it could have.
+
+    Raises:
+        PolicyError: it is such an agent, mostly a misspelt one.
+    """
+    named = {name for rule in (*document.tools.values(), *document.mcp.values()) for name in rule.allowed}
+    roles = {one.role for one in document.identities.values()}
+    if named and principal not in named and not named & roles:
+        raise PolicyError(f"{principal!r} may call no tool: no `for:` names it{nearest(principal, named)}", file=file)
 
 
 def believed(document: PolicyDocument, spec: ToolSpec) -> ToolSpec:

@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict
 
+from stateward.errors import ConfigurationError
 from stateward.model.values import Json, digest
 
 
@@ -40,6 +41,7 @@ class PlaybookResult:
 
 
 Yielded = PlaybookCall | Sequence[PlaybookCall]
+_SHAPE = "a playbook is a generator that yields call(...), or a list of them, and returns a text"
 Playbook = Callable[[str], Generator[Yielded, Any, str]]
 
 
@@ -59,7 +61,8 @@ class PlaybookModel(BaseChatModel):
     returns. So the generator has to be deterministic: what it needs to know, it asks a tool.
 
     Attributes:
-        playbook: `def close(request): ...; return "done"`.
+        playbook: `def close(request): ...; return "done"`. What it yields is `call(...)`, or a list of them; anything
+            else is a ConfigurationError when the model is invoked.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -91,6 +94,8 @@ def next_message(playbook: Playbook, messages: Sequence[BaseMessage]) -> AIMessa
     results = {message.tool_call_id: message for message in messages[start + 1 :] if isinstance(message, ToolMessage)}
     seed = digest([start, request])[:8]
     generator = playbook(request)
+    if not isinstance(generator, Generator):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"{_SHAPE}; this one yields nothing, and gave {type(generator).__name__}")
     yielded, turn = _advance(generator, None), 0
     while not isinstance(yielded, str):
         ids = _ids(yielded, seed, turn)
@@ -104,9 +109,16 @@ def next_message(playbook: Playbook, messages: Sequence[BaseMessage]) -> AIMessa
 
 def _advance(generator: Generator[Yielded, Any, str], sent: object) -> Yielded | str:
     try:
-        return next(generator) if sent is None else generator.send(sent)
+        given: object = next(generator) if sent is None else generator.send(sent)
     except StopIteration as stop:
-        return cast("str", stop.value) or ""
+        answer: object = stop.value or ""
+        if not isinstance(answer, str):
+            raise ConfigurationError(f"{_SHAPE}; this one returned {answer!r}") from None
+        return answer
+    calls = cast("Sequence[object]", given if isinstance(given, list | tuple) else [given])
+    if not (calls and all(isinstance(one, PlaybookCall) for one in calls)):
+        raise ConfigurationError(f"{_SHAPE}; this one yielded {given!r}")
+    return cast("Yielded", given)
 
 
 def _ids(yielded: Yielded, seed: str, turn: int) -> list[str]:

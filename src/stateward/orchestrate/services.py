@@ -351,7 +351,10 @@ def current_services() -> Services:
         store = None
     services = getattr(store, "services", None)
     if not isinstance(services, Services):
-        raise ConfigurationError("this graph runs without Stateward's store: compile it with a runtime")
+        raise ConfigurationError(
+            "this graph runs without Stateward's store: use flow.compile(runtime), or give create_agent(...) or "
+            "compile(...) both checkpointer=runtime.checkpointer and store=runtime.store"
+        )
     return services
 
 

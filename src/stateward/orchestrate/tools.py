@@ -208,10 +208,13 @@ def specs(tools: Sequence[BaseTool]) -> dict[str, ToolSpec]:
     """The tools by name, with those that take back their effects.
 
     Raises:
-        ConfigurationError: two have the same name.
+        ConfigurationError: two have the same name, or one is a plain function.
     """
     found: dict[str, ToolSpec] = {}
     for one in tools:
+        if not isinstance(one, BaseTool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            name = getattr(one, "__name__", repr(one))
+            raise ConfigurationError(f"{name} is no tool: make it one with Stateward's or LangChain's @tool")
         if one.name in found:
             raise ConfigurationError(f"two tools are called {one.name!r}")
         found[one.name] = spec_of(one)

@@ -62,8 +62,9 @@ class Wards:
         self._given: set[str] = set()  # without those that are only there to take effects back
         self._own: dict[int, tuple[BaseTool, ToolSpec]] = {}
         if tools is not None:
+            known = specs(tools)
             self._given |= {one.name for one in tools}
-            self._know(specs(tools))
+            self._know(known)
 
     @property
     def ward(self) -> Ward:
@@ -159,7 +160,8 @@ class Wards:
         if (facts.principal, facts.graph) != (ward.principal, ward.name):
             raise ThreadError(
                 f"the thread was opened for {facts.principal!r} on {facts.graph or 'no graph'!r}, this agent is "
-                f"{ward.principal!r}: open it with runtime.thread(..., graph={ward.name!r})"
+                f"{ward.principal!r}: open one with runtime.thread(..., principal=Principal({ward.principal!r}, "
+                f"kind='agent'), graph={ward.name!r})"
             )
         if facts.graph_version != ward.version:
             raise ThreadError(
@@ -195,7 +197,7 @@ class Wards:
             name=self._principal,
             version=digest([self._principal, set_of(self._tools[name].tool for name in self._given)])[:12],
             document=document,
-            gate=gate_of(document, self._tools, self._source, answer=self.answer),
+            gate=gate_of(document, self._tools, self._source, answer=self.answer, principal=self._principal),
             tools=self._tools,
             principal=self._principal,
             purpose=self._purpose,

@@ -16,10 +16,10 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from stateward.errors import ConfigurationError
-from stateward.model.policy import PolicyDocument
+from stateward.model.policy import PolicyDocument, nearest
 from stateward.model.values import digest
 from stateward.orchestrate.answers import AnswerSpec, answer_spec
-from stateward.orchestrate.fitting import believed, refuse_misfits
+from stateward.orchestrate.fitting import believed, refuse_misfits, refuse_stranger
 from stateward.orchestrate.loops import blocking, on_loop
 from stateward.orchestrate.models import planner as planner_of
 from stateward.orchestrate.nodes import Nodes
@@ -143,7 +143,8 @@ class Workflow:
 
         Raises:
             PolicyError: the policy does not fit the tools.
-            ConfigurationError: no planner was declared, or with a runtime it lacks its key.
+            ConfigurationError: no planner was declared, or with a runtime it lacks its key; or `remember` names a tool
+                that there is not.
         """
         chosen = planner if planner is not None else self._planner
         if chosen is None:
@@ -153,6 +154,11 @@ class Workflow:
                 f"the policy has rules for the answer of {self.name!r}, and flow.answer(...) makes it: say what it "
                 "makes with Workflow(..., answer=Model), so that what leaves can be judged"
             )
+        ward = self.ward()
+        tools = [one.name for one in (*self._tools, *self._own_tools)]
+        for name in self._remember:
+            if name not in tools:
+                raise ConfigurationError(f"flow.remember(after=...): there is no tool {name!r}{nearest(name, tools)}")
         parts = Parts(
             retrieve=tuple(self._retrieve),
             # With a runtime a run is near: a missing key is said now, before anything happens.
@@ -163,7 +169,7 @@ class Workflow:
             answer=self._answer,
             subject=self._subject,
         )
-        nodes = Nodes(ward=self.ward(), parts=parts)
+        nodes = Nodes(ward=ward, parts=parts)
         saver: dict[str, Any] = {}
         if runtime is not None:
             # What a checkpoint brings back is limited to plain data, messages and the classes of this state.
@@ -171,6 +177,10 @@ class Workflow:
             saver = {"checkpointer": checkpointer, "store": runtime.store}
             runtime.services.know(nodes.ward)
         return _graph(self.state, nodes).compile(name=self.name, **saver)  # pyright: ignore[reportUnknownMemberType]
+
+    def subject_of(self, given: Any) -> str:
+        """Whom or what a run with this input is about."""
+        return self._subject(given)
 
     def ward(self) -> Ward:
         """The policy, compiled against the tools."""
@@ -181,7 +191,7 @@ class Workflow:
             # What takes effects back is no part of it: a tool may get an undo while its threads wait.
             version=digest([self.name, _SHAPE, set_of(given)])[:12],
             document=self.document,
-            gate=gate_of(self.document, tools, self._source, answer=self._spec),
+            gate=gate_of(self.document, tools, self._source, answer=self._spec, principal=self.principal),
             answer=self._spec,
             tools=tools,
             principal=self.principal,
@@ -197,14 +207,17 @@ def gate_of(
     source: PolicySource | None = None,
     *,
     answer: AnswerSpec,
+    principal: str | None = None,
 ) -> Gate:
-    """The gate for these tools and this answer.
+    """The gate for these tools and this answer, and for this agent where it is known.
 
     Raises:
-        PolicyError: the policy does not fit the tools.
+        PolicyError: the policy does not fit the tools, or lets the agent call none.
         ConfigurationError: what a tool says of itself is not safe under the policy.
     """
     refuse_misfits(document, tools)
+    if principal is not None:
+        refuse_stranger(document, principal, file=source.file if source else "<policy>")
     schemas = {name: ToolSchema(name=name, json_schema=spec.schema, served=spec.served) for name, spec in tools.items()}
     validate = {name: spec.problem for name, spec in tools.items()}
     answers = {answer.name: ToolSchema(name=answer.name, json_schema=answer.schema)}

@@ -105,6 +105,8 @@ class Replay:
             was: The call with what was recorded.
             then: The policy that judged it, where it was kept: it says whether labels were known at all.
         """
+        if was.is_erased:
+            return Unjudged(why="its thread was emptied, and the arguments with it")
         if was.is_answer and was.tool not in self.gate.answers:
             return self._leaves(was)
         if not was.is_answer and was.tool not in self.tools and was.rules != ("tools",):

@@ -129,6 +129,8 @@ def read_text(path: str | File, what: str = "policy") -> str:
         return File(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        if isinstance(error, FileNotFoundError) and not File(path).is_absolute():
+            why = f"{why} in {File.cwd()}"
         raise PolicyError(f"the {what} cannot be read: {why}", file=str(path)) from error
 
 

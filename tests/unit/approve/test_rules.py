@@ -93,9 +93,9 @@ def test_an_excluded_person_is_excluded_by_any_of_their_names() -> None:
     ("decision", "said"),
     [
         (Decision(kind="edit"), "needs the complete new arguments"),
-        (Decision(kind="reject"), "needs a text"),
-        (Decision(kind="reject", reason="  "), "needs a text"),
-        (Decision(kind="respond"), "needs a text"),
+        (Decision(kind="reject"), "needs a reason"),
+        (Decision(kind="reject", reason="  "), "needs a reason"),
+        (Decision(kind="respond"), "needs a reason"),
         (Decision(kind="done"), "cannot be answered here"),
     ],
 )

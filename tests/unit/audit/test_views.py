@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import stateward
 from stateward.audit.chain import GENESIS, entry_hash, parse_entry
 from stateward.audit.export import export_lines, verify_export
-from stateward.audit.views import Line, metrics, timeline
+from stateward.audit.views import Line, metrics, sentence, timeline
 from stateward.errors import ToolInputError
 from stateward.model.ledger import Entry
 
@@ -182,3 +185,19 @@ def test_an_export_shows_what_was_done_to_it(exported: list[str]) -> None:
 def test_a_line_that_is_no_entry_is_named(exported: list[str], line: str) -> None:
     with pytest.raises(ToolInputError, match="x:3:"):
         verify_export([*exported[:2], line], file="x")
+
+
+def test_every_entry_that_the_database_writes_has_a_sentence() -> None:
+    source = Path(stateward.__file__).parent / "adapters" / "postgres"
+    texts = [path.read_text() for path in [*source.rglob("*.sql"), *source.rglob("*.py")]]
+    words = "thread|action|answer|approval|effect|read|memory|delegation|erasure|subject|hold|vault|abandon"
+    kinds = {kind for text in texts for kind in re.findall(rf"['\"]((?:{words})\.[a-z_]+)['\"]", text)}
+    assert len(kinds) > 30
+    assert [kind for kind in kinds if sentence(chain([(0, kind, "bot", {})])[0]) == kind] == []
+
+
+def test_a_label_is_told_with_what_brought_it() -> None:
+    (line,) = timeline(
+        chain([(0, "thread.labelled", "bot", {"tool": "read_mail", "detail": {"labels": ["untrusted"]}})])
+    )
+    assert line.what == "let in what is untrusted, with read_mail"

@@ -15,6 +15,7 @@ GRAPH = """
 class Flow:
     name = "{name}"
     def compile(self): ...
+    def subject_of(self, given): return "customer:" + str(given.get("customer", 17))
 flow = Flow()
 """
 
@@ -52,6 +53,14 @@ def test_without_a_command_line_it_takes_a_request(tmp_path: Path) -> None:
     folder = write(tmp_path / "wf_plain", GRAPH.format(name="wf_plain"))
     start = load_workflow(str(folder)).cli.prepare({"request": "Close October"})
     assert (start.thread, start.input) == ("wf_plain", {"messages": [("user", "Close October")]})
+    assert start.subject == "customer:17"  # as the workflow itself says, or its run would refuse the thread
+
+
+def test_a_subject_that_a_request_does_not_tell_needs_options(tmp_path: Path) -> None:
+    text = GRAPH.format(name="wf_about").replace('given.get("customer", 17)', 'given["customer"]')
+    loaded = load_workflow(str(write(tmp_path / "wf_about", text)))
+    with pytest.raises(ConfigurationError, match="from --request alone, as it reads 'customer': export a `cli`"):
+        loaded.cli.prepare({"request": "Close October"})
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,29 @@ def test_a_script_is_said_in_order_and_counts_in_the_conversation() -> None:
     assert model.invoke([HumanMessage("go"), first]).text == "done"
     with pytest.raises(IndexError, match="the script ends after 2 messages"):
         model.invoke([HumanMessage("go"), first, AIMessage("done")])
+
+
+def test_what_is_no_playbook_says_what_one_is() -> None:
+    def text(request: str) -> str:
+        return "done"
+
+    def yields(request: str) -> Generator[Any, Any, str]:
+        yield "look"
+        return "done"
+
+    def nothing(request: str) -> Generator[Any, Any, str]:
+        yield []
+        return "done"
+
+    def returns(request: str) -> Generator[Any, Any, Any]:
+        yield from ()
+        return {"done": True}
+
+    for wrong, said in [
+        (text, "yields nothing, and gave str"),
+        (yields, "yielded 'look'"),
+        (nothing, r"yielded \[\]"),
+        (returns, r"returned \{'done': True\}"),
+    ]:
+        with pytest.raises(ConfigurationError, match=rf"a playbook is a generator that yields call\(...\).*{said}"):
+            next_message(wrong, [HumanMessage("rent")])  # pyright: ignore[reportArgumentType]

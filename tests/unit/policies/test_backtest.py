@@ -136,3 +136,9 @@ def test_a_policy_that_somebody_has_changed_is_refused() -> None:
     kept["tools"]["pay"]["for"] = ["boss"]
     with pytest.raises(PolicyError, match="not the one that has judged"):
         policy_from_json(kept, policy_digest(document))
+
+
+def test_what_was_erased_is_not_judged_by_what_is_left() -> None:
+    rules = replay("deny: [{when: args.amount > 100, because: much}]")
+    said = rules.judge(judgement(arguments={}, is_erased=True), old())
+    assert kind(said) == "its thread was emptied, and the arguments with it"

@@ -88,4 +88,5 @@ def _judgement(row: Row, sealer: Sealer) -> Judgement:
         facts=detail.get("facts", {}),
         labels=tuple(detail.get("labels", ())),
         is_answer=row["effect"] == "answer",
+        is_erased=row["arguments"] is None,
     )

@@ -99,7 +99,7 @@ declare
     d       stateward.delegation;
 begin
     why := case -- what is not said is not as it has to be: hence `is distinct from`, as null is no reason to go on
-        when p ->> 'kind' is distinct from 'person' then format('%s is a %s; only a person decides', v_id, p ->> 'kind')
+        when p ->> 'kind' is distinct from 'person' then format('%s is of the kind %s; only a person decides', v_id, p ->> 'kind')
         when p ->> 'tenant' is distinct from a.tenant then 'the approval belongs to another tenant'
         when a.status <> 'pending' then format('it is %s already', a.status)
         when clock_timestamp() >= a.expires_at then
@@ -107,10 +107,10 @@ begin
         when p ->> 'digest' is not null and p ->> 'digest' <> a.digest then
             'it asks for something else than what you were shown; look at it again'
         when v_kind is null or not v_kind = any (a.allowed) then
-            format('%s cannot be answered here; allowed: %s', v_kind, array_to_string(a.allowed, ', '))
+            format('''%s'' cannot be answered here; allowed: %s', v_kind, array_to_string(a.allowed, ', '))
         when v_kind = 'edit' and p -> 'arguments' is null then 'an edit needs the complete new arguments'
         when v_kind in ('reject', 'respond') and p ->> 'reason' is null then
-            format('%s needs a text: why, or what the answer is', v_kind)
+            format('%s needs a reason: why, or what the answer is', v_kind)
         when v_kind = 'approve' and a.confirmation is not null and not coalesce((p ->> 'confirmed')::boolean, false) then
             'to approve it, the confirmation has to be typed'
     end;
@@ -157,7 +157,9 @@ begin
                    where coalesce((r ->> 'stage')::int, 1) > a.stage and (r -> 'by') ?| v_own) then
         why := format('it is not %s''s turn yet; first it is for %s', v_id, stateward.addressees(v_rules));
     else
-        why := format('%s may not decide this; it is for %s', v_id, stateward.addressees(v_rules));
+        why := format('%s may not decide this; it is for %s', (
+            select v_id || coalesce(' (' || string_agg(r.name, ', ' order by r.name collate "C") || ')', '')
+              from jsonb_array_elements_text(p -> 'roles') as r (name)), stateward.addressees(v_rules));
     end if;
 end $$;
 

@@ -136,24 +136,26 @@ class Approval(Shape):
 
     id: str
     kind: ApprovalKind = Field(description="action: may this happen? outcome: did it? escalation: how to go on?")
-    status: ApprovalStatus
+    status: ApprovalStatus = Field(
+        description="pending until it is decided, lapses or is withdrawn; then how it ended."
+    )
     thread: str
     tool: str
     arguments: JsonObject = Field(description="What is to be approved, exactly as it will run.")
     description: str = Field(description="What it is, for people, as Markdown.")
-    requirements: list[Requirement]
+    requirements: list[Requirement] = Field(description="Who has to approve: the people of each of them.")
     allowed: list[DecisionKind] = Field(description="The decisions that can be taken.")
     digest: str = Field(description="Binds a decision to what was shown; send it back with the decision.")
     stage: int = Field(description="The stage whose people are asked now.")
     confirmation: str | None = Field(description="What has to be typed to approve it, if anything.")
     escalated_at: Time | None = Field(description="When nobody had decided in time, and others were asked.")
-    requester: str
-    subject: str
+    requester: str = Field(description="Who asked for the work.")
+    subject: str = Field(description="Whom or what it is about.")
     editor: str | None = Field(description="The last person who changed the arguments.")
     requested_at: Time
-    expires_at: Time
-    decided_at: Time | None
-    signatures: list[Signature]
+    expires_at: Time = Field(description="When it lapses, or is escalated, where nobody has decided.")
+    decided_at: Time | None = Field(description="When it was decided; null before.")
+    signatures: list[Signature] = Field(description="What people have said so far, oldest first.")
 
     @classmethod
     def of(cls, one: Question) -> Approval:
@@ -231,12 +233,12 @@ class Entry(Shape):
     seq: int = Field(description="1-based position in the thread's chain, without gaps.")
     at: Time
     kind: str
-    actor: str
+    actor: str = Field(description="Who caused it: an id, or policy:NAME for a verdict.")
     action: str | None
     tool: str | None
     detail: JsonObject
     text: str = Field(description="What it says, for people.")
-    hash: str
+    hash: str = Field(description="SHA-256 over the entry and the hash before it, in hexadecimal.")
 
     @classmethod
     def of(cls, one: LedgerEntry) -> Entry:

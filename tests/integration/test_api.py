@@ -118,9 +118,18 @@ async def test_what_was_not_shown_is_not_decided(asking: Asking) -> None:
         asked = await boss.asked()
         other = await boss.decide({**asked, "digest": "0" * 64}, "approve", 409)
         none = await boss.http.post(f"/approvals/{asked['id']}/decision", json={"decision": "approve"})
+        shrug = await boss.http.post(f"/approvals/{asked['id']}/decision", json={"decision": "shrug"})
+        empty = await boss.http.post(f"/approvals/{asked['id']}/decision", json={})
         assert other["detail"].endswith("it asks for something else than what you were shown; look at it again")
         assert none.status_code == 422
-        assert none.json()["errors"][0]["where"] == "/approve/digest"
+        assert none.json()["errors"] == [{"where": "/digest", "what": "Field required"}]
+        (wrong,) = shrug.json()["errors"]
+        assert (wrong["where"], "'approve', 'done'" in wrong["what"], "shrug" in shrug.text) == (
+            "/decision",
+            True,
+            False,
+        )
+        assert empty.json()["errors"] == [{"where": "/decision", "what": "Field required"}]
         assert (await boss.asked())["signatures"] == []
 
 

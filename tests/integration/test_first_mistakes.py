@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from langchain.agents import create_agent
@@ -137,3 +138,37 @@ def test_a_policy_that_is_looked_for_elsewhere_says_where(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PolicyError, match=f"cannot be read: No such file or directory in {re.escape(str(tmp_path))}"):
         read_text("policy.yaml")
+
+
+def test_a_workflow_takes_async_functions_before_it_runs(bank: Bank) -> None:
+    def keep(state: Any, step: Any, done: Any) -> None: ...
+
+    def check(state: Any, step: Any) -> None: ...
+
+    for name, give in [
+        ("retrieve", lambda flow: flow.retrieve(check)),
+        ("remember", lambda flow: flow.remember(keep, after=["pay"])),
+        ("validate", lambda flow: flow.validate(check)),
+        ("answer", lambda flow: flow.answer(check)),
+    ]:
+        with pytest.raises(ConfigurationError, match=rf"flow\.{name}\((keep|check)\) takes an async function"):
+            bank.graph(prepare=give)
+
+
+def test_a_function_that_gives_something_to_wait_for_is_async_enough(bank: Bank) -> None:
+    async def check(state: Any, step: Any) -> None: ...
+
+    @wraps(check)
+    def counted(*given: Any) -> Any:
+        return check(*given)
+
+    bank.graph(prepare=lambda flow: flow.validate(counted))
+    bank.graph(prepare=lambda flow: flow.validate(lambda state, step: check(state, step)))
+
+
+def test_a_state_without_messages_is_refused() -> None:
+    class Bare(TypedDict):
+        subject: str
+
+    with pytest.raises(ConfigurationError, match=r"Bare has no `messages`: class Bare\(FlowState\)"):
+        Workflow("bank", state=Bare, policy=parse_policy(POLICY), principal="bot")

@@ -152,4 +152,4 @@ def _said(adapter: TypeAdapter[Any], body: bytes) -> Any:
     try:
         return adapter.validate_json(body)
     except ValidationError as error:
-        raise not_valid(error, body=True) from None
+        raise not_valid(error, body=True, tagged="discriminator" in adapter.json_schema()) from None

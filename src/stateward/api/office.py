@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
+from pydantic import Field
+
 from stateward import shapes
 from stateward.api import parameters
 from stateward.approve.rules import may_sign
@@ -23,21 +25,21 @@ class Threads(Shape):
     """A page of threads, newest first."""
 
     threads: list[shapes.Thread]
-    next: str | None
+    next: str | None = Field(description="The `after` of the next page; null on the last.")
 
 
 class Actions(Shape):
     """A page of a thread's actions, in the order in which they were judged."""
 
     actions: list[shapes.Action]
-    next: str | None
+    next: str | None = Field(description="The `after` of the next page; null on the last.")
 
 
 class Approvals(Shape):
     """A page of approvals, oldest first."""
 
     approvals: list[shapes.Approval]
-    next: str | None
+    next: str | None = Field(description="The `after` of the next page; null on the last.")
 
 
 class Timeline(Shape):
@@ -45,7 +47,7 @@ class Timeline(Shape):
 
     thread: str
     entries: list[shapes.Entry]
-    next: int | None
+    next: int | None = Field(description="The `after` of the next page; null on the last.")
 
 
 class Taken(Shape):

@@ -91,12 +91,25 @@ def on_error(request: Request, error: Exception) -> JSONResponse:
     return problem_response(RequestError("this should not have happened; the server's log says where", status=500))
 
 
-def not_valid(error: ValidationError, *, body: bool = False) -> RequestError:
-    """What pydantic found, as an error that says where and what; what was sent is not repeated."""
-    found = error.errors(include_url=False, include_input=False)
-    return does_not_hold(
-        [(_place([str(part) for part in one["loc"]], body), one["msg"].removeprefix("Value error, ")) for one in found]
-    )
+def not_valid(error: ValidationError, *, body: bool = False, tagged: bool = False) -> RequestError:
+    """What pydantic found, as an error that says where and what; what was sent is not repeated.
+
+    Args:
+        error: What was found.
+        body: Whether it is of the body and no parameter.
+        tagged: Whether the body is one of several shapes, by a field whose value pydantic begins each place with.
+    """
+    wrong: list[tuple[str, str]] = []
+    for one in error.errors(include_url=False, include_input=False):
+        parts, what = [str(part) for part in one["loc"]], one["msg"].removeprefix("Value error, ")
+        context = one.get("ctx", {})
+        if "discriminator" in context:
+            parts = [*parts, context["discriminator"].strip("'")]
+            what = f"expected {context['expected_tags']}" if "expected_tags" in context else "Field required"
+        elif tagged:
+            parts = parts[1:]
+        wrong.append((_place(parts, body), what))
+    return does_not_hold(wrong)
 
 
 def does_not_hold(wrong: Sequence[tuple[str, str]]) -> RequestError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, cast
+from typing import Annotated, Any, NotRequired, TypeVar, cast
 
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -32,6 +33,7 @@ from stateward.verify.gate import Gate
 from stateward.verify.load import PolicySource, read_policy
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FlowState(TypedDict):
@@ -64,6 +66,10 @@ class Workflow:
         answer: The pydantic model of its answer: of what `flow.answer(f)` returns, else of the planner's last message,
             which then has to be JSON. The policy names a model `ClosePack` as `close_pack`. Default: a text, `text`.
 
+    Raises:
+        PolicyError: the policy does not hold.
+        ConfigurationError: the state does not extend `FlowState`; or, from the methods below, a function is not async.
+
     Example:
         flow = Workflow("refunds", state=Refund, policy="policy.yaml", principal="support-agent")
         flow.orchestrate("openai:gpt-5.1", tools=[find_order, refund], instructions="You handle refunds.")
@@ -82,6 +88,8 @@ class Workflow:
         migrations: Sequence[tuple[str, str]] = (),
         answer: type[BaseModel] | None = None,
     ) -> None:
+        if "messages" not in state.__annotations__:
+            raise ConfigurationError(f"the state {state.__name__} has no `messages`: class {state.__name__}(FlowState)")
         self._spec = answer_spec(answer)
         self.name, self.state, self.principal = name, state, principal
         self.document, self._source = policy_of(policy)
@@ -104,7 +112,7 @@ class Workflow:
             function: The team's function.
             tools: Tools for steps only: the planner is not shown them, and may not call them.
         """
-        self._retrieve.append(function)
+        self._retrieve.append(_awaitable("retrieve", function))
         self._own_tools.extend(tools)
         return function
 
@@ -121,17 +129,17 @@ class Workflow:
     def remember(self, function: RememberFunction, /, *, after: Sequence[str]) -> RememberFunction:
         """`async (state, step, done)`: what is kept after a call of these tools, be it done, denied or rejected."""
         for name in after:
-            self._remember[name] = function
+            self._remember[name] = _awaitable("remember", function)
         return function
 
     def validate(self, function: CheckFunction, /) -> CheckFunction:
         """`async (state, step) -> problem | None`: checks the answer before it leaves."""
-        self._validate.append(function)
+        self._validate.append(_awaitable("validate", function))
         return function
 
     def answer(self, function: StepFunction, /) -> StepFunction:
         """`async (state, step) -> update`: shapes the answer that leaves."""
-        self._answer = function
+        self._answer = _awaitable("answer", function)
         return function
 
     def compile(self, runtime: Any = None, *, planner: object = None) -> Graph:
@@ -199,6 +207,14 @@ class Workflow:
             shown=frozenset(one.name for one in self._tools),
             migrations=self._migrations,
         )
+
+
+def _awaitable(name: str, function: F) -> F:
+    # Found here, before a run: after a write it would be too late.
+    plain = inspect.unwrap(function)
+    if inspect.isfunction(plain) and plain.__name__ != "<lambda>" and not inspect.iscoroutinefunction(plain):
+        raise ConfigurationError(f"flow.{name}({plain.__name__}) takes an async function: write async def")
+    return function
 
 
 def gate_of(

@@ -5,7 +5,7 @@ A condition sees `args.<name>` (nested objects as `args.customer.city`, arrays a
 `history.sum("amount", "24h")`, `history.count("24h")`, `history.exists("24h")` and `history.last("24h")`, a duration;
 for the tenant, or with `history.thread`, `history.principal` or `history.subject` for one of those in it. `labels` are
 those of the thread, and `origin.<name>` says where an argument's value was seen; what they are compared with is
-checked too, as a misspelt word would never hold. An
+checked too, as a misspelt word would never hold, and so is what an argument that is one of a few texts is. An
 argument that is optional without a default, or nullable, is null where it is missing: write
 `args.note != null && args.note.startsWith("x")`, or `has(args.note) && ...`. A comparison that meets null is
 an error, and an error denies. A default of the tool is filled in. Whole numbers divide to whole numbers, as
@@ -349,7 +349,9 @@ class _Rewriting:
                 "no tool and no memory kind of this policy gives the label",
             )
         if path.split(".")[0] == self._root:
-            self._check(token["path"].rpartition(".")[0] if called else token["path"], token.start())
+            shape = self._check(token["path"].rpartition(".")[0] if called else token["path"], token.start())
+            if not called:
+                self._chosen(token, path, [one for one in shape.choices if isinstance(one, str)])
         self._use(path)
 
     def _use(self, path: str) -> None:
@@ -358,20 +360,22 @@ class _Rewriting:
         if path:
             self._result.names.add(path)
 
-    def _check(self, path: str, offset: int) -> None:
+    def _check(self, path: str, offset: int) -> Shape:
+        """What the path leads to, as far as it is known."""
         shape, known = self._arguments, str(self._root)
         steps = list(re.finditer(NAME, path))
         if len(steps) < 2:
             raise _Flawed(f"`{known}` is no value by itself; name a part, such as `{known}.amount`", offset)
         for step in steps[1:]:
             if shape.kind != "object":
-                return
+                return Shape()
             part = shape.properties.get(step[0], shape.extra)
             if part is None:
                 hint = nearest(f"{known}.{step[0]}", [f"{known}.{name}" for name in shape.properties])
                 what = "argument" if self._root == "args" else "field"
                 raise _Flawed(f"{self._tool} has no {what} '{known}.{step[0]}'{hint}", offset + step.start())
             shape, known = part, f"{known}.{step[0]}"
+        return shape
 
     def _origin(self, path: str, offset: int) -> None:
         shapes = self._walk(path, offset)
@@ -405,6 +409,13 @@ class _Rewriting:
         for at, text in _compared_with(self._source, start, end):
             if text not in known:
                 raise _Flawed(f"{why} {text!r}{nearest(text, known)}", at)
+
+    def _chosen(self, token: re.Match[str], path: str, choices: Sequence[str]) -> None:
+        """One of a few texts has to be able to be what it is compared with; of a list, one of it."""
+        found = list(_compared_with(self._source, *token.span()))
+        if choices and found and not any(text in choices for _, text in found):
+            (at, text), may = found[0], " or ".join(map(repr, choices))
+            raise _Flawed(f"{path!r} of {self._tool} is {may}, never {text!r}{nearest(text, choices)}", at)
 
     def _history(self, path: str, token: re.Match[str]) -> None:
         call = _CALLED.match(self._source, token.end())

@@ -209,6 +209,14 @@ def test_the_tools_own_default_is_what_a_condition_sees() -> None:
     ("text", "column", "says"),
     [
         ("args.amout > 5", 6, "book has no argument 'args.amout'; did you mean 'args.amount'?"),
+        (
+            'args.currency == "EURO"',
+            18,
+            "'args.currency' of book is 'EUR' or 'USD', never 'EURO'; did you mean 'EUR'?",
+        ),
+        ('args.amount > 5 && args.currency != "usd"', 37, "is 'EUR' or 'USD', never 'usd'"),
+        ('"CHF" == args.currency', 1, "is 'EUR' or 'USD', never 'CHF'"),
+        ('args.currency in ["CHF", "GBP"]', 19, "is 'EUR' or 'USD', never 'CHF'"),
         ("args.count > 1 && args.curency == 'x'", 24, "did you mean 'args.currency'?"),
         ("args.customer.cty == 'x'", 15, "did you mean 'args.customer.city'?"),
         ("args.payer.x == 1", 12, "no argument 'args.payer.x'"),

@@ -232,7 +232,7 @@ class AsyncRuntime:
             tools: The tools of all those agents; what else an agent has is not shown to its model, and denied. None
                 to take them from the agents as they are built: then the policy has to name each of them.
             principal: The agent identity that acts. Open threads for it with `graph=principal`.
-            purpose: What the threads are for. Default: the policy's name.
+            purpose: What the agent is for. It decides nothing: each thread has its own. Default: the policy's name.
             answer: The pydantic model of the agent's answer, which the policy names like `close_pack` for `ClosePack`.
                 Default: a plain text, named `text`.
             validate: `async (answer) -> problem | None`, each with the answer's object, or its text.
@@ -270,7 +270,7 @@ class AsyncRuntime:
             policy: The policy's file, or a document.
             tools: The tools.
             principal: The agent identity that acts. Open threads for it with `graph=principal`.
-            purpose: What the threads are for. Default: the policy's name.
+            purpose: What the agent is for. It decides nothing: each thread has its own. Default: the policy's name.
             messages_key: Where the state has the conversation.
 
         Raises:

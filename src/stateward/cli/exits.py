@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -41,6 +43,14 @@ def code_of(error: Exception) -> int:
 def say(text: str) -> None:
     """A message for people: on stderr, so that stdout stays what was asked for."""
     print(text, file=sys.stderr, flush=True)
+
+
+def program() -> str:
+    """How this command is called here: by its name, or by its path where the shell would not find it."""
+    called = Path(sys.argv[0])
+    if called.name != "stateward" or shutil.which(called.name):
+        return "stateward"
+    return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)
 
 
 class Commands(TyperGroup):

@@ -14,6 +14,7 @@ from rich.console import Console
 from stateward.audit.views import metrics, timeline
 from stateward.blocking import Runtime
 from stateward.cli import shapes
+from stateward.cli.exits import program
 from stateward.cli.options import parse_arguments, parse_sets
 from stateward.cli.people import person
 from stateward.cli.render import (
@@ -66,7 +67,7 @@ def inbox(*, thread: str | None, as_json: bool) -> None:
         return
     if pending:
         _print(approvals_table(pending))
-        _hint(f"`stateward show {pending[0].id}` shows exactly what is asked and why")
+        _hint(f"`{program()} show {pending[0].id}` shows exactly what is asked and why")
     elif not hidden:
         _hint("nothing waits for anybody")
     if hidden:
@@ -207,7 +208,7 @@ def _next_step(approval: Approval, left: Sequence[Approval], *, here: bool) -> s
         return f"{approval.thread} still waits for {listed}"
     if not here:  # an agent's, or a workflow's of another folder
         return f"go on with runtime.resume(..., {approval.thread!r}) in the program that runs it"
-    return f"go on with: stateward resume {approval.thread}"
+    return f"go on with: {program()} resume {approval.thread}"
 
 
 def _baselines(graphs: set[str]) -> dict[str, float]:

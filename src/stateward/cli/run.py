@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from stateward.audit.views import metrics, timeline
 from stateward.blocking import Runtime
-from stateward.cli.exits import DONE, FAILED, INTERRUPTED, WAITS
+from stateward.cli.exits import DONE, FAILED, INTERRUPTED, WAITS, program
 from stateward.cli.options import check_options, parse_options, usage
 from stateward.cli.people import Approvers, os_user
 from stateward.cli.progress import Progress
@@ -146,7 +146,7 @@ def _stream(console: Console, session: Session, given: Mapping[str, Any] | None)
 
 @contextmanager
 def _told_how_to_go_on(session: Session) -> Generator[None]:
-    goes_on = f"stateward resume {session.thread}{session.loaded.again}"
+    goes_on = f"{program()} resume {session.thread}{session.loaded.again}"
     try:
         yield
     except KeyboardInterrupt:
@@ -176,11 +176,11 @@ def _stopped(session: Session, people: Approvers) -> int:
     count = f"{len(pending)} question{'s' if len(pending) != 1 else ''}"
     console.print(f"\n[magenta]Stopped:[/] {count} to decide. The process may end here; go on with", highlight=False)
     first = pending[0] if pending else None
-    commands = ["stateward inbox"]
+    commands = [f"{program()} inbox"]
     if first is not None:
         who = first.requirements[0].by[0] if first.requirements else "NAME"
-        commands.append(f"stateward decide {first.id} {first.allowed[0]} --as {who}")
-    for command in [*commands, f"stateward resume {session.thread}{again}"]:
+        commands.append(f"{program()} decide {first.id} {first.allowed[0]} --as {who}")
+    for command in [*commands, f"{program()} resume {session.thread}{again}"]:
         console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
     return WAITS
 

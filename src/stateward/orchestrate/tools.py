@@ -77,7 +77,7 @@ def tool(
             are taken by name from the result, else from the arguments; `Undo` says otherwise.
 
     Raises:
-        ConfigurationError: `timeout=` on a function that is not async, or not a duration.
+        ConfigurationError: `timeout=` on a function that is not async, or not a duration; or there is no docstring.
     """
     span = None if timeout is None else _duration(timeout)
     traits = Traits(transactional=transactional, idempotent=idempotent, probe=probe, timeout=span, retry=retry)
@@ -290,6 +290,8 @@ def _build(function: AnyFunction, traits: Traits) -> BaseTool:
             "client a timeout of its own, which raises an error in it"
         )
     kinds: dict[str, Any] = {"coroutine": function} if is_async else {"func": function}
+    if not inspect.getdoc(function):
+        raise ConfigurationError(f"tool {function.__name__!r} has no docstring: say in one what it does, for the model")
     made = StructuredTool.from_function(**kinds, metadata={_TRAITS: traits}, parse_docstring=_has_arguments(function))
     if effect_parameters(made):
         # Within LangChain's callbacks, so that no trace gets to see a secret either.

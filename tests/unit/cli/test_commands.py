@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from stateward.cli import run as runs
 from stateward.cli.app import app
 from stateward.cli.doctor import place
-from stateward.cli.exits import code_of
+from stateward.cli.exits import code_of, program
 from stateward.errors import DecisionRefused, EmbeddedServerError, PolicyError, StatewardError, UnknownThread
 
 RUNNER = CliRunner()
@@ -21,6 +21,19 @@ def test_help_names_every_command() -> None:
     said = RUNNER.invoke(app, ["--help"]).output
     commands = "demo run resume abandon inbox show decide threads timeline metrics doctor stop audit policy"
     assert all(command in said for command in commands.split())
+
+
+def test_a_command_to_go_on_with_is_one_that_the_shell_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert program() == "stateward"  # called as a module, by these tests
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    for argument, said in [
+        (str(tmp_path / ".venv" / "bin" / "stateward"), ".venv/bin/stateward"),
+        (".venv/bin/stateward", ".venv/bin/stateward"),
+        ("/opt/venv/bin/stateward", "/opt/venv/bin/stateward"),
+    ]:
+        monkeypatch.setattr("sys.argv", [argument])
+        assert program() == said
 
 
 def test_the_version() -> None:

@@ -299,3 +299,11 @@ async def test_what_an_error_carries_beside_its_text_is_kept_from_callbacks_and_
     assert raised.value is error
     (one,) = told
     assert (type(one), vars(one), one.__cause__, one.__context__) == (RuntimeError, {}, None, None)
+
+
+def test_a_tool_without_a_docstring_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="tool 'silent' has no docstring"):
+
+        @tool
+        def silent(amount: float) -> float:
+            return amount

@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -239,6 +240,23 @@ async def test_an_address_where_nobody_answers_is_said_so(tmp_path: Path) -> Non
     with pytest.raises(DatabaseError, match="Check DATABASE_URL"):
         async with AsyncRuntime.connect(settings=settings):
             pass
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql+psycopg://app:s3cret@localhost/app",
+        "mysql://app:s3cret@localhost/app",
+        "app:s3cret",
+    ],
+)
+async def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path, address: str) -> None:
+    with pytest.raises(DatabaseError) as raised:
+        async with AsyncRuntime.connect(settings=Settings(home=tmp_path, database_url=address)):
+            pass
+    told = "".join(traceback.format_exception(raised.value))
+    assert "write postgresql://USER:PASSWORD@HOST:5432/DATABASE" in told
+    assert "s3cret" not in told
 
 
 @pytest.mark.parametrize("style", ["datestyle = 'SQL, DMY'", "intervalstyle = 'iso_8601'"])

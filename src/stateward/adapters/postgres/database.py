@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
 
-from psycopg import AsyncConnection, Error, InterfaceError, OperationalError, sql
+from psycopg import AsyncConnection, Error, InterfaceError, OperationalError, ProgrammingError, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps
 from psycopg_pool import AsyncConnectionPool
@@ -220,12 +221,28 @@ def _unusable(error: Error) -> DatabaseError:
 
 async def _met(uri: str, setting: str) -> tuple[bool, Any]:
     """Whether a pooler answers there, for its greeting names a process of its own; and which database it leads to."""
+    check_address(uri, setting)
     try:
         async with await AsyncConnection[DictRow].connect(uri, connect_timeout=10, row_factory=dict_row) as connection:
             row = await fetch_one(connection, _SQL["met"]) or {}
             return row["pid"] != connection.info.backend_pid, (row["database"], row["since"])
     except Error as error:
         raise DatabaseError(f"Postgres cannot be reached: {str(error).strip()}. Check {setting}.") from error
+
+
+def check_address(uri: str, setting: str) -> None:
+    """Refuse an address that libpq cannot read, whose own words would repeat it with its password.
+
+    Raises:
+        DatabaseError: it cannot be read.
+    """
+    try:
+        conninfo_to_dict(uri)
+    except ProgrammingError:
+        raise DatabaseError(
+            f"{setting} is no address that Postgres knows: write postgresql://USER:PASSWORD@HOST:5432/DATABASE, "
+            "without SQLAlchemy's +driver, and signs such as @ and / in the password as %40 and %2F"
+        ) from None
 
 
 class _Pool(AsyncConnectionPool[Connection]):

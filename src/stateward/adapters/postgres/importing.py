@@ -12,7 +12,7 @@ from psycopg.rows import DictRow, dict_row
 
 from stateward.adapters.postgres.commits import Commits, document
 from stateward.adapters.postgres.data_keys import DataKeys
-from stateward.adapters.postgres.database import Connection, Database, Row, fetch_one
+from stateward.adapters.postgres.database import Connection, Database, Row, check_address, fetch_one
 from stateward.adapters.postgres.lanes import Lane, Move
 from stateward.adapters.postgres.statements import statements
 from stateward.errors import ConfigurationError, DatabaseError, ThreadBusy, ThreadErased
@@ -206,6 +206,7 @@ async def left_behind(database: Database) -> int:
 
 
 async def _connected(uri: str) -> Connection:
+    check_address(uri, "The address of LangGraph's tables")
     try:
         return await AsyncConnection[DictRow].connect(
             uri, autocommit=True, row_factory=dict_row, prepare_threshold=None, connect_timeout=10

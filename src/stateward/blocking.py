@@ -36,8 +36,22 @@ from stateward.settings import Settings
 from stateward.tracing import TracingClient
 
 T = TypeVar("T")
+Kind = TypeVar("Kind", bound=type)
 
 
+def _told_as(source: type) -> Callable[[Kind], Kind]:
+    """`help(...)`, and a notebook's `?`, tell of each method what the class says that it stands for."""
+
+    def tell(kind: Kind) -> Kind:
+        for name, member in vars(kind).items():
+            if str(member.__doc__).startswith(f"See `{source.__name__}."):
+                member.__doc__ = getattr(source, name).__doc__
+        return kind
+
+    return tell
+
+
+@_told_as(AsyncRuntime)
 class Runtime:
     """A runtime on one Postgres, for code that is not async, notebooks included.
 

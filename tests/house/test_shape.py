@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import statistics
 import subprocess
@@ -80,6 +81,14 @@ def test_the_door_is_small_and_opens() -> None:
         assert getattr(stateward, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = stateward.nothing
+
+
+def test_the_blocking_runtime_tells_of_each_method_what_the_async_one_says() -> None:
+    from stateward import AsyncRuntime, Runtime
+
+    told = {name: inspect.getdoc(member) or "" for name, member in vars(Runtime).items() if callable(member)}
+    assert [name for name, text in told.items() if text.startswith("See `")] == []
+    assert told["thread"] == inspect.getdoc(AsyncRuntime.thread)
 
 
 def test_importing_stateward_imports_nothing_heavy() -> None:

@@ -544,6 +544,21 @@ def _fetched(query: HistoryQuery) -> _Read:
 
 _REPORTED = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+# What other languages write, and CEL does not.
+_UNREAD = re.compile(r"^Syntax error: .* '([^']+)'")
+_WRITTEN = {
+    **{
+        "and": "&&",
+        "or": "||",
+        "not": "!(...)",
+        "is": "==",
+        "=": "==",
+        "=>": ">=",
+        ">": "!= for <>",
+        "len": "size(...)",
+    },
+    **{"true": "true", "false": "false", "none": "null", "nil": "null"},
+}
 _MISUSED = re.compile(r"found no matching overload for '_?([^']+?)_?' applied to '\((.*)\)'")
 
 
@@ -557,12 +572,19 @@ def _cel_flaw(error: str, variables: Mapping[str, Variable]) -> Flaw:
         known = {"history", *(name for name in variables if not name.startswith(_PRESENT))}
         # CEL points at the last dot of a dotted name.
         column -= len(undeclared[1].rpartition(".")[0])
-        message = f"{undeclared[1]!r} is not known here{nearest(undeclared[1], known)}"
+        message = f"{undeclared[1]!r} is not known here{_instead(undeclared[1]) or nearest(undeclared[1], known)}"
     elif misused := _MISUSED.match(message):
         types = re.sub(r"wrapper\((\w+)\)", r"\1 or null", misused[2]).replace(", ", " and ")
         types = types.replace("google.protobuf.Duration", "duration")
         message = f"{misused[1].lstrip('@')!r} does not work with {types}"
+    elif unread := _UNREAD.search(message):
+        message += _instead(unread[1].strip())
     return Flaw(message=message, line=line, column=column)
+
+
+def _instead(word: str) -> str:
+    written = _WRITTEN.get(word.lower())
+    return f"; in CEL write {written}" if written else ""
 
 
 def _flaw_at(text: str, offset: int, message: str) -> Flaw:

@@ -253,6 +253,24 @@ def test_mistakes_are_found_at_load(text: str, column: int, says: str) -> None:
     assert (found.line, found.column) == (1, column)
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("args.urgent or args.count > 1", "||"),
+        ("args.count > 1 AND args.urgent", "&&"),
+        ("args.count = 1", "=="),
+        ("args.count => 1", ">="),
+        ("args.note is null", "=="),
+        ("args.note == None", "null"),
+        ("args.urgent == True", "true"),
+        ("len(args.codes) > 1", "size(...)"),
+        ("args.count not in [1]", "!(...)"),
+    ],
+)
+def test_what_other_languages_write_is_told_in_cel(text: str, written: str) -> None:
+    assert flaw(text).message.endswith(f"; in CEL write {written}")
+
+
 def test_a_mistake_on_a_later_line() -> None:
     found = flaw("args.amount > 5\n  && args.cuont > 1")
     assert (found.line, found.column) == (2, 11)

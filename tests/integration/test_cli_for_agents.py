@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,39 @@ def test_nothing_to_show_is_said(shell: Shell) -> None:
     ]:
         done = shell(command)
         assert (done.stdout, done.stderr.strip()) == ("", said)
+
+
+def test_what_an_agent_has_done_is_judged_by_a_new_policy(
+    shell: Shell, asked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "wf_beside"
+    folder.mkdir()
+    (folder / "graph.py").write_text(BESIDE)
+    (tmp_path / "new.yaml").write_text(BESIDE_POLICY)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    backtest = ("policy", "backtest", "--policy", str(tmp_path / "new.yaml"), "--workflow", str(folder))
+    said = shell(*backtest, "--agent", "bot")
+    assert "1 actions of the last 30d judged by bank@2: 0 the same, 1 differently" in said.stdout
+    assert "ask → allow" in said.stdout
+    assert "--agent PRINCIPAL" in shell(*backtest).stderr
+
+
+BESIDE_POLICY = """
+policy: bank
+version: 2
+identities: {bot: {kind: agent}, boss: {kind: person}}
+tools: {pay: {effect: write, for: [bot], ask: [{when: args.amount > 1000, by: [boss]}]}}
+"""
+BESIDE = """
+from stateward import FlowState, Workflow, tool
+from stateward.verify.load import parse_policy
+
+@tool
+def pay(amount: float) -> str:
+    \"\"\"Pay.\"\"\"
+    return ""
+
+policy = "{policy: bank, version: 1, identities: {bot: {kind: agent}}, tools: {pay: {effect: write, for: [bot]}}}"
+flow = Workflow("wf_beside", state=FlowState, policy=parse_policy(policy), principal="bot")
+flow.orchestrate(lambda request: "done", tools=[pay])
+"""

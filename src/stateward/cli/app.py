@@ -547,13 +547,17 @@ def policy_diff(
 def policy_backtest(
     file: Annotated[Path, typer.Option("--policy", metavar="FILE", help="The new policy.")],
     workflow: Annotated[str, typer.Option(metavar="NAME", help="Whose recorded actions are judged.")],
+    agent: Annotated[
+        str | None,
+        typer.Option(metavar="PRINCIPAL", help="Those of the agent that acts as this, with the workflow's tools."),
+    ] = None,
     since: Annotated[str, typer.Option(metavar="TIME", help="How far back, such as 12h, 30d or 8w.")] = "30d",
     as_json: Json = False,
 ) -> None:
     """Judge recorded actions by a new policy: which would be judged differently."""
     from stateward.cli import comparing
 
-    raise typer.Exit(comparing.backtest(file, workflow=workflow, since=since, as_json=as_json))
+    raise typer.Exit(comparing.backtest(file, workflow=workflow, agent=agent, since=since, as_json=as_json))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stateward.cli import shapes
-from stateward.cli.exits import DONE
+from stateward.cli.exits import DONE, say
 from stateward.cli.workflows import load_workflow
 from stateward.errors import ToolInputError
 from stateward.model.durations import parse_duration
@@ -42,8 +42,8 @@ def diff(old: Path, new: Path, *, as_json: bool) -> int:
     return DONE
 
 
-def backtest(file: Path, *, workflow: str, since: str, as_json: bool) -> int:
-    """Judge the workflow's recorded actions by a policy.
+def backtest(file: Path, *, workflow: str, agent: str | None, since: str, as_json: bool) -> int:
+    """Judge the workflow's recorded actions by a policy, or those of an agent that has the same tools.
 
     Raises:
         PolicyError: the policy does not hold for the workflow's tools.
@@ -62,7 +62,7 @@ def backtest(file: Path, *, workflow: str, since: str, as_json: bool) -> int:
     with Runtime.open(keep_running=True) as runtime:
         found = Backtest()
         kept: dict[str, PolicyDocument | None] = {}
-        for one in runtime.judgements(graph=ward.name, since=window):
+        for one in runtime.judgements(graph=agent or ward.name, since=window):
             if one.policy_digest not in kept:
                 kept[one.policy_digest] = runtime.policy(one.policy_digest)
             found.add(one, replay.judge(one, kept[one.policy_digest]))
@@ -115,6 +115,8 @@ def _tell_backtest(document: PolicyDocument, found: Backtest, since: str) -> Non
         console.print(Text(f"  {count} × {rule}"), highlight=False)
     if found.differences:
         console.print(_differences(found.differences), highlight=False)
+    if not (judged or found.unjudged):
+        say("nothing was recorded in that time; those of an agent are found by --agent PRINCIPAL")
     if found.unjudged:
         console.print(f"{found.unjudged.total()} could not be judged", highlight=False)
         for why, count in found.unjudged.most_common():

@@ -45,6 +45,14 @@ def person(name: str, document: PolicyDocument | None = None, roles: Sequence[st
     return Principal(name, roles=[*given, *roles], verified_by=f"cli:{os_user()}")
 
 
+def suggested(approval: Approval, document: PolicyDocument) -> str:
+    """Somebody who could decide next, by the policy's own names and roles; empty where it names nobody."""
+    by = [name for need in approval.open_requirements for name in need.by]
+    people = [(name, one) for name, one in document.identities.items() if one.kind == "person"]
+    found = [name for name, one in people if name in by or one.role in by]
+    return next((name for name in found if name != approval.requester), "")
+
+
 @dataclass
 class Approvers:
     """Takes decisions for the questions of a run.
@@ -149,12 +157,11 @@ class Approvers:
         return changed
 
     def _name(self, approval: Approval) -> str:
-        by = [name for need in approval.open_requirements for name in need.by if name != approval.requester]
-        suggested = by[0] if by else ""
-        hint = f" \\[{escape(suggested)}]" if suggested else ""
+        near = suggested(approval, self.loaded.flow.document)
+        hint = f" \\[{escape(near)}]" if near else ""
         name = ""
         while not name:
-            name = self._input(f"  decide as{hint}: ") or suggested
+            name = self._input(f"  decide as{hint}: ") or near
         return name
 
     def _input(self, prompt: str) -> str:

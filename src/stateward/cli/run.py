@@ -16,7 +16,7 @@ from stateward.audit.views import metrics, timeline
 from stateward.blocking import Runtime
 from stateward.cli.exits import DONE, FAILED, INTERRUPTED, WAITS, program
 from stateward.cli.options import check_options, parse_options, usage
-from stateward.cli.people import Approvers, os_user
+from stateward.cli.people import Approvers, os_user, suggested
 from stateward.cli.progress import Progress
 from stateward.cli.render import metrics_table, section, timeline_table
 from stateward.cli.threads import Session, is_first, never_started, open_thread, session_for
@@ -178,7 +178,7 @@ def _stopped(session: Session, people: Approvers) -> int:
     first = pending[0] if pending else None
     commands = [f"{program()} inbox"]
     if first is not None:
-        who = first.requirements[0].by[0] if first.requirements else "NAME"
+        who = suggested(first, session.loaded.flow.document) or "NAME"
         commands.append(f"{program()} decide {first.id} {first.allowed[0]} --as {who}")
     for command in [*commands, f"{program()} resume {session.thread}{again}"]:
         console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)

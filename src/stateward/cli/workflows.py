@@ -203,12 +203,14 @@ def workflow_names() -> list[str]:
 
 
 def _folder(given: str) -> Path:
-    if not given.isidentifier():
-        path = Path(given).expanduser().resolve()
+    path = Path(given).expanduser().resolve()
+    if not given.isidentifier() and (
+        path.name != given or path.exists()
+    ):  # else it is no path: an agent's name, mostly
         return _checked(path.parent if path.name == "graph.py" else path, given)
     for place in _places():
         if (place / given / "graph.py").is_file():
-            return (place / given).resolve()
+            return _checked((place / given).resolve(), given)
     known = workflow_names()
     from stateward.model.policy import nearest
 
@@ -216,7 +218,7 @@ def _folder(given: str) -> Path:
     raise ConfigurationError(
         f"there is no workflow {given!r}{nearest(given, known)}{listed}. "
         "Give a name below ./graphs, or the path of a folder with a graph.py (--workflow, where a thread is named). "
-        "What belongs to an agent is edited and resumed in the program that built the agent"
+        "What belongs to an agent is edited and resumed in the program that built it"
     )
 
 

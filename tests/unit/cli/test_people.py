@@ -13,7 +13,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from rich.console import Console
 
-from stateward.cli.people import Approvers, person
+from stateward.cli.people import Approvers, person, suggested
 from stateward.cli.progress import Progress
 from stateward.cli.render import approval_panel, duration
 from stateward.errors import DecisionRefused
@@ -21,6 +21,7 @@ from stateward.model.approval import Approval
 from stateward.model.policy import PolicyDocument
 from stateward.model.principal import Principal
 from stateward.model.verdict import Reason, Requirement
+from stateward.verify.load import parse_policy
 
 NOW = datetime(2026, 10, 31, 12, tzinfo=UTC)
 QUESTION = Approval(
@@ -45,6 +46,23 @@ QUESTION = Approval(
     requested_at=NOW,
     expires_at=NOW + timedelta(days=2),
 )
+
+
+PEOPLE = """
+policy: pay
+version: 1
+identities:
+  bot: {kind: agent}
+  ann: {kind: person, role: boss}
+  eve: {kind: person, role: clerk}
+  joe: {kind: person, role: boss}
+"""
+
+
+def test_who_could_decide_is_a_person_and_not_the_requester() -> None:
+    assert suggested(QUESTION, parse_policy(PEOPLE)) == "joe"
+    assert suggested(QUESTION, parse_policy(PEOPLE.replace("joe", "boss"))) == "boss"
+    assert suggested(QUESTION, parse_policy(PEOPLE.replace("role: boss", "role: clerk"))) == ""
 
 
 class Terminal(Console):
@@ -84,7 +102,7 @@ class Desk:
 
 def approvers(*answers: str, name: str | None = None, interactive: bool = True) -> tuple[Approvers, Desk, Terminal]:
     desk, terminal = Desk(), Terminal(iter(answers))
-    document = PolicyDocument.model_validate({"policy": "p", "version": 1})
+    document = PolicyDocument.model_validate({"policy": "p", "version": 1, "identities": {"boss": {"kind": "person"}}})
     loaded: Any = SimpleNamespace(flow=SimpleNamespace(document=document))
     people = Approvers(console=terminal, runtime=cast("Any", desk), loaded=loaded, name=name, interactive=interactive)
     return people, desk, terminal

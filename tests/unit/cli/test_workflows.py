@@ -49,6 +49,17 @@ def test_a_path_is_told_again_when_it_is_resumed(tmp_path: Path) -> None:
     assert load_workflow(str(folder / "graph.py")).folder == folder
 
 
+def test_a_name_that_is_no_folder_is_told_with_those_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "graphs" / "wf_desk", GRAPH.format(name="wf_desk"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="there is no workflow 'wf-desk'; did you mean 'wf_desk'"):
+        load_workflow("wf-desk")
+    with pytest.raises(ConfigurationError, match=r"\./wf-desk: there is no graph\.py in"):
+        load_workflow("./wf-desk")
+
+
 def test_without_a_command_line_it_takes_a_request(tmp_path: Path) -> None:
     folder = write(tmp_path / "wf_plain", GRAPH.format(name="wf_plain"))
     start = load_workflow(str(folder)).cli.prepare({"request": "Close October"})

@@ -44,7 +44,8 @@ _KEYS = {
             "dob|d o b|born|birth ?(?:date|day)|date ?of ?birth|b ?day|geburtsdatum|fecha de nacimiento|fecha nac|birth"
             "|yob|b ?date|birth ?dt|dt ?of ?birth|geburtstag|geb datum|date ?(?:de )?naissance|data ?(?:di )?nascita"
         ),
-        "US_SSN": rf"ssn|s s n|social|social ?security{_NUMBER}?|tax ?(?:payer)? ?id(?:entification)?|tin|ss{_NUMBER}"
+        "US_SSN": rf"(?:ssn|s s n|ss|soc|social|soc ?sec|social ?security)(?:{_NUMBER}| id| full| value| \\d)?"
+        r"|tax ?(?:payer)? ?id(?:entification)?|tin"
         "|(?:national|government|gov|govt|personal|identity) ?id",
         "LOCATION": (
             r"street(?: ?(?:name|address|line|\d))*|address(?: ?line)?(?: \d)?|addr(?: \d)?|stra(?:ss|ß)e|adresse|calle"
@@ -95,7 +96,7 @@ _DATE = re.compile(
 _PATTERNS = {
     "PHONE_NUMBER": re.compile(r"\(?\+?\(?\d[\d ().\-/\u00a0]{5,22}\d"),
     "DATE_OF_BIRTH": _DATE,
-    "US_SSN": re.compile(r"\d{3}([- ]?)\d\d\1\d{4}"),
+    "US_SSN": re.compile(r"\d{3}([-. ]?)\d\d\1\d{4}"),
     "LOCATION": re.compile(
         r"(?:\d{1,5}[a-zA-Z]?(?:[-/]\d{1,4})?,? [^\W\d_]{2}|[^\W\d_]{2,}\.?(?=[^\n]{0,40}\d))"
         r"(?:[^\W_]|[ .,'’/#()º°:-]){2,70}"

@@ -92,11 +92,15 @@ Article 4006381333931 and 9780306406157 are listed in catalogue 2024/25
 Parcel 12.5 kg, 40 x 30 x 20 cm, zone 4, route 17-B, dock 3
 Tax id 536904399 of the firm, IBAN DE89 3704 0044 0532 0130 01 is a sample, part 0806-555
 <employees batch="204471188"><employee no="118"><grade>4</grade></employee></employees>
+The SSN column holds 000-00-0000, no value, zip 53690-4399
+The social media campaign 536904399 ends today
 Drawing 118-20-4471 and part 118-20-4472 replace style 118-20-4473
 Sections 1.2.3 to 1.2.10 of standard 9001:2015 apply, see table 4-12
 """.strip().splitlines()
 
 SPOKEN_CARD = "four one one one, one one one one, one one double one, one one one one"
+SPOKEN_SSN = "five three six dash nine oh dash four three nine nine"
+
 PLANTED = [
     ("CREDIT_CARD", "paid with 4111 1111 1111 1111.", "4111 1111 1111 1111"),
     ("CREDIT_CARD", "visa-4012888888881881", "4012888888881881"),
@@ -191,6 +195,13 @@ PLANTED = [
     ("US_SSN", "SSN 536/90/4399", "536/90/4399"),
     ("US_SSN", "SSN: 5 3 6 9 0 4 3 9 9", "5 3 6 9 0 4 3 9 9"),
     ("US_SSN", '{"applicantSSN":"536904399"}', "536904399"),
+    ("US_SSN", "> my SSN is 536-90-\n> 4399", "536-90-\n> 4399"),
+    ("US_SSN", "SSN  5 3 6 - 9 0 - 4 3 9 9", "5 3 6 - 9 0 - 4 3 9 9"),
+    ("US_SSN", "SSN with the suffix 536-90-4399A", "536-90-4399"),
+    ("US_SSN", "ssn=536+90+4399&x", "536+90+4399"),
+    ("US_SSN", "SSN (box 12, since 2019): 536904399", "536904399"),
+    ("US_SSN", "social is five three six dash nine oh dash four three nine nine", SPOKEN_SSN),
+    ("US_SSN", "536 90 4399 is her current social", "536 90 4399"),
     ("US_SSN", "Social? It is 536 904 399", "536 904 399"),
     (
         "US_SSN",

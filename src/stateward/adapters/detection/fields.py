@@ -236,7 +236,7 @@ def _is_part(word: str, known: Lists) -> bool:
     plain = folded(word)
     if plain in PARTICLES:
         return True
-    if word[0].islower() and not (known.is_name(plain) and not known.is_word(plain)):
+    if word[0].islower() and ("-" in plain or not known.is_sure(plain)):
         return False
     return known.is_name(plain) or plain not in known.words
 

@@ -15,8 +15,10 @@ from typing import Any, cast
 
 from stateward.adapters.detection.person_names import people
 from stateward.adapters.detection.small_names import small_names
+from stateward.adapters.detection.speakers import speakers
 from stateward.adapters.detection.spoken_numbers import spoken_cards, spoken_numbers, spoken_ssns
 from stateward.adapters.detection.street_addresses import street_addresses
+from stateward.adapters.detection.turned_names import turned_names
 
 Span = tuple[int, int]
 
@@ -87,19 +89,22 @@ _BORN_TOO = re.compile(
     re.IGNORECASE,
 )
 _SSN_WORDS = _words(
-    r"[A-Za-z]{0,12}ssns?|s\.? ?s\.? ?n\.?|s\.?s\.? ?(?:#|no|nr|num|number)|socials?(?: sec(?:urity)?)?"
-    r"|soc\.?[ _]?sec\.?"
+    r"[A-Za-z]{0,12}ssns?|s\.? ?s\.? ?n\.?|s\.?s\.? ?(?:#|no|nr|num|number)"
+    r"|socials?(?: sec(?:urity)?)?(?! (?:media|network|club|event|post|housing|care|fund|team))"
+    r"|s/s|ssno|soc\.?[ _]?sec\.?"
 )
 _SSN_AFTER = re.compile(
-    r"[^\n\"'=:|;<>\d]{0,14}(?<![A-Za-z])(?:ssn|social(?: security)?|soc\.? sec)(?![A-Za-z]|\W{0,3}[:=#])",
+    r"[^\n\"'=:|;<>\d]{0,24}(?<![A-Za-z])(?:ssn|social(?: security)?|soc\.? sec)(?![A-Za-z]|\W{0,3}[:=#])",
     re.IGNORECASE,
 )
 _SSN_RIGHT_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:[A-Za-z]{0,12}ssn|ss|soc|social|soc\.?[ _]?sec\.?|social security)s?"
-    r"\W*(?:(?:no|nr|num|number|id|is|card)(?![A-Za-z])\W*){0,2}$",
+    r"(?<![A-Za-z])(?:[A-Za-z]{0,12}ssn|ssno|s/?s|soc|social|soc\.?[ _]?sec\.?|social security)s?"
+    r"\W*(?:(?:no|nr|nbr|num|number|id|is|card|on|file)(?![A-Za-z])\W*){0,3}$",
     re.IGNORECASE,
 )
-_SSN_SHAPE = re.compile(r"\d{3}[\s.–-]{0,3}\d\d[\s.–-]{0,3}\d{4}(?!\d)")
+_SSN_BETWEEN = re.compile(r"\d{3}[\s.–-]{0,3}\d\d[\s.–-]{0,3}\d{4}(?!\d)|(?<!\d)\d{1,4}(?!\d)")
+_ZIP = re.compile(r"\d{5}-\d{4}")
+_NO_SSN = re.compile(r"000|666|\d{3}00|\d{5}0000")
 _TAX_WORDS = _words(
     r"tax(?:payer)?[ _]?(?:id|identification)|tin|w-?[249]|(?:national|government|gov|personal|employee|payroll"
     r"|applicant|candidate|claimant|patient|identity)[ _]?(?:id|no|nr|number)"
@@ -191,7 +196,7 @@ def _ibans() -> str:
 
 _LONGEST_IBAN = 66  # with a blank after each sign
 _IBAN = re.compile(_ibans(), re.IGNORECASE)
-_GAP = r"(?:\s?[-‐‑–—./·_]?\s{0,2})"
+_GAP = r"(?:\s?[-‐‑–—./·_+]?(?:\n[> \t]{1,4}|\s{0,2}))"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 OWN_PATTERNS = {
     "CREDIT_CARD": (
@@ -223,8 +228,8 @@ OWN_PATTERNS = {
     "PHONE_NUMBER": rf"(?:(?<![\w#])|(?<=%2B))\(?\+?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,40}}(?!\w)",
     "URL": _URL.pattern,
     "US_SSN": (
-        rf"(?<![\d.,-])(?:\d{{3}}{_GAP}\d\d{_GAP}\d{{4}}|\d(?:[ .-]\d){{8}}|\d{{3}}([ .-])\d{{3}}\1\d{{3}})"
-        r"(?![\d-]|[.,]\d)"
+        rf"(?<![\d.,-])(?:\d{{3}}{_GAP}\d\d{_GAP}\d{{4}}|\d(?:[ .-]{{1,3}}\d){{8}}|\d{{3}}([ .-])\d{{3}}\1\d{{3}})"
+        r"(?!\d|[-.,]\d)"
     ),
 }
 CHECKED = frozenset({"IBAN_CODE"})
@@ -347,9 +352,11 @@ def _luhn(digits: str) -> bool:
 
 def _ssn(text: str, start: int, end: int) -> list[Span]:
     """Anything beside the words; alone only `536-90-4399`, unless a word makes it an order or account."""
+    if _NO_SSN.match(_digits(text[start:end])):
+        return []
     if _SSN_RIGHT_BEFORE.search(text[max(0, start - 40) : start]) or _is_said_to_be_ssn(text, start, end):
         return [(start, end)]
-    written = re.fullmatch(r"[0-8]\d\d-\d\d-\d{4}", text[start:end])
+    written = re.fullmatch(r"[0-8]\d\d[-‑–]\d\d[-‑–]\d{4}", text[start:end])
     barred = _ID_BEFORE.search(text[max(0, start - 40) : start]) and not _near(_TAX_WORDS, text, start, end)
     return [(start, end)] if written and not barred and not _attached(text, start, end) else []
 
@@ -357,13 +364,13 @@ def _ssn(text: str, start: int, end: int) -> list[Span]:
 def _is_said_to_be_ssn(text: str, start: int, end: int) -> bool:
     """Whether a word says so, in spite of other SSNs between, or a form of a person has it as a tax id."""
     before = text[max(0, start - 40) : start]
-    if _ID_BEFORE.search(before) and not _TAX_WORDS.search(before):
+    if (_ID_BEFORE.search(before) and not _TAX_WORDS.search(before)) or _ZIP.fullmatch(text, start, end):
         return False
-    left = _before(text, start, 60)
+    left = _before(text, start, 90)
     said = [match.end() for match in _SSN_WORDS.finditer(left)]
     if said and re.fullmatch(r"\d{3}([ .])\d\d\1\d{4}", text[start:end]):
         return True
-    if (said and not _NUMBER.search(_SSN_SHAPE.sub("", left[said[-1] :]))) or _SSN_AFTER.match(text, end):
+    if (said and not _NUMBER.search(_SSN_BETWEEN.sub("", left[said[-1] :]))) or _SSN_AFTER.match(text, end):
         return True
     tax = [match.end() for match in _TAX_WORDS.finditer(left)]
     taxed = bool(tax) and not _NUMBER.search(left, tax[-1])
@@ -506,7 +513,10 @@ RULES: Mapping[str, Rule] = {
 
 FINDERS: Mapping[str, Finder] = {
     "LOCATION": Finder(street_addresses, "She lives at 12 Maple Street."),
-    "PERSON": Finder(lambda text: [*people(text), *small_names(text)], "Spoke with Anna Schneider about it."),
+    "PERSON": Finder(
+        lambda text: [*people(text), *small_names(text), *speakers(text), *turned_names(text)],
+        "Spoke with Anna Schneider about it.",
+    ),
 }
 """What rules and lists find in part, where a model finds more: street addresses, and names with a cue or in a list."""
 

@@ -13,7 +13,9 @@ _TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen
 _TENS = {"twenty": 2, "thirty": 3, "forty": 4, "fifty": 5, "sixty": 6, "seventy": 7, "eighty": 8, "ninety": 9}
 _DIGIT = rf"(?:{'|'.join(_UNIT)})"
 _SAID = rf"(?:(?:double|triple) {_DIGIT}|(?:{'|'.join(_TEENS)})|(?:{'|'.join(_TENS)})(?:[ -]{_DIGIT})?|{_DIGIT})\b"
-_SPOKEN = re.compile(rf"\b(?:plus )?{_SAID}(?:[ ,.-]{{1,3}}{_SAID}){{3,18}}", re.IGNORECASE)
+_SPOKEN = re.compile(
+    rf"\b(?:plus )?{_SAID}(?:(?:[ ,.-]{{1,3}}|,? (?:dash|hyphen|space|uh|um|and),? ){_SAID}){{3,18}}", re.IGNORECASE
+)
 _WORD = re.compile(r"[a-z]+")
 _CUE = re.compile(
     r"\b(?:phone|cell|mobile|number|call|ring|dial|reach|text|whats ?app|landline|line|get (?:me|us|him|her) on)\b"

@@ -91,8 +91,15 @@ Heap 1073741824 bytes, used 734003200 (68.4%), gc pause 12.4 ms, 17 runs
 Article 4006381333931 and 9780306406157 are listed in catalogue 2024/25
 Parcel 12.5 kg, 40 x 30 x 20 cm, zone 4, route 17-B, dock 3
 Tax id 536904399 of the firm, IBAN DE89 3704 0044 0532 0130 01 is a sample, part 0806-555
+<employees batch="204471188"><employee no="118"><grade>4</grade></employee></employees>
+The SSN column holds 000-00-0000, no value, zip 53690-4399
+The social media campaign 536904399 ends today
+Drawing 118-20-4471 and part 118-20-4472 replace style 118-20-4473
 Sections 1.2.3 to 1.2.10 of standard 9001:2015 apply, see table 4-12
 """.strip().splitlines()
+
+SPOKEN_CARD = "four one one one, one one one one, one one double one, one one one one"
+SPOKEN_SSN = "five three six dash nine oh dash four three nine nine"
 
 PLANTED = [
     ("CREDIT_CARD", "paid with 4111 1111 1111 1111.", "4111 1111 1111 1111"),
@@ -182,6 +189,31 @@ PLANTED = [
     ("US_SSN", "7,Jane,536-90-4399,gold", "536-90-4399"),
     ("US_SSN", "| **SSN** | 536904399 |", "536904399"),
     ("US_SSN", "social security number 536904399", "536904399"),
+    ("US_SSN", "my SSN is 536-\n90-4399", "536-\n90-4399"),
+    ("US_SSN", "SOC. SEC. NO. 536 90 4399", "536 90 4399"),
+    ("US_SSN", "SS 536904399 for the waiver", "536904399"),
+    ("US_SSN", "SSN 536/90/4399", "536/90/4399"),
+    ("US_SSN", "SSN: 5 3 6 9 0 4 3 9 9", "5 3 6 9 0 4 3 9 9"),
+    ("US_SSN", '{"applicantSSN":"536904399"}', "536904399"),
+    ("US_SSN", "> my SSN is 536-90-\n> 4399", "536-90-\n> 4399"),
+    ("US_SSN", "SSN  5 3 6 - 9 0 - 4 3 9 9", "5 3 6 - 9 0 - 4 3 9 9"),
+    ("US_SSN", "SSN with the suffix 536-90-4399A", "536-90-4399"),
+    ("US_SSN", "ssn=536+90+4399&x", "536+90+4399"),
+    ("US_SSN", "SSN (box 12, since 2019): 536904399", "536904399"),
+    ("US_SSN", "social is five three six dash nine oh dash four three nine nine", SPOKEN_SSN),
+    ("US_SSN", "536 90 4399 is her current social", "536 90 4399"),
+    ("US_SSN", "Social? It is 536 904 399", "536 904 399"),
+    (
+        "US_SSN",
+        "And your social?\nCaller: five thirty six, ninety, forty three ninety nine",
+        "five thirty six, ninety, forty three ninety nine",
+    ),
+    ("CREDIT_CARD", f"it is {SPOKEN_CARD}", SPOKEN_CARD),
+    ("PHONE_NUMBER", "txt me 07700900617", "07700900617"),
+    ("PHONE_NUMBER", "Sie erreichen ihn unter 089 / 23125 884.", "089 / 23125 884"),
+    ("PHONE_NUMBER", "Jane, Claims, 0806 55 50 12 66", "0806 55 50 12 66"),
+    ("PHONE_NUMBER", "tel=%2B381645550177&city=Novi+Sad", "381645550177"),
+    ("PHONE_NUMBER", "the phone in the order is 0176 555 83 014", "0176 555 83 014"),
 ]
 
 BY_KEY: list[tuple[str, Json, str]] = [

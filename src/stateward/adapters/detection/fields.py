@@ -26,6 +26,11 @@ _ROLES = (
     "|approver|caller|driver|visitor|candidate|applicant|nominee|next of kin|cust|customer|client|contact|guest|tenant"
     "|debtor|consignee|organizer|organiser|cn|spouse|signatory|point of contact|cardholder|insured|witness|supervisor"
     "|owner|operator|picker|rider|clerk|inspector|host|assigned to|contact ?person|(?:card|account) ?holder"
+    "|guardian|mother|father|husband|wife|manager|homeroom|pax|borrower \\d|petitioner|plaintiff|defendant|proposer"
+)
+_FOREIGN = (
+    "vorname|nachname|familienname|zuname|pr[eé]nom|nombres?|apellidos?|nome|cognome|sobrenome|voornaam|achternaam"
+    "|fornavn|etternavn|efternavn|f[oö]rnamn|efternamn|etunimi|sukunimi|nazwisko|soyad|keresztn[eé]v|vezet[eé]kn[eé]v"
 )
 _DONE = (
     "approved|opened|closed|signed|handled|submitted|requested|received|collected|prepared|reviewed|checked|reported"
@@ -35,7 +40,7 @@ _NUMBER = "(?: (?:no|nr|number|num))"
 _KEYS = {
     entity: re.compile(rf"(?:.* )?(?:{keys})")
     for entity, keys in {
-        "PERSON": rf"(?:{_NAMED}) ?names?|surname|forename|[fl]name|{_ROLES}|(?:{_DONE}) (?:up )?by",
+        "PERSON": rf"(?:{_NAMED}) ?names?|surname|forenames?|[fl]name|{_FOREIGN}|{_ROLES}|(?:{_DONE}) (?:up )?by",
         "PHONE_NUMBER": (
             rf"(?:tele|cell|home|work|mobile|office)? ?phones?(?:{_NUMBER}| \d)?|tel|mobile|cell|call ?back|fax"
             rf"|msisdn|handy|telefono?|cellular|whatsapp|landline|(?:contact|mobile|tel|cell|fax|call ?back){_NUMBER}"
@@ -44,7 +49,8 @@ _KEYS = {
             "dob|d o b|born|birth ?(?:date|day)|date ?of ?birth|b ?day|geburtsdatum|fecha de nacimiento|fecha nac|birth"
             "|yob|b ?date|birth ?dt|dt ?of ?birth|geburtstag|geb datum|date ?(?:de )?naissance|data ?(?:di )?nascita"
         ),
-        "US_SSN": rf"ssn|s s n|social|social ?security{_NUMBER}?|tax ?(?:payer)? ?id(?:entification)?|tin|ss{_NUMBER}"
+        "US_SSN": rf"(?:ssn|s s n|ss|soc|social|soc ?sec|social ?security)(?:{_NUMBER}| id| full| value| \\d)?"
+        r"|tax ?(?:payer)? ?id(?:entification)?|tin"
         "|(?:national|government|gov|govt|personal|identity) ?id",
         "LOCATION": (
             r"street(?: ?(?:name|address|line|\d))*|address(?: ?line)?(?: \d)?|addr(?: \d)?|stra(?:ss|ß)e|adresse|calle"
@@ -52,8 +58,18 @@ _KEYS = {
         ),
     }.items()
 }
-_BARE = re.compile("name|first|last|primary|secondary|user|agent|by|who|person|author|manager|rep|sender|to|from")
-_OF_NAMES = re.compile("(?:.* )?(?:(?:sur|fore)? ?names?|surname|forename|[fl]name)")
+_PARTS = re.compile("first|last|given|family|middle|preferred|maiden|forenames?|surname")
+_AGENT = re.compile(
+    r"(?!.*(?:server|number|order|printer|carrier|supplier|router|vendor|provider|dealer|publisher|maker"
+    r"|manufacturer|insurer|lender|employer|retailer|container|folder|header|footer|cluster|parameter|filter|character"
+    r"|computer|monitor|counter|letter|paper|poster|cover|layer|color|error|sensor|motor|factor|sector|vector|broker"
+    r"|browser|loader|compiler|docker|client|agent|event|content|component|document|environment|payment|shipment)$)"
+    r"[a-z]{3,}(?:er|or|ee|ant|ent|ian|ist|man|woman)"
+)
+_BARE = re.compile(
+    "name|first|last|given|family|middle|preferred|primary|secondary|user|agent|by|who|person|author|manager|rep|sender|to|from"
+)
+_OF_NAMES = re.compile(f"(?:.* )?(?:(?:sur|fore)? ?names?|surname|forenames?|[fl]name|{_FOREIGN})")
 _THINGS = (
     "company|vendor|supplier|business|firm|file|product|item|brand|domain|event|table|column|class|model|app|service|queue"
     "|job|city|town|country|state|region|bank|branch|store|shop|site|school|project|team|group|role|warehouse|merchant"
@@ -89,24 +105,29 @@ _NOBODY = frozenset(
     ("null", "none", "true", "false", "unknown", "string", "str", "int", "text", "varchar", "nil", "undefined", "na")
 )
 _DATE = re.compile(
-    r"\d{1,2}[-/. ]\d{1,2}[-/. ](?:\d{4}|\d\d)|(?:19|20)\d\d(?:[-/.]\d\d?[-/.]\d\d?|\d{4})"
+    r"\d{1,2}[-/. ]\d{1,2}[-/. ](?:\d{4}|\d\d)|(?:19|20)\d\d(?:[-/.]\d\d?[-/.]\d\d?|\d{4})|[0-3]\d[0-3]\d(?:19|20)\d\d"
     r"|\d{1,2}\.? [A-Za-z]{3,9}\.?,? \d{4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}"
 )
 _PATTERNS = {
     "PHONE_NUMBER": re.compile(r"\(?\+?\(?\d[\d ().\-/\u00a0]{5,22}\d"),
     "DATE_OF_BIRTH": _DATE,
-    "US_SSN": re.compile(r"\d{3}([- ]?)\d\d\1\d{4}"),
+    "US_SSN": re.compile(r"\d{3}([-. ]?)\d\d\1\d{4}"),
     "LOCATION": re.compile(
         r"(?:\d{1,5}[a-zA-Z]?(?:[-/]\d{1,4})?,? [^\W\d_]{2}|[^\W\d_]{2,}\.?(?=[^\n]{0,40}\d))"
-        r"(?:[^\W_]|[ .,'’/#()º°:-]){2,70}"
+        r"(?:[^\W_]|[ .,'’/#()º°:+%-]){2,70}"
     ),
 }
-_HEAD_CELL = re.compile(r"[A-Za-zÀ-ÿ][\w .()/#*-]{0,40}")
+_HEAD_CELL = re.compile(r"[A-Za-zÀ-ÿ][\w .,()/#*-]{0,40}")
+_ALIGNED = re.compile(r"\S(?: ?\S){0,40} {2,30}\S")
+_GAP = re.compile(r" {2,}")
+_INSERT = re.compile(r"insert into [\w.\"`]{1,80} ?\((?P<columns>[^()]{3,400})\)\s{1,8}values\s{0,8}", re.IGNORECASE)
+_TUPLE = re.compile(r"\((?P<cells>[^()\n]{1,400})\)\s{0,8},?\s{0,8}")
 _LONGEST_HEADER = 400
 _MAIL = re.compile("mail", re.IGNORECASE)
 _RUNS_ON = re.compile(r"[\w=@]")
 _RULE = re.compile(r"[|\s:+-]+")
 _QUOTED = re.compile(r"\"[^\"\n]*\"")
+_QUOTED_SQL = re.compile(r"'[^'\n]*'")
 
 
 def fields(text: str) -> list[Finding]:
@@ -126,17 +147,25 @@ def _is_thing(key: str) -> bool:
 
 
 def _keyed(text: str) -> Iterator[Finding]:
-    for pattern in (_KEY_VALUE, _TAG):
-        for match in pattern.finditer(text):
-            inner = match.groupdict().get("inner")
-            key = inner or match["key"]
-            bare = _plain(key) == "name" and (inner or pattern is _TAG)
-            for entity in ["PERSON"] if bare else _kinds(key):
-                yield from _value(entity, key, text, match.span("value"))
+    found = [(pattern is _TAG, match) for pattern in (_KEY_VALUE, _TAG) for match in pattern.finditer(text)]
+    keys = {_plain(match["key"]) for _, match in found}
+    in_parts = len({key for key in keys if _PARTS.fullmatch(key) or _OF_NAMES.fullmatch(key)}) > 1
+    for is_tag, match in found:
+        inner = match.groupdict().get("inner")
+        key = inner or match["key"]
+        plain = _plain(key)
+        if in_parts and _PARTS.fullmatch(plain):
+            yield from _value("PERSON", f"{plain} name", text, match.span("value"))
+            continue
+        bare = plain == "name" and (inner or is_tag)
+        for entity in ["PERSON"] if bare else _kinds(key):
+            yield from _value(entity, key, text, match.span("value"))
 
 
 def _kinds(key: str) -> Sequence[str]:
     words = _plain(key)
+    if _AGENT.fullmatch(words) and not _BARRED["PERSON"].fullmatch(words):
+        return ["PERSON"]
     found = [entity for entity, pattern in _KEYS.items() if pattern.fullmatch(words)]
     return [one for one in found if one not in _BARRED or not _BARRED[one].fullmatch(words)]
 
@@ -207,7 +236,7 @@ def _is_part(word: str, known: Lists) -> bool:
     plain = folded(word)
     if plain in PARTICLES:
         return True
-    if word[0].islower() and not (known.is_name(plain) and not known.is_word(plain)):
+    if word[0].islower() and ("-" in plain or not known.is_sure(plain)):
         return False
     return known.is_name(plain) or plain not in known.words
 
@@ -220,7 +249,7 @@ def _fits(found: str, key: str, known: Lists, *, column: bool) -> bool:
     names = _OF_NAMES.fullmatch(plain) is not None and (column or plain != "name")
     if not full or set(full) & _NOBODY:
         return False
-    if _BARE.fullmatch(plain) and not column and len(full) == 1:
+    if len(full) == 1 and not column and (_BARE.fullmatch(plain) or not _KEYS["PERSON"].fullmatch(plain)):
         return False
     if any(known.is_sure(word) for word in full):
         return True
@@ -231,9 +260,20 @@ def _fits(found: str, key: str, known: Lists, *, column: bool) -> bool:
 
 def _in_tables(text: str) -> Iterator[Finding]:
     """The cells of columns whose header names them."""
-    for columns, cells in _rows(text, _columns):
+    for columns, cells in [*_rows(text, _columns), *_inserted(text)]:
         for column, (entity, key) in columns.items():
             yield from _value(entity, key, text, cells[column], column=True)
+
+
+def _inserted(text: str) -> Iterator[tuple[Columns, list[tuple[int, int]]]]:
+    """The rows of `INSERT INTO people (surname, dob) VALUES ('Doe', '1980-04-05')`."""
+    for head in _INSERT.finditer(text):
+        columns, at = _columns([name.strip(' \n"`') for name in head["columns"].split(",")]), head.end()
+        while columns and (row := _TUPLE.match(text, at)):
+            cells = _cells(row["cells"], "'", row.start("cells"))
+            if len(cells) > max(columns):
+                yield columns, cells
+            at = row.end()
 
 
 def _rows(text: str, columns_of: Callable[[Sequence[str]], Columns]) -> Iterator[tuple[Columns, list[tuple[int, int]]]]:
@@ -253,7 +293,7 @@ def _rows(text: str, columns_of: Callable[[Sequence[str]], Columns]) -> Iterator
 
 def _header(line: str) -> tuple[str, Sequence[str]]:
     """What separates the cells, and what they say, if it may be the header of a table."""
-    separator = next((one for one in "|;\t," if one in line), "")
+    separator = next((one for one in "|;\t," if one in line), " " if _ALIGNED.match(line) else "")
     if not separator or len(line) > _LONGEST_HEADER:
         return "", ()
     names = [line[low:high] for low, high in _cells(line, separator, 0)]
@@ -279,15 +319,30 @@ def _cells(line: str, separator: str, offset: int) -> list[tuple[int, int]]:
     """Where the cells of a line stand, without blanks and quotes around them."""
     if not separator:
         return []
-    masked = _QUOTED.sub(lambda quoted: "x" * len(quoted[0]), line) if separator in ",;" else line
-    spans: list[tuple[int, int]] = []
+    return [_bare_cell(line, *part, offset) for part in _parted(line, separator)]
+
+
+def _bare_cell(line: str, low: int, high: int, offset: int) -> tuple[int, int]:
+    while low < high and line[low] in " \"'*\r\n":
+        low += 1
+    while high > low and line[high - 1] in " \"'*\r\n":
+        high -= 1
+    return offset + low, offset + high
+
+
+def _parted(line: str, separator: str) -> Iterator[tuple[int, int]]:
+    """What stands between separators: commas in quotes are none, and of blanks two; `'` stands for SQL's commas."""
+    if separator in ",;":
+        line = _QUOTED.sub(lambda quoted: "x" * len(quoted[0]), line)
+    elif separator == "'":
+        line = _QUOTED_SQL.sub(lambda quoted: "x" * len(quoted[0]), line)
+    ends = (
+        _GAP.finditer(line)
+        if separator == " "
+        else re.finditer("," if separator == "'" else re.escape(separator), line)
+    )
     start = 0
-    for part in masked.split(separator):
-        low, high = start, start + len(part)
-        while low < high and line[low] in " \"'*\r\n":
-            low += 1
-        while high > low and line[high - 1] in " \"'*\r\n":
-            high -= 1
-        spans.append((offset + low, offset + high))
-        start += len(part) + 1
-    return spans
+    for end in ends:
+        yield start, end.start()
+        start = end.end()
+    yield start, len(line)

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from stateward.adapters.detection.name_lists import GOES_ON, LIKELY, PARTICLES, PIECE, Lists, Named, folded, lists
+from stateward.adapters.detection.name_lists import GOES_ON, LIKELY, PARTICLES, PIECE, SURE, Lists, Named, folded, lists
 from stateward.adapters.detection.person_names import names_a_thing
 
 _WORD = re.compile(
@@ -35,11 +35,12 @@ def _parts(text: str, people: Sequence[Named], known: Lists) -> Iterator[str]:
     """The words of each full name that are no words of the language, as they may be written again."""
     for start, end, score in people:
         words = [one for one in PIECE.findall(text[start:end]) if len(one) >= _LEAST]
-        if score < LIKELY or (len(words) < 2 and text[start:end].count(" ") == 0):
+        if score < LIKELY or (len(words) < 2 and text[start:end].count(" ") == 0 and score < SURE):
             continue
         for word in words:
             if folded(word) not in PARTICLES and not known.is_word(folded(word)):
                 yield word
+                yield f"{word}s"
                 if word.isupper():
                     yield word.title()
 

@@ -24,38 +24,39 @@ from stateward.adapters.detection.name_lists import (
     folded,
     lists,
 )
+from stateward.adapters.detection.word_classes import (
+    DATE_WORDS,
+    FUNCTION_WORDS,
+    NO_AGENTS,
+    NO_NOUNS,
+    PEOPLE_BEFORE,
+    RANKS,
+    TAILS,
+    THINGS_BEFORE,
+)
 
 _MOST_WORDS = 4
 _BEFORE = 60
 _NEAR = 32
 _SHORT = 2
 _LONGEST_ACRONYM = 5
+_LONGEST_LISTED = 4
 
 _TITLE = (
     "mr mrs ms miss mx dr prof professor sir madam herr frau senor senora mme mlle monsieur madame signor signora"
-    " don dona"
+    " don dona herrn doctor doktor"
 )
 _TITLES = frozenset(_TITLE.split())
-_RANK = (
-    "officer judge captain capt sergeant sgt director president minister senator sister brother father mother aunt"
-    " auntie uncle oma opa granny grandma grandpa nurse rev reverend pastor rabbi imam sheikh councillor cllr comrade"
-    " coach constable inspector detective lieutenant lt major colonel col general admiral attorney engr madam mevrouw"
-    " meneer fru pani bayan sra srta sig dott dottor avv baron baroness count countess lady lord"
-)
-_RANKS = frozenset(_RANK.split())
-_GREETINGS = frozenset({"dear", "hi", "hello", "hey", "hallo", "bonjour", "hola", "thanks"})
-_DATE_WORD = (
-    "january february march april may june july august september october november december"
-    " monday tuesday wednesday thursday friday saturday sunday jan feb mar apr aug sep sept oct nov dec mon tue wed"
-    " thu fri sat sun"
-)
-_DATE_WORDS = frozenset(_DATE_WORD.split())
+_WITHIN_NAMES = frozenset(("don", "dona", "sir", "madam"))
+_WOMAN = re.compile(r"\w{2,}(?:er|or|ist|ent|ant|ärzt)in")  # who does something, in German
+_GREETING_WORD = "dear hi hello hey hallo bonjour hola thanks liebe lieber beste cher chere i'm"
+_GREETINGS = frozenset(_GREETING_WORD.split())
 
 # A capitalised word, with the point of an initial or of a title; `'s` is not a part of it.
 _LETTER = r"[^\W\d_a-z]"
 _WORD = (
     rf"(?>(?:{_LETTER}\.){{1,3}}(?!\w)|{_LETTER}[^\W\d_]*(?:(?:['’](?![sS]\b)|-)[^\W\d_]+)*"
-    r"(?:(?:(?<=\bMr)|(?<=\bMs)|(?<=\bDr)|(?<=\bMrs)|(?<=\bProf))\.)?)"
+    r"(?:(?:(?<=\bMR)|(?<=\bMRS)|(?<=\bDR)|(?<=\bMr)|(?<=\bMs)|(?<=\bDr)|(?<=\bMrs)|(?<=\bProf))\.)?)"
 )
 _PARTICLE = "|".join(sorted(PARTICLES, key=len, reverse=True))
 _NEXT = rf"[ \u00a0](?:(?:{_PARTICLE})[ \u00a0]){{0,2}}{_WORD}"
@@ -92,10 +93,11 @@ _INTRODUCES = "this is|i am|i'm|nee|née|aka|alias|attn|fao|attention of"
 _SURE_BEFORE = re.compile(
     rf"(?:(?<![a-z]){_PERSON_KEY}{_MARK}|\b(?:{_SAYS_NAME})\s+|\bname on (?:the |my )?card:?\s+"
     rf"|\b(?:{_CLOSING})[,!.]?\s*\n\s*|\b(?:{_CLOSING_IN_LINE})[,!.]?\s+|\b(?:{_GREETING})[, ]\s*"
-    rf"|\b(?:{_INTRODUCES})[.:]?\s+)$",
+    rf"|\b(?:{_INTRODUCES})[.:]?\s+|\b(?:{_TITLE.replace(' ', '|')})\.? "
+    r"|(?<![a-z])(?:first|last|maiden|family)[ _-]name\s{1,3})$",
     re.IGNORECASE,
 )
-_CUE = f"{_CLOSING}|{_GREETING}|{_SAYS_NAME}|{_INTRODUCES}|name on card|mr|mrs|ms|dr"
+_CUE = f"{_CLOSING}|{_GREETING}|{_SAYS_NAME}|{_INTRODUCES}|name on card|first name|{_TITLE.replace(' ', '|')}"
 _CUE_ENDS = frozenset(cue.rpartition(" ")[2] for cue in _CUE.split("|"))
 _ROLES = (
     r"patient|tenant|customer|client|caller|passenger|guarantor|husband|wife|spouse|partner|son|daughter|brother"
@@ -106,18 +108,22 @@ _ROLES = (
     r"|teacher|student|pupil|resident|visitor|candidate|debtor|planner|owner|inspector|operator|receptionist|consultant"
     r"|bookkeeper|controller|surveyor|trustee|carer|nanny|coach|nickname|contact|caller|concierge|handler|approver|reviewer"
 )
-_ONLY_PEOPLE = (
-    "husband wife spouse fiance fiancee son daughter brother sister mother father mum mom dad cousin uncle aunt nephew"
-    " niece grandson granddaughter colleague neighbor neighbour boss guard nurse intern trainee apprentice foreman"
-    " receptionist nanny clerk bookkeeper pupil nickname nicknamed widow widower oma opa auntie granny"
-)
-_PEOPLE_BEFORE = frozenset(_ONLY_PEOPLE.split())
 _ROLE_BEFORE = re.compile(
     rf"(?:\b(?:{_ROLES})(?: is| was|,|:| named| called)?,? (?:an? )?[\"'“‘]?|(?<![a-z]){_WEAK_KEY}{_MARK}"
+    r"|\buser [\"“]"
     r"|\b(?:ask(?:ed)?|tell|told|thank|remind|(?:spoke|talked|speak|talk) (?:to|with)|(?:signed|approved|requested"
     r"|reported|written|taken|opened|submitted|countersigned|chaired|attended|led) by) "
     r"|(?:^|\n)\s*\d\d?[:.]\d\d\s+)$",
     re.IGNORECASE,
+)
+_APPOSED = re.compile(
+    r"\b(?:[Mm]y|[Oo]ur|[Hh]is|[Hh]er|[Tt]heir|[Yy]our|[Tt]he|an?)(?: [a-z-]{2,14}){0,2}"
+    rf" (?!(?:{'|'.join(sorted(NO_AGENTS))}),)[a-z]{{3,}}(?:er|or|ist|man|woman|mate|ian|ee|ent|ant|mother|father), $"
+    r"|\b(?:somebody|someone|man|woman|guy|girl|boy|lady|fellow|person|friend|child)"
+    r"(?: [a-z]{2,12}){0,3} (?:called|named) $"
+)
+_ASKED_BEFORE = re.compile(
+    r"\b(?:[Aa]sk(?:ed|ing)? for|(?:[Ss]poke|[Ss]peak|[Tt]alk|[Tt]alked) (?:to|with)|married|[Oo]n behalf of) $"
 )
 _WEAK_BEFORE = re.compile(
     r"\b(?:with|by|from|to|for|asks?|asked|tell|told|called|phoned|e-?mailed|met|meet|contact|contacted|reach"
@@ -158,23 +164,25 @@ _HUMAN_AFTER = re.compile(
     r"|['’]s (?:wife|husband|son|daughter|mum|mother|father|desk|phone|boss|car|laptop|birthday|number|kids|shift)\b"
     r"|[^A-Z\n.!?]{0,45}[ ,](?:she|he|her|his|him)\b"
 )
+_PERSON_AFTER = re.compile(
+    r" (?:(?:told|asked|thanked|reminded|taught|phoned|texted|hugged|kissed) (?:me|us|him|her|them)\b|(?:and|or) I\b"
+    r"|(?:has|have|had|was|is|will) (?:been |be )?(?:chosen|appointed|promoted|elected|hired|diagnosed|admitted|born"
+    r"|crying)\b)"
+)
+_CONTACT_AFTER = re.compile(
+    r"\s{0,3}\n\s{0,3}(?:(?!info|sales|office|contact|support)[\w.+-]+@|\(?\+?\(?\d[\d ().-]{7,})"
+)
+_LINE_BEFORE = re.compile(r"(?:^|\n)\s*$")
+_NOUN_AFTER = re.compile(r" (?P<word>[a-z]{3,})(?![\w'’])")
+_MEASURED = re.compile(r"(?:\d| [A-Z] to) $")
 _PREFIX = re.compile(r"^(?:Mc|Mac|De|Di|La|Le|Van|Von|O['’])(?=[A-Z])")
 _HYPHEN = re.compile(r"['’-]")
-_CLOSES = re.compile(r"[.!?]\s*\n\s*(?:[-–—~]{1,2} ?)?$")
+_CLOSES = re.compile(r"[.!?,]\s*\n\s*(?:[-–—~]{1,2} ?)?$")
 _START = re.compile(r"(?:^|[.!?:;\"'“(>|*-]\s*|\n\s*)$")
 _TOGETHER = re.compile(r"(?: \([^()\n]{1,24}\))?(?:,| and| or| &| /)[ \n]")
 _AFFILIATED = re.compile(r",? (?:of|from|at|with|for) ")
 _NICKNAME = re.compile(rf" [\"“‘'(]{_WORD}[\"”’')] (?P<last>{_WORD})")
 _TURNED = re.compile(rf"({_WORD}), $")
-_THING_WORDS = (
-    "storm hurricane typhoon cyclone room project sprint press model brand line ship vessel mv hub lamp sofa"
-    " chair armchair table shelf hall codename release server node cluster queue branch type series style font"
-    " campaign product item color colour court zone tower building pub cafe hotel restaurant bar class machine"
-    " pump crane robot forklift boat engine operation depot store port island lake mount mt fort camp cape saint"
-    " st san santa platform tool library algorithm theme collection range edition flavor flavour gate dock street"
-    " dataset schema bot"
-)
-_THINGS_BEFORE = frozenset(_THING_WORDS.split())
 _ONE_OF_A_KIND = frozenset(("the", "a", "an", "this", "that", "each", "every", "per", "our", "new", "old", "pcs"))
 _COUNTED = re.compile(r"\d{1,5}x?")
 _STORMS = frozenset(("storm", "hurricane", "typhoon", "cyclone"))
@@ -190,12 +198,14 @@ _THINGS = (
 _THING_AFTER = re.compile(
     rf" (?:{_THINGS})\b|['’]s (?:\d|Day\b)|[ -]\d+(?![\d:.]*[:.]\d)(?!\w*(?:st|nd|rd|th)\b)(?: |\W|$)| [A-Z]{{1,4}}-?\d"
 )
+_SIZE_AFTER = re.compile(r" \((?:[a-z]+ )?\d+(?:[.,]\d+)? ?(?:l|ml|kg|g|cm|mm|pcs)\b")
 _IN_QUOTES = re.compile(r"[\"“'‘]$"), re.compile(r"[\"”'’](?!\w)")
-_TAIL = (
-    "park hill hills lake beach valley city bridge station airport heights square bay island creek springs falls forest"
-    " county university college hospital stadium center centre point harbour harbor roofing bros"
+_WAYS = frozenset(
+    ("corso", "travessa", "chaussee", "rue", "calle", "via", "viale", "plaza", "piazza", "rua", "avenida")
 )
-_TAILS = frozenset(_TAIL.split())
+_ONLY_IN_NAMES = frozenset(
+    ("van", "von", "bin", "binti", "bint", "ibn", "ben", "abu", "ter", "ten", "al", "af", "dos", "lo")
+)
 
 
 class Word(NamedTuple):
@@ -242,7 +252,7 @@ def names_a_thing(text: str, start: int, end: int) -> bool:
 
 def _last_word(before: str) -> str:
     """The word that ends right before a name, in small letters; a quotation mark may stand between the two."""
-    plain = before.rstrip("\"“'‘")
+    plain = before.rstrip("\"“'‘(")
     bare = plain.rstrip()
     return bare[max(bare.rfind(" "), bare.rfind("\n")) + 1 :].lower() if len(bare) < len(plain) else ""
 
@@ -254,7 +264,7 @@ def _may_be_cue(before: str) -> bool:
 
 
 def _is_thing_before(before: str) -> bool:
-    return before[-1:] == "`" or _last_word(before).rstrip(".").replace("é", "e") in _THINGS_BEFORE
+    return before[-1:] == "`" or _last_word(before).rstrip(".").replace("é", "e") in THINGS_BEFORE
 
 
 def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequence[Word], float]]:
@@ -264,8 +274,11 @@ def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequen
     cued = False
     while at < len(words):
         plain = words[at].plain.rstrip(".")
-        if plain in _TITLES or plain in _GREETINGS or (plain in _RANKS and at + 1 < len(words)):
+        if plain in _TITLES or plain in _GREETINGS or (at + 1 < len(words) and _is_rank(plain)):
             at, cued = at + 1, True
+            continue
+        if plain in FUNCTION_WORDS:
+            at, cued = at + 1, False
             continue
         end = _end(words, at, known)
         if end == at:
@@ -279,12 +292,19 @@ def _split(text: str, run: re.Match[str], known: Lists) -> Iterator[tuple[Sequen
         at, cued = end, False
 
 
+def _is_rank(plain: str) -> bool:
+    return plain in RANKS or plain in PEOPLE_BEFORE or _WOMAN.fullmatch(plain) is not None
+
+
 def _end(words: Sequence[Word], at: int, known: Lists) -> int:
     end = at
     loud = words[at].text.isupper() and all(one.text.isupper() for one in words[at : at + _MOST_WORDS + 2])
     while end < len(words) and end - at < _MOST_WORDS + 2:
         one = words[end]
-        if not loud and _is_acronym(one, known):
+        plain = one.plain.rstrip(".")
+        if (not loud and _is_acronym(one, known)) or (plain in _TITLES and plain not in _WITHIN_NAMES):
+            break
+        if plain in FUNCTION_WORDS and one.text[0].isupper():
             break
         if len(one.text) == 1 and at < end < len(words) - 1:  # JANE A DOE
             end += 1
@@ -347,6 +367,8 @@ class _Place:
             return 0.0
         if self.cued or (_may_be_cue(self._before) and _SURE_BEFORE.search(self._before)):
             return SURE if self._fits_a_cue(full) else 0.0
+        if len(full) > 1 and self._heads_contacts(full):
+            return LIKELY
         if self._is_loud():
             return self._loud(full)
         return self._alone(full[0]) if len(names) == 1 else self._several(full, names)
@@ -357,6 +379,12 @@ class _Place:
         if self.known.is_word(full[0]) and full[0] not in self.known.usual and not self.cued:
             return False
         return all(name not in self.known.words or self.known.is_name(name) for name in full)
+
+    def _heads_contacts(self, full: Sequence[str]) -> bool:
+        """Whether it is a line of its own above an address or a number, as letters and CVs begin."""
+        alone = self.low == 0 and self.high == len(self.words) and _LINE_BEFORE.search(self._before)
+        contact = alone and _CONTACT_AFTER.match(self.text, self._end)
+        return bool(contact) and not any(map(self.known.is_word, full))
 
     def _is_loud(self) -> bool:
         return all(one.text.isupper() for one in self.words[self.low : self.high])
@@ -369,13 +397,17 @@ class _Place:
 
     def _alone(self, name: str) -> float:
         known = self.known
-        if (name,) in known.firms or len(name) < 3 or name in _DATE_WORDS or self._in_a_phrase():
+        if (name,) in known.firms or len(name) < 3 or name in DATE_WORDS or self._in_a_phrase():
             return 0.0
         if known.is_word(name) and not known.is_first(name):
             return 0.0
+        if len(name) > _SHORT and not known.is_word(name) and _PERSON_AFTER.match(self.text, self._end):
+            return LONE
         if self._is_thing():
             return 0.0
-        if _last_word(self._before).strip(",:") in _PEOPLE_BEFORE and not known.is_word(name):
+        human = self._before[-1:] != "\n" and _last_word(self._before).strip(",:") in PEOPLE_BEFORE
+        human = human or self._is_apposed() or _ASKED_BEFORE.search(self._before[-_NEAR:])
+        if human and not known.is_word(name):
             return LONE
         if not known.is_word(name) and (self._signs() or self._acts(name)):
             return LONE
@@ -392,27 +424,53 @@ class _Place:
 
     def _signs(self) -> bool:
         """Whether it is the last line of a text, below a sentence."""
-        return bool(_CLOSES.search(self._before) and not self.text[self._end :].strip())
+        ends = not self.text[self._end : self._end + 9].strip() or self.text.startswith("\n\n>", self._end)
+        return bool(ends and _CLOSES.search(self._before) and not self.text[self._end :].partition("\n>")[0].strip())
 
     def _is_thing(self) -> bool:
         """Whether it names a thing, as in `the Anna armchair`, `Anna 200`, `Anna keys` or `lamp "Anna"`."""
         word = _last_word(self._before)
         if _THING_AFTER.match(self.text, self._end) or word in _ONE_OF_A_KIND or self._before[-1:] == "=":
             return True
+        if self._has_noun():
+            return True
         if _COUNTED.fullmatch(word):
             return True
+        return self._is_title()
+
+    def _has_noun(self) -> bool:
+        """Whether a word of the language follows that is no verb, as in `Anna Smith sofa`."""
+        after = _NOUN_AFTER.match(self.text, self._end)
+        word = after["word"] if after else ""
+        return self.known.is_word(word) and word not in NO_NOUNS and not word.endswith(("ed", "s", "ing", "ly"))
+
+    def _is_title(self) -> bool:
+        """Whether it stands in quotes, as songs and lamps do, and nobody is said to be it."""
         opens, closes = _IN_QUOTES
         quoted = opens.search(self._before) and closes.match(self.text, self._end)
-        return bool(quoted and not _WEAK_BEFORE.search(self._before[-_NEAR:-1]) and not self._has_role())
+        said = quoted and (_WEAK_BEFORE.search(self._before[-_NEAR:-1]) or _ROLE_BEFORE.search(self._before[-_NEAR:-1]))
+        return bool(quoted and not said and not self._has_role())
+
+    def _is_one_of_titles(self) -> bool:
+        """Whether more is in quotes beside it, as in a list of songs."""
+        after = self.text[self._end + 1 : self._end + _NEAR]
+        return self._before[-_NEAR:-1].count('"') > 1 or after.count('"') > 1
 
     def _several(self, full: Sequence[str], names: Sequence[str]) -> float:
         known = self.known
         first, last = names[0], full[-1]
         if first in _STORMS:
             return 0.0
-        if last in _TAILS and not self._has_role():
+        if (last in TAILS and not self._has_role()) or first in _WAYS or _SIZE_AFTER.match(self.text, self._end):
             return 0.0
-        if _is_unusual(first, last, len(self.words[self.low : self.high]) > len(names), known):
+        if self._has_noun() and not (self._says_person() or self._is_introduced()):
+            return 0.0
+        if self._is_title() and self._is_one_of_titles():
+            return 0.0
+        between = [one.plain for one in self.words[self.low : self.high] if one.plain in PARTICLES]
+        if first.endswith(".") and _MEASURED.search(self._before):
+            return 0.0
+        if _is_unusual(first, last, between, known):
             return 0.0 if self._in_a_phrase() else LIKELY
         if self._in_a_phrase():
             sure = known.is_sure(first) and first in known.usual and known.is_sure(last)
@@ -420,6 +478,8 @@ class _Place:
         if self._says_person():
             named = any(known.is_name(name) for name in full)
             return SURE if named or not any(known.is_word(name) for name in full) else 0.0
+        if self._is_apposed() and not any(map(known.is_word, full)):
+            return LIKELY
         if known.is_first(first) and not known.is_word(first):
             return LIKELY if known.is_name(last) or last not in known.words else 0.0
         if known.is_sure(last):
@@ -427,6 +487,10 @@ class _Place:
             return LIKELY if fits and (known.is_name(first) or not known.is_word(first)) else 0.0
         introduced = first in known.usual and self._is_introduced()
         return LIKELY if introduced and (known.is_last(last) or not known.is_word(last)) else 0.0
+
+    def _is_apposed(self) -> bool:
+        """Whether words say whose and what this is: `our watchman, `, `a man called `."""
+        return self._before.endswith((", ", "called ", "named ")) and _APPOSED.search(self._before) is not None
 
     def _says_person(self) -> bool:
         return self._signs() or self._has_role() or self._says_more()
@@ -455,11 +519,15 @@ class _Place:
         return self.words[self.high - 1].end
 
 
-def _is_unusual(first: str, last: str, has_particle: bool, known: Lists) -> bool:
-    """Whether only people are written so: an initial before a name, or a `van`, `binti` or `Lo` within it."""
+def _is_unusual(first: str, last: str, particles: Sequence[str], known: Lists) -> bool:
+    """Whether only people are written so: an initial before a name, or a `van`, `binti` or `Lo` within it.
+
+    A `der` or `du` is an article as well: it counts behind a first name only.
+    """
     if known.is_word(last) or len(last) < 3:
         return False
-    return first.endswith(".") or (has_particle and not known.is_word(first))
+    fits = not known.is_word(first) and (known.is_first(first) or not _ONLY_IN_NAMES.isdisjoint(particles))
+    return first.endswith(".") or (bool(particles) and fits)
 
 
 def _is_firm(text: str, words: Sequence[Word], firm: int, score: float, known: Lists) -> bool:
@@ -492,7 +560,8 @@ def _turned(text: str, found: Sequence[Named], words: Sequence[Word], known: Lis
         return None
     last = folded(before[1])
     within = bool(found) and found[-1][0] < before.start() < found[-1][1]
-    fits = before[1].isupper() and not words[0].text.isupper() and known.is_last(last) and not known.is_word(last)
+    listed = known.is_last(last) or len(last) > _LONGEST_LISTED
+    fits = before[1].isupper() and not words[0].text.isupper() and listed and not known.is_word(last)
     return before if fits and not within else None
 
 

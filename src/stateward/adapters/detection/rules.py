@@ -15,8 +15,10 @@ from typing import Any, cast
 
 from stateward.adapters.detection.person_names import people
 from stateward.adapters.detection.small_names import small_names
-from stateward.adapters.detection.spoken_numbers import spoken_numbers, spoken_ssns
+from stateward.adapters.detection.speakers import speakers
+from stateward.adapters.detection.spoken_numbers import spoken_cards, spoken_numbers, spoken_ssns
 from stateward.adapters.detection.street_addresses import street_addresses
+from stateward.adapters.detection.turned_names import turned_names
 
 Span = tuple[int, int]
 
@@ -45,20 +47,23 @@ def _words(alternatives: str) -> re.Pattern[str]:
 _ID = (
     r"(?:inv|invoice|order|ref|reference|id|case|ticket|po|sku|part|item|code|serial|tracking|batch|lot|doc"
     r"|document|contract|policy|claim|entry|journal|je|gl|ledger|account|acct|cost cent(?:er|re)|segment"
-    r"|project|version|build|release|commit|transaction|txn|trx|payment|shipment|delivery|asset|bill|receipt"
+    r"|project|version|build|release|drawing|catalog(?:ue)?|article|style|stock|permit|mrn|cas|commit|transaction|txn|trx|payment|shipment|delivery|asset|bill|receipt"
     r"|quote|rma|job|task|record|row|page|section|session|trace|key|hash|run|period|model|imei)s?"
 )
 _ID_BEFORE = re.compile(
-    rf"(?:(?<![A-Za-z]){_ID}|(?-i:[a-z]Id))\W*(?:(?:no|nr|num|number|id|is|ref|code)(?![A-Za-z])\W*)?$",
+    rf"(?:(?<![A-Za-z]){_ID}|(?-i:[a-z]Id))[^\w,;]*(?:(?:no|nr|num|number|id|is|ref|code)(?![A-Za-z])\W*)?$",
     re.IGNORECASE,
 )
 _PHONE_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|t[eé]l[eé]fono?|telefon|t[eé]l[eé]phone|cellular|celular|handy"
-    r"|fax|hotline|whats ?app|sms|msisdn|voice ?mail|call ?back)"
+    r"(?<![A-Za-z])(?:(?:tele|cell|home|work|mobile)?phones?|tel|t[eé]l[eé]fono?|telefon(?:um|u|nummer)?|t[eé]l[eé]phone|cellular|celular|handy"
+    r"|fax|hotline|whats ?app|sms|msisdn|voice ?mail|call ?back|cellulare"
+    r"|[A-Za-zü]*(?:ruf|telefon|handy|mobil)nummer)"
     r"(?![A-Za-z])[^\n]*$"
-    r"|(?<![A-Za-z])(?:call(?:s|ed|ing)?|dial(?:s|led|ling)?|rings?|rang|texts?(?= (?:me|us|him|her|them) )|texted|cell"
-    r"|mobile|mob|ph|reach(?:able|ed)?|contact|landline)(?![A-Za-z])"
-    r"(?:\W+(?-i:[A-Z][\w'’-]*)){0,3}(?:\W+(?:me|us|him|her|them|back|at|on|is|no|nr|number|to|via|under))*\W*$"
+    r"|(?<![A-Za-z])(?:call(?:s|ed|ing)?|dial(?:s|led|ling)?|rings?|rang|texted"
+    r"|(?:texts?|txt|msg|message|ping)(?= (?:me|us|him|her|them) )"
+    r"|cell|mobile|mob|ph|reach(?:able|ed)?|contact|landline|m[oó]vil|mobil|mobiel|portable|natel|gsm"
+    r"|appele[rz]|llam[ae][rn]?|anrufen|erreich(?:en|bar))(?![A-Za-z])"
+    r"(?:\W+(?-i:[A-Z][\w'’-]*)){0,3}(?:\W+(?:me|us|him|her|them|moi|back|at|on|is|no|nr|number|to|via|under|unter|au|al|sul))*\W*$"
     r"|(?<![A-Za-z])(?:my|his|her|our|their|your|new|private|direct|contact|emergency)\W+(?:number|nr|no|line|num)"
     r"(?:\W+(?:is|now|changed|to|still))*\W*$"
     r"|(?:^|[|,;·•/]\s*)(?-i:[TMPF]|Ph|Mob|Cell)[.:]?\s*$"
@@ -83,7 +88,23 @@ _BORN_TOO = re.compile(
     r"|(?<![A-Za-z])b\. ?$|[(,] ?\* ?$",
     re.IGNORECASE,
 )
-_SSN_WORDS = _words(r"ssns?|s\.s\.n\.?|ss ?(?:#|no|nr|number)|socials?(?: security)?|soc sec")
+_SSN_WORDS = _words(
+    r"[A-Za-z]{0,12}ssns?|s\.? ?s\.? ?n\.?|s\.?s\.? ?(?:#|no|nr|num|number)"
+    r"|socials?(?: sec(?:urity)?)?(?! (?:media|network|club|event|post|housing|care|fund|team))"
+    r"|s/s|ssno|soc\.?[ _]?sec\.?"
+)
+_SSN_AFTER = re.compile(
+    r"[^\n\"'=:|;<>\d]{0,24}(?<![A-Za-z])(?:ssn|social(?: security)?|soc\.? sec)(?![A-Za-z]|\W{0,3}[:=#])",
+    re.IGNORECASE,
+)
+_SSN_RIGHT_BEFORE = re.compile(
+    r"(?<![A-Za-z])(?:[A-Za-z]{0,12}ssn|ssno|s/?s|soc|social|soc\.?[ _]?sec\.?|social security)s?"
+    r"\W*(?:(?:no|nr|nbr|num|number|id|is|card|on|file)(?![A-Za-z])\W*){0,3}$",
+    re.IGNORECASE,
+)
+_SSN_BETWEEN = re.compile(r"\d{3}[\s.–-]{0,3}\d\d[\s.–-]{0,3}\d{4}(?!\d)|(?<!\d)\d{1,4}(?!\d)")
+_ZIP = re.compile(r"\d{5}-\d{4}")
+_NO_SSN = re.compile(r"000|666|\d{3}00|\d{5}0000")
 _TAX_WORDS = _words(
     r"tax(?:payer)?[ _]?(?:id|identification)|tin|w-?[249]|(?:national|government|gov|personal|employee|payroll"
     r"|applicant|candidate|claimant|patient|identity)[ _]?(?:id|no|nr|number)"
@@ -132,7 +153,10 @@ _LIKE_NORTH_AMERICA = frozenset({"US", "CA"})
 _WITHOUT_ZERO = frozenset({"CZ", "DK", "ES", "GR", "HK", "LU", "MX", "NO", "PL", "PT", "SG"})
 _INDIAN_MOBILE = re.compile(r"[6-9]\d{4}[ -]\d{5}")
 _BRITISH_MOBILE = re.compile(r"07\d{3}[ -]\d{3}[ -]?\d{3}")
-_WITH_TRUNK = re.compile(r"\(?0[1-9]\d{1,3}\)?[ /-]\d{3,4}[ -]\d{3,4}")
+_WITH_TRUNK = re.compile(
+    r"\(?0[1-9]\d{0,4}\)?(?: ?[/-] ?| )\d{2,5}([ -])\d{2,4}(?:\1\d{2,4}){0,3}|0[1-9](?:([ .])\d\d)(?:\2\d\d){3}"
+)
+_REACHED_BEFORE = re.compile(r"(?<![A-Za-z])(?:unter|au|al)\W*$", re.IGNORECASE)
 _MORE = re.compile(r"\s+\d")
 _MONEY_AFTER = re.compile(r"\s?(?:[€$£¥%]|(?:EUR|USD|GBP|CHF|JPY|units?|pcs|kg|km|ms)\b)", re.IGNORECASE)
 _NORTH_AMERICA = re.compile(rf"(?:1{_SEPARATOR})?\(?[2-9]\d\d\)?{_SEPARATOR}{{0,2}}[2-9]\d\d{_SEPARATOR}\d{{4}}")
@@ -172,6 +196,7 @@ def _ibans() -> str:
 
 _LONGEST_IBAN = 66  # with a blank after each sign
 _IBAN = re.compile(_ibans(), re.IGNORECASE)
+_GAP = r"(?:\s?[-‐‑–—./·_+]?(?:\n[> \t]{1,4}|\s{0,2}))"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 OWN_PATTERNS = {
     "CREDIT_CARD": (
@@ -182,6 +207,7 @@ OWN_PATTERNS = {
     "DATE_OF_BIRTH": (
         r"(?<!\w)(?:(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}"
         r"|\d{1,2}[-/.]\d{1,2}[-/.](?:(?:19|20)\d\d|\d\d)|(?:19|20)\d{6}"
+        r"|[0-3]\d[0-3]\d(?:19|20)\d\d"
         rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? ?-?{_MONTH}[-,]? ?['’]?(?:(?:19|20)\d\d|\d\d)"
         rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? ['’]?(?:(?:19|20)\d\d|\d\d)|(?:19|20)\d\d,? {_MONTH} \d{{1,2}}"
         r"|\d{1,2}(?:\.|º|er)?(?: de)? [^\W\d_]{3,10}\.?(?: de)? (?:19|20)\d\d"
@@ -199,9 +225,12 @@ OWN_PATTERNS = {
         r"|[0-9A-F]{4}\.[0-9A-F]{4}\.[0-9A-F]{4})"
         r"(?![\w:-])"
     ),
-    "PHONE_NUMBER": rf"(?<![\w#])\(?\+?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,40}}(?!\w)",
+    "PHONE_NUMBER": rf"(?:(?<![\w#])|(?<=%2B))\(?\+?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,40}}(?!\w)",
     "URL": _URL.pattern,
-    "US_SSN": r"(?<![\d-])\d{3} ?([-–.]) ?\d{2} ?\1 ?\d{4}(?![\d-])",
+    "US_SSN": (
+        rf"(?<![\d.,-])(?:\d{{3}}{_GAP}\d\d{_GAP}\d{{4}}|\d(?:[ .-]{{1,3}}\d){{8}}|\d{{3}}([ .-])\d{{3}}\1\d{{3}})"
+        r"(?!\d|[-.,]\d)"
+    ),
 }
 CHECKED = frozenset({"IBAN_CODE"})
 """Which of our own patterns are as sure as can be once they are judged."""
@@ -273,8 +302,10 @@ def _digits(text: str) -> str:
 
 def _attached(text: str, start: int, end: int) -> bool:
     """Whether the stretch is a part of a longer reference, amount or address."""
-    before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    return bool(re.search(r"[\w#+]\Z|\w[-./]\Z|\d:\Z", before) or re.match(r"\w|-\w|[.:]\d", after))
+    before, after = text[max(0, start - 3) : start], text[end : end + 2]
+    if before == "%2B":
+        before = ""
+    return bool(re.search(r"[\w#+]\Z|\w[-./]\Z|\d:\Z|\*{3}\Z", before) or re.match(r"\w|-\w|[.:]\d", after))
 
 
 def _email(text: str, start: int, end: int) -> list[Span]:
@@ -321,19 +352,29 @@ def _luhn(digits: str) -> bool:
 
 def _ssn(text: str, start: int, end: int) -> list[Span]:
     """Anything beside the words; alone only `536-90-4399`, unless a word makes it an order or account."""
-    if _near(_SSN_WORDS, text, start, end) or _is_said_to_be_ssn(text, start, end):
+    if _NO_SSN.match(_digits(text[start:end])):
+        return []
+    if _SSN_RIGHT_BEFORE.search(text[max(0, start - 40) : start]) or _is_said_to_be_ssn(text, start, end):
         return [(start, end)]
-    written = re.fullmatch(r"[0-8]\d\d-\d\d-\d{4}", text[start:end])
+    written = re.fullmatch(r"[0-8]\d\d[-‑–]\d\d[-‑–]\d{4}", text[start:end])
     barred = _ID_BEFORE.search(text[max(0, start - 40) : start]) and not _near(_TAX_WORDS, text, start, end)
     return [(start, end)] if written and not barred and not _attached(text, start, end) else []
 
 
 def _is_said_to_be_ssn(text: str, start: int, end: int) -> bool:
-    """Whether a word says so in spite of another number between, or a form of a person has it as a tax id."""
-    left = _before(text, start, 60)
-    if _SSN_WORDS.search(left) and re.fullmatch(r"\d{3} \d\d \d{4}", text[start:end]):
+    """Whether a word says so, in spite of other SSNs between, or a form of a person has it as a tax id."""
+    before = text[max(0, start - 40) : start]
+    if (_ID_BEFORE.search(before) and not _TAX_WORDS.search(before)) or _ZIP.fullmatch(text, start, end):
+        return False
+    left = _before(text, start, 90)
+    said = [match.end() for match in _SSN_WORDS.finditer(left)]
+    if said and re.fullmatch(r"\d{3}([ .])\d\d\1\d{4}", text[start:end]):
         return True
-    return bool(_near(_TAX_WORDS, text, start, end) and _PERSONAL_FORM.search(text[max(0, start - 250) : end + 120]))
+    if (said and not _NUMBER.search(_SSN_BETWEEN.sub("", left[said[-1] :]))) or _SSN_AFTER.match(text, end):
+        return True
+    tax = [match.end() for match in _TAX_WORDS.finditer(left)]
+    taxed = bool(tax) and not _NUMBER.search(left, tax[-1])
+    return taxed and _PERSONAL_FORM.search(text[max(0, start - 250) : end + 120]) is not None
 
 
 def _ip(text: str, start: int, end: int) -> list[Span]:
@@ -361,8 +402,11 @@ def _is_checked(iban: str) -> bool:
 def _phones(text: str, start: int, end: int, countries: frozenset[str]) -> list[Span]:
     """The phone numbers in a run of digits and separators, the longest first from the left."""
     before = _before(text, start, 40).rpartition("\n")[2]
-    introduced = _PHONE_BEFORE.search(before) is not None
-    barred = _ID_BEFORE.search(before) is not None or _MONEY_BEFORE.search(before) is not None
+    trunk = text[start:end].lstrip("(").startswith("0")
+    introduced = bool(_PHONE_BEFORE.search(before) or (trunk and _REACHED_BEFORE.search(before)))
+    barred = any(one.search(before) for one in (_ID_BEFORE, _MONEY_BEFORE, _SSN_RIGHT_BEFORE)) and not (
+        trunk and introduced
+    )
     groups = [match.span() for match in _NUMBER.finditer(text, start, end)]
     spans: list[Span] = []
     first = 0
@@ -411,7 +455,7 @@ def _national(found: str, digits: str, countries: frozenset[str]) -> bool:
         return _dialable(f"+{digits[2:]}")
     if _LIKE_NORTH_AMERICA & countries and _NORTH_AMERICA.fullmatch(found) and _dialable(digits, "US"):
         return True
-    if _WITH_TRUNK.fullmatch(found) and 10 <= len(digits) <= 11:
+    if _WITH_TRUNK.fullmatch(found) and 9 <= len(digits) <= 12 and not _DATE.search(found):
         return True
     if "GB" in countries and _BRITISH_MOBILE.fullmatch(found):
         return True
@@ -469,11 +513,15 @@ RULES: Mapping[str, Rule] = {
 
 FINDERS: Mapping[str, Finder] = {
     "LOCATION": Finder(street_addresses, "She lives at 12 Maple Street."),
-    "PERSON": Finder(lambda text: [*people(text), *small_names(text)], "Spoke with Anna Schneider about it."),
+    "PERSON": Finder(
+        lambda text: [*people(text), *small_names(text), *speakers(text), *turned_names(text)],
+        "Spoke with Anna Schneider about it.",
+    ),
 }
 """What rules and lists find in part, where a model finds more: street addresses, and names with a cue or in a list."""
 
 IN_WORDS: Mapping[str, Callable[[str], list[tuple[int, int, float]]]] = {
+    "CREDIT_CARD": spoken_cards,
     "PHONE_NUMBER": spoken_numbers,
     "US_SSN": spoken_ssns,
 }

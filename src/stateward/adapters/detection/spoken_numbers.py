@@ -1,20 +1,30 @@
-"""Phone numbers and SSNs that are spelt out in words, as in transcripts of voice mails: `five one two, double five`."""
+"""Numbers that are spelt out in words, as in transcripts of calls: `five one two, double five`, `forty six`.
+
+Phone numbers and SSNs need a word that says so, or ten digits; a card number says so by its check digit.
+"""
 
 from __future__ import annotations
 
 import re
 
-_DIGIT = r"(?:zero|oh|nought|one|two|three|four|five|six|seven|eight|nine)"
-_SAID = rf"(?:(?:double|triple) {_DIGIT}|{_DIGIT})"
-_SPOKEN = re.compile(rf"\b(?:plus )?{_SAID}(?:[ ,.-]{{1,3}}{_SAID}){{4,16}}\b", re.IGNORECASE)
-_WORD = re.compile(rf"\b(?:double|triple|plus|{_DIGIT})\b", re.IGNORECASE)
-_CUE = re.compile(
-    r"\b(?:phone|cell|mobile|number|call|ring|dial|reach|text|whats ?app|landline|line)\b[^.!?\n]{0,40}$", re.IGNORECASE
+_UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_UNIT = {"oh": 0, "nought": 0, **{word: digit for digit, word in enumerate(_UNITS)}}
+_TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+_TENS = {"twenty": 2, "thirty": 3, "forty": 4, "fifty": 5, "sixty": 6, "seventy": 7, "eighty": 8, "ninety": 9}
+_DIGIT = rf"(?:{'|'.join(_UNIT)})"
+_SAID = rf"(?:(?:double|triple) {_DIGIT}|(?:{'|'.join(_TEENS)})|(?:{'|'.join(_TENS)})(?:[ -]{_DIGIT})?|{_DIGIT})\b"
+_SPOKEN = re.compile(
+    rf"\b(?:plus )?{_SAID}(?:(?:[ ,.-]{{1,3}}|,? (?:dash|hyphen|space|uh|um|and),? ){_SAID}){{3,18}}", re.IGNORECASE
 )
-_SOCIAL = re.compile(r"\b(?:social|ssn|s s n)\b[^.!?\n]{0,40}$", re.IGNORECASE)
+_WORD = re.compile(r"[a-z]+")
+_CUE = re.compile(
+    r"\b(?:phone|cell|mobile|number|call|ring|dial|reach|text|whats ?app|landline|line|get (?:me|us|him|her) on)\b"
+    r"[^.!?\n]{0,40}$",
+    re.IGNORECASE,
+)
+_SOCIAL = re.compile(r"\b(?:social|ssn|s[. ]s[. ]n|soc\.? sec)\b[^\d]{0,60}$", re.IGNORECASE)
 _SSN = 9
-_COUNT = ["one", "two", "three", "four", "five"]
-_LEAST, _MOST, _ALONE = 7, 15, 10
+_LEAST, _MOST, _ALONE, _CARD = 7, 15, 10, 13
 _SCORE = 0.75
 
 
@@ -28,21 +38,43 @@ def spoken_ssns(text: str) -> list[tuple[int, int, float]]:
     return [(*match.span(), _SCORE) for match in _SPOKEN.finditer(text) if _is_ssn(text, match)]
 
 
+def spoken_cards(text: str) -> list[tuple[int, int, float]]:
+    """Where the numbers of payment cards stand, by their check digit."""
+    return [(*match.span(), _SCORE) for match in _SPOKEN.finditer(text) if _is_card(match)]
+
+
+def digits_of(words: str) -> str:
+    """The digits that are said: `double five oh` is 550, `forty six` 46, `thirty` 30."""
+    said, times, tens = "", 1, False
+    for word in _WORD.findall(words.lower()):
+        if word in _UNIT:
+            said = (said[:-1] if tens else said) + str(_UNIT[word]) * times
+        elif word in _TEENS:
+            said += str(10 + _TEENS.index(word))
+        elif word in _TENS:
+            said += f"{_TENS[word]}0"
+        times, tens = {"double": 2, "triple": 3}.get(word, 1), word in _TENS
+    return said
+
+
 def _is_phone(text: str, match: re.Match[str]) -> bool:
-    digits = _digits(match)
-    if not _LEAST <= digits <= _MOST or _WORD.findall(match[0].lower())[:5] == _COUNT or _is_ssn(text, match):
+    digits = digits_of(match[0])
+    if not _LEAST <= len(digits) <= _MOST or digits.startswith("12345") or _is_ssn(text, match) or _is_card(match):
         return False
-    return digits >= _ALONE or bool(_CUE.search(_before(text, match)))
+    plain = len(digits) >= _ALONE and len(_WORD.findall(match[0])) >= _ALONE - 3
+    return plain or bool(_CUE.search(_before(text, match)))
 
 
 def _is_ssn(text: str, match: re.Match[str]) -> bool:
-    return _digits(match) == _SSN and bool(_SOCIAL.search(_before(text, match)))
+    return len(digits_of(match[0])) == _SSN and bool(_SOCIAL.search(_before(text, match)))
 
 
-def _digits(match: re.Match[str]) -> int:
-    words = _WORD.findall(match[0].lower())
-    return sum({"double": 1, "triple": 2, "plus": 0}.get(word, 1) for word in words)
+def _is_card(match: re.Match[str]) -> bool:
+    """The check digit of ISO/IEC 7812-1, on the digits of a card."""
+    digits = digits_of(match[0])
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return _CARD <= len(digits) <= 19 and (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
 
 
 def _before(text: str, match: re.Match[str]) -> str:
-    return text[max(0, match.start() - 60) : match.start()]
+    return text[max(0, match.start() - 80) : match.start()]

@@ -32,6 +32,42 @@ def held(text: str) -> list[tuple[str, str]]:
         ('"street": "Qorvanova 88/12", "city": "x"', "LOCATION", "Qorvanova 88/12"),
         ('"addressLine1":"Qorvan Blyxt No: 14 D: 7"', "LOCATION", "Qorvan Blyxt No: 14 D: 7"),
         ("<StreetName>Blyxt 143</StreetName>", "LOCATION", "Blyxt 143"),
+        ("street=Qorvan+Blyxta+88&city=x", "LOCATION", "Qorvan+Blyxta+88"),
+        ("Vorname: Qorvan\nFirma: x", "PERSON", "Qorvan"),
+        ("apellidos: Qorvan Blyxt\n", "PERSON", "Qorvan Blyxt"),
+        ("Swimmer: Qorvana Blyxtova, Class 4W", "PERSON", "Qorvana Blyxtova"),
+        ("dob=05161947", "DATE_OF_BIRTH", "05161947"),
+        ('"ssn_full": "536904399"', "US_SSN", "536904399"),
+    ],
+)
+def test_more_keys_name_their_values(text: str, entity: str, value: str) -> None:
+    assert held(text) == [(entity, value)]
+
+
+def test_keys_of_parts_name_people_beside_one_another() -> None:
+    assert held('<name last="Qorvan" first="Blyxt"/>') == [("PERSON", "Qorvan"), ("PERSON", "Blyxt")]
+    assert held('"legalName":"Qorvan Blyxt","preferred":"Qor"') == [("PERSON", "Qorvan Blyxt"), ("PERSON", "Qor")]
+    assert held("preferred: Qorvan, size: 4") == []
+
+
+def test_an_insert_names_the_values_of_its_columns() -> None:
+    rows = "(1, 'Qorvan', 'Blyxt', '1988-06-30'),\n (2, 'O, x', NULL, '');"
+    found = held(f"INSERT INTO t (id, surname, given, dob) VALUES\n {rows}")
+    assert sorted(found) == [("DATE_OF_BIRTH", "1988-06-30"), ("PERSON", "Blyxt"), ("PERSON", "Qorvan")]
+    assert held("INSERT INTO t (id, brand) VALUES (1, 'Qorvan')") == []
+
+
+def test_columns_may_stand_apart_by_blanks_only() -> None:
+    table = "EmpNo  Name           SSN        Gross\n0093   Qorvan Blyxt   536904399  2115.40\n0094  x\n"
+    assert sorted(held(table)) == [("PERSON", "Qorvan Blyxt"), ("US_SSN", "536904399")]
+    header = "No | Family name, given names | Date of birth\n1 | QORVAN, Blyxt | 04.02.1966"
+    assert held(header) == [("PERSON", "QORVAN, Blyxt"), ("DATE_OF_BIRTH", "04.02.1966")]
+
+
+@pytest.mark.parametrize(
+    ("text", "entity", "value"),
+    [
+        ("Cardholder: Qorvan Blyxt Smith. x", "PERSON", "Qorvan Blyxt Smith"),
     ],
 )
 def test_a_key_names_its_value(text: str, entity: str, value: str) -> None:
@@ -79,6 +115,7 @@ def test_a_bare_name_is_of_people_beside_what_only_people_have() -> None:
         "holder=Qorvan Blyxt GmbH; customer: Qorvan Blyxt Ltd; payee='Qorvan Trading'",
         "last_name=Unknown; firstName: Varchar",
         "dob;last_name\n1;Nil\n2;True",
+        "server: Qorvan Blyxt; printer: Blyxt Qorvan; converter: Jackson; burner: Bunsen",
         "ip_address: 12 Maple; bind_address: 12 Maple",
         "recipient: Accounts Payable; payee: Verizon Wireless; payer: Blue Cross; passenger: 2 adults",
     ],

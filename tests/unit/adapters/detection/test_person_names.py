@@ -12,6 +12,8 @@ from stateward.adapters.detection.person_names import _CLOSING, _GREETING, _INTR
 from stateward.adapters.detection.spoken_numbers import spoken_numbers, spoken_ssns
 from stateward.adapters.detection.street_addresses import street_addresses
 
+_GERMAN = ("Qorvanpornsiri", "Qorvana Blyxt", "Qorvanger")
+
 
 def named(text: str) -> list[str]:
     return [text[start:end] for start, end, _ in people(text)]
@@ -21,6 +23,21 @@ def named(text: str) -> list[str]:
     ("text", "names"),
     [
         ("Spoke with Anna Schneider about it.", ["Anna Schneider"]),
+        ("Liebe Frau Qorvanpornsiri,\nihre Patientin Frau Qorvana Blyxt, Herrn Qorvanger", [*_GERMAN]),
+        ("MR. QORVANSEN: Objection; tenant upstairs mr Blyxt pays", ["QORVANSEN", "Blyxt"]),
+        ("About: I'm Qorvana and I write", ["Qorvana"]),
+        ("Lehrerin Qorvi, Tante Blyxi; Partner Qorvys on leave", ["Qorvi", "Blyxi", "Qorvys"]),
+        ("our loss adjuster, Qorvan Blyxt, would like; the watchman, Qorvanu, has signed", ["Qorvan Blyxt", "Qorvanu"]),
+        ("shouting at somebody called Qorvola. He then", ["Qorvola"]),
+        ("or ask for Qorvevra. Qorvda told me; Qorvyka or I can merge", ["Qorvevra", "Qorvda", "Qorvyka"]),
+        ("know that Qorvilade has been chosen to play", ["Qorvilade"]),
+        ("not my wife (Qorvburga), she is out", ["Qorvburga"]),
+        ("NGQORV THX BXYO\nbaochau.ng@outlook.vn | +84 91 555 3072", ["NGQORV THX BXYO"]),
+        ("Sounds good, see you.\n\nQorventin\n\n> x wrote:", ["Qorventin"]),
+        ("Yours, with fond memories,\nPenny Qorvgrove", ["Penny Qorvgrove"]),
+        ("MAIDEN NAME QORVLEY, see", ["QORVLEY"]),
+        ('user "Qorvish Tariq" viewed it', ["Qorvish Tariq"]),
+        ("DIMQORVADIS, Delphine | Master", ["DIMQORVADIS, Delphine"]),
         ("Dear Mrs. Xqwerty, we thank you", ["Xqwerty"]),
         ("Hi Zzyzxa, thanks", ["Zzyzxa"]),
         ("Kind regards,\nWill", ["Will"]),
@@ -92,6 +109,12 @@ def test_every_cue_that_is_listed_is_one(cue: str) -> None:
         "He asked for German lessons before Ramadan.",
         "Wells Fargo, Parker Qorvan and Emerson answered the tender",
         'the header "Idempotency-Key": 0123456789',
+        "Nach Auskunft der Firma bitte sorgen Sie am 1. Mai. Die Parkwege am Platz, Ab Juni, Bitte Helm und Haube.",
+        "a signal failure at Warren Street, from Charlotte Street towards Fulton Ave; Corso Vittorio",
+        "The Martha Stewart line. Stan Smith white, size 42; The Bunsen burner is off",
+        'Track list: "Roxanne" (3:12), "Billie Jean" (4:54), "Eleanor Rigby" (2:06)',
+        "41, 44, 39 J. Brinell not measured; sections A to D. Brake sheet",
+        "Gertrude Jekyll (pot 5 l, 18.90), Sirs",
     ],
 )
 def test_what_only_looks_like_a_name_is_left_alone(text: str) -> None:

@@ -138,6 +138,22 @@ def test_what_is_refused_stops_the_first_node(bank: Bank, heard: list[str]) -> N
     assert heard == []
 
 
+@each_kind
+def test_what_was_treated_is_not_looked_through_again(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    redactor, texts = bank.runtime.services.redactor, list[str]()
+    scan = redactor.scan
+
+    async def counting(given: Any, **more: Any) -> Any:
+        texts.extend(given)
+        return await scan(given, **more)
+
+    monkeypatch.setattr(redactor, "scan", counting)
+    graph, config = made(bank, [call("read")], *[AIMessage("done")] * 3), bank.config()
+    for text in (f"I am {MAIL}", "I am here", "I am there"):
+        asked(graph, config, text)
+    assert [one for one in texts if one.startswith("I am")] == [f"I am {MAIL}", "I am here", "I am there"]
+
+
 # A pseudonym that a person writes is nobody's, whatever stands beside it.
 
 

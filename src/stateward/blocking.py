@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
@@ -261,6 +262,10 @@ class Runtime:
     def export_subject(self, subject: str, /, *, by: Principal) -> dict[str, Json]:
         """See `AsyncRuntime.export_subject`."""
         return self._wait(self.inner.export_subject(subject, by=by))
+
+    def revealed(self, messages: Sequence[AnyMessage], /, *, thread: str, by: Principal) -> list[AnyMessage]:
+        """See `AsyncRuntime.revealed`."""
+        return self._wait(self.inner.revealed(messages, thread=thread, by=by))
 
     def hold(self, subject: str, /, *, by: Principal, reason: str) -> bool:
         """See `AsyncRuntime.hold`."""

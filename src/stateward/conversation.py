@@ -1,4 +1,5 @@
-"""What a model is given of a conversation: its personal data treated as the policy says, each text once in a process.
+"""What a model is given of a conversation, and what the state keeps of people's messages: their personal data treated
+as the policy says, each text once in a process.
 
 Values of a thread's subject that have a pseudonym are looked for as they are, whatever stands around them; everything
 else is found as in memory. Images, audio and other files are not looked at.
@@ -7,6 +8,7 @@ else is found as in memory. Images, audio and other files are not looked at.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import secrets
 from collections import OrderedDict
@@ -21,7 +23,7 @@ from stateward.model.memory import KnownValue, Scope
 from stateward.model.values import Json, plain
 from stateward.personal_data.pseudonyms import Key, Tokens, hidden
 from stateward.personal_data.treating import PersonalDataPolicy, treat
-from stateward.ports import CaseFile, Redactor, Vault
+from stateward.ports import CaseFile, Provenance, Redactor, Vault
 
 One = TypeVar("One", bound=BaseMessage)
 _Part = tuple[Json, frozenset[Key] | None]
@@ -29,6 +31,7 @@ _Part = tuple[Json, frozenset[Key] | None]
 _TEXTS, _THREADS = 8192, 1024
 _READ = ("text", "input", "args", "title", "context")
 _WITHIN = ("content", "source")
+_MARK = "stateward"  # in a message's `additional_kwargs`: what says that its pseudonyms are ours
 
 
 class Treatments:
@@ -82,6 +85,7 @@ class Conversation:
     vault: Vault
     hash_key: bytes
     done: Treatments
+    provenance: Provenance
     reveals: bool = True
     within: bool = False
     gives: bool = True
@@ -94,8 +98,30 @@ class Conversation:
             MemoryRefused: a message holds what the policy refuses.
         """
         theirs = [one for one in messages if not isinstance(one, SystemMessage)]
-        treated = iter(await self._treated([(_body(one), self._may_say(one)) for one in theirs]))
-        return [one if isinstance(one, SystemMessage) else _with(one, next(treated)) for one in messages]
+        treated = iter(await self._treated([(_body(one), await self._may_say(one)) for one in theirs]))
+        return [one if isinstance(one, SystemMessage) else _unmarked(_with(one, next(treated))) for one in messages]
+
+    async def kept(self, messages: Sequence[AnyMessage], *, enters: bool = False) -> list[AnyMessage]:
+        """What the state has to keep in place of people's messages, by their ids: those that treating changes.
+
+        Where one then has pseudonyms, a keyed digest in it says that they were put there for this thread: they are
+        believed as long as it fits, whoever brings the message, and a text without it is a person's own. Errors as
+        `given`.
+
+        Args:
+            messages: The conversation as the state has it.
+            enters: Whether a run begins, so that what calls itself a summary, and was not seen here, is a person's.
+        """
+        theirs = [one for one in messages if isinstance(one, HumanMessage) and one.id]
+        parts = [(_body(one), await self._may_say(one, enters=enters)) for one in theirs]
+        changed = [
+            (one, new)
+            for one, (body, may), new in zip(theirs, parts, await self._treated(parts), strict=True)
+            if new != body or (may is None) != (_MARK in one.additional_kwargs)
+        ]
+        tokens = self._tokens(await self._who() if changed else ())
+        made = [(one, await self._marked(one, new, tokens)) for one, new in changed]
+        return [new for one, new in made if new is not one]
 
     async def said(self, said: Sequence[Any], arguments: Json, *, is_given: bool = True) -> list[Any]:
         """What a tool says, before it enters the state: messages, and commands with messages in them.
@@ -122,12 +148,24 @@ class Conversation:
         found = tokens.found(content) if self.reveals else set[Key]()
         return tokens.put_back(content, await self.vault.reveal(self.scope, found)) if found else content
 
-    async def leaving(self, message: AIMessage) -> AIMessage:
+    async def leaving(self, message: One) -> One:
         """An answer's message, likewise."""
         content = cast("Json", message.content)
         readable = _readable(content)
         new = await self.answered(readable)
         return message if new == readable else message.model_copy(update={"content": _written(content, new)})
+
+    async def read(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+        """The messages that people and models wrote for each other, for the reader likewise; a pseudonym that a person
+        has typed is none."""
+        theirs = [
+            isinstance(one, AIMessage)
+            or (isinstance(one, HumanMessage) and await self._may_say(one, enters=True) is None)
+            for one in messages
+        ]
+        return [
+            await self.leaving(_unmarked(one)) if reads else one for one, reads in zip(messages, theirs, strict=True)
+        ]
 
     def recalled(self, values: Json) -> None:
         """What memory gave the thread may be said in it."""
@@ -160,10 +198,28 @@ class Conversation:
         (new,) = await self._treated([(value, may)])
         return artifact if new == value else new
 
-    def _may_say(self, message: AnyMessage) -> frozenset[Key] | None:
+    async def _may_say(self, message: AnyMessage, *, enters: bool = False) -> frozenset[Key] | None:
         """Which pseudonyms a message may hold: none of a person's own, and of all others those that there are."""
         summed_up = "lc_source" in message.additional_kwargs  # by a middleware, from what a model has said
-        return frozenset() if isinstance(message, HumanMessage) and not self.within and not summed_up else None
+        if not isinstance(message, HumanMessage) or self.within or (summed_up and not enters):
+            return None
+        mark = message.additional_kwargs.get(_MARK)
+        is_ours = isinstance(mark, str) and _alike(mark, await self._mark(message))
+        return None if is_ours else frozenset()
+
+    async def _marked(self, message: HumanMessage, body: Json, tokens: Tokens) -> HumanMessage:
+        made = _with(message, body)
+        if self.within:
+            return made if made is message else _unmarked(made)  # nobody knows here which of them a person has written
+        if not tokens.found(_body(made)):
+            return _unmarked(made)  # it reads the same as a person's own
+        mark = await self._mark(made)
+        if made.additional_kwargs.get(_MARK) == mark:
+            return made
+        return made.model_copy(update={"additional_kwargs": {**made.additional_kwargs, _MARK: mark}})
+
+    async def _mark(self, message: HumanMessage) -> str:
+        return await self.provenance.vouch(self.scope.thread, json.dumps(_body(message)))
 
     async def _who(self) -> Sequence[KnownValue]:
         return await self.case_file.known(self.scope.thread)
@@ -174,16 +230,18 @@ class Conversation:
     async def _treated(self, parts: Sequence[_Part]) -> list[Json]:
         known = await self._who()
         who = [(one.entity, one.value) for one in known]
-        keys = [
-            self.done.key(self.scope.thread, self.version, who, sorted(may) if may is not None else None, part)
-            for part, may in parts
-        ]
+
+        def named(part: Json, may: frozenset[Key] | None) -> bytes:
+            return self.done.key(self.scope.thread, self.version, who, sorted(may) if may is not None else None, part)
+
+        keys = [named(part, may) for part, may in parts]
         new = {key: part for key, part in zip(keys, parts, strict=True) if self.done.get(key) is None}
         found = {key: self.done.get(key) for key in keys if key not in new}
         for may in {may for _, may in new.values()}:
             alike = {key: part for key, (part, allowed) in new.items() if allowed == may}
             for key, value in zip(alike, await self._looked_through(list(alike.values()), may, known), strict=True):
                 self.done.keep(key, value)
+                self.done.keep(named(value, None), value)  # what was treated is left alone where it comes again
                 found[key] = value
         treated = [found[key] for key in keys]
         if self.gives:
@@ -219,6 +277,17 @@ class _Names:
 
     async def issued(self, wanted: Collection[Key]) -> Collection[Key]:
         return await self.vault.reveal(self.scope, wanted if self.may is None else set(wanted) & self.may)
+
+
+def _alike(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(errors="surrogatepass"), other.encode())
+
+
+def _unmarked(message: One) -> One:
+    if _MARK not in message.additional_kwargs:
+        return message
+    left = {name: value for name, value in message.additional_kwargs.items() if name != _MARK}
+    return message.model_copy(update={"additional_kwargs": left})
 
 
 def _body(message: BaseMessage) -> Json:

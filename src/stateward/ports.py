@@ -435,6 +435,15 @@ class Provenance(Protocol):
         """
         ...
 
+    async def vouch(self, thread: str, text: str) -> str:
+        """A digest of a text that only the runtime can make, and for this thread only: the same as long as it has keys.
+
+        Raises:
+            ThreadErased: the thread was deleted.
+            KeyringError: there is no key to make it with.
+        """
+        ...
+
 
 class Desk(Protocol):
     """Questions to people."""

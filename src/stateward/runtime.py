@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import Command
@@ -241,9 +242,9 @@ class AsyncRuntime:
             MissingExtra: LangChain is not installed.
             PolicyError: the policy does not fit the tools.
         """
-        from stateward.orchestrate.middleware import WardMiddleware
+        from stateward.orchestrate.middleware import ward_middleware
 
-        return WardMiddleware(
+        return ward_middleware(
             policy=policy,
             tools=tools,
             principal=principal,
@@ -333,6 +334,29 @@ class AsyncRuntime:
             ErasureRefused: an agent asks.
         """
         return await export(self.services, self.checkpointer, subject, by=by)
+
+    async def revealed(self, messages: Sequence[AnyMessage], /, *, thread: str, by: Principal) -> list[AnyMessage]:
+        """Messages of a thread's state as whoever has asked for its work may read them: with the values that the
+        pseudonyms stand for, in what people and models wrote. Tools' results stay as the conversation has them.
+
+        Args:
+            messages: Such as `graph.get_state(config).values["messages"]`, as they are there. They are not changed.
+            thread: Whose they are.
+            by: Who reads them. Whoever calls this vouches that they are verified.
+
+        Returns:
+            The messages as they are where the policy has no `conversation`, or `answers: pseudonyms`.
+
+        Raises:
+            ThreadError: somebody else has asked for the work, or its graph is not loaded in this process.
+            UnknownThread: nobody opened the thread.
+            ThreadErased: the thread was deleted.
+        """
+        facts = await self.services.facts(thread)
+        if (by.tenant, by.id) != (facts.tenant, facts.requester):
+            raise ThreadError(f"{by.id!r} has not asked for the work of thread {thread!r}, and reads no values in it")
+        talk = self.services.conversation(self.services.ward_of(facts), facts)
+        return list(messages) if talk is None else await talk.read(messages)
 
     async def hold(self, subject: str, /, *, by: Principal, reason: str) -> bool:
         """Put a subject of this person's tenant on legal hold: nothing of it is swept or erased until that ends.

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,16 @@ TALKS = f"""{TOOLS.rstrip()}
   remember: {{effect: write, for: [bot]}}
   mail: {{effect: write, idempotent: true, for: [bot], reveal: [to]}}
 conversation: {{personal_data: {TREATED}}}
+checkpoints: {{keep: latest}}
 memory:
   kinds: {{note: {{purpose: [desk], keep: 10d}}}}
   personal_data: {TREATED}
 """
 # Run and point: in a tool that reads, in a write, in a step that has remembered, and after a person has decided.
 DEADLY = {(3, "find"), (8, "send"), (13, "remembered"), (18, "decided")}
-# Likewise; `mail` has a value in hand that the model has not.
-AGENTS, AGENTS_DEADLY = 6, {(1, "find"), (2, "mail"), (3, "decided"), (4, "answers")}
+# Likewise; when it is `asked`, the model has what the person wrote as the policy says, and the first checkpoints as it
+# came; `mail` has a value in hand that the model has not.
+AGENTS, AGENTS_DEADLY = 6, {(1, "find"), (2, "mail"), (3, "decided"), (4, "answers"), (5, "asked")}
 
 
 class State(FlowState, total=False):
@@ -209,16 +212,21 @@ class Hearing(ScriptedModel):
 
     Attributes:
         file: Where it writes.
+        asked: Called before its first message.
         answers: Called before its last message.
     """
 
     file: Path
+    asked: Any
     answers: Any
 
     def _generate(self, messages: Any, *given: Any, **more: Any) -> Any:
         with self.file.open("a", encoding="utf-8") as heard:
             heard.write("".join(f"{one!r}\n" for one in messages))
-        if sum(isinstance(one, AIMessage) for one in messages) == len(self.script) - 1:
+        said = sum(isinstance(one, AIMessage) for one in messages)
+        if said == 0:
+            self.asked()
+        if said == len(self.script) - 1:
             self.answers()
         return super()._generate(messages, *given, **more)
 
@@ -241,7 +249,8 @@ class Agent(Desk):
     def _graph(self) -> Any:
         tools = [*self._tools(), self._runtime.memory_tools()[0]]
         ward = self._runtime.middleware(policy=parse_policy(TALKS), tools=tools, principal="bot", purpose="desk")
-        model = Hearing(script=self._script(), file=self._folder / "heard.log", answers=lambda: self._reach("answers"))
+        reached: dict[str, Any] = {at: partial(self._reach, at) for at in ("asked", "answers")}
+        model = Hearing(script=self._script(), file=self._folder / "heard.log", **reached)
         kept = {"checkpointer": self._runtime.checkpointer, "store": self._runtime.store}
         return create_agent(model, tools, middleware=[ward], **kept)
 

@@ -48,6 +48,24 @@ def test_the_model_is_given_none_and_the_tool_that_sends_has_the_value(done: Pla
     assert (folder / "revealed").read_text() == "True\n" * (AGENTS + 1)
 
 
+def test_what_people_wrote_is_in_no_checkpoint_that_is_left(done: Planted) -> None:
+    """Killed while the model was asked for the first time, or later: the policy keeps the last one of each thread."""
+    dump = dumped(done.url)
+    tables = [
+        dump[at : dump.index("\n\\.\n", at)]
+        for name in ("checkpoint", "checkpoint_value", "checkpoint_write")
+        for at in [dump.index(f"COPY stateward.{name} ")]
+    ]
+    with Runtime.open(settings=done.settings) as runtime:
+        left = opened(envelopes("\n".join(tables)), keys_of(runtime))
+        asked = [run[place].value for run in done.runs for place in ("prompt", "prompt_json")]
+        found = search({"left": left}, asked)
+        # The answer has it, for its reader.
+        answered = {run["prompt"].value for run in done.runs}
+        assert found["left"] <= answered, f"seed {done.seed}"
+        assert len(found["left"]) > 3, "the answers are opened"
+
+
 def test_all_have_gone_through_and_are_there_for_whoever_may_read_them(done: Planted) -> None:
     with Runtime.open(settings=done.settings) as runtime:
         for at, run in enumerate(done.runs):

@@ -107,7 +107,7 @@ def test_the_model_gets_pseudonyms_the_tool_the_value_and_the_reader_the_values(
     }
     assert told.text == "sent to <EMAIL_ADDRESS_2>"
     assert out["messages"][-1].text == f"Dear {JANE}, your {MAIL} and <PERSON_9>"
-    assert out["messages"][0].text == f"mail me at {MAIL}", "the person's own words stay, sealed"
+    assert out["messages"][0].text == "mail me at <EMAIL_ADDRESS_1>"
     (action,) = bank.runtime.export_subject("customer:17", by=Principal("dpo"))["threads"]
     assert action["known"] == [{"entity": "PERSON", "value": JANE}]
 

@@ -274,7 +274,9 @@ def test_all_that_a_command_brings_is_told_treated(bank: Bank) -> None:
     assert plant.found([listener.ended, tracer.runs]) == set()
     assert "<EMAIL_ADDRESS_1>" in listener.ended[0][0]
     assert "not shown" not in listener.ended[0][0]
-    assert plant.found(str(out["messages"])) == {"EMAIL_ADDRESS", "PERSON", "IBAN_CODE", "US_SSN", "PHONE_NUMBER"}
+    brought = {"PERSON", "IBAN_CODE", "US_SSN", "PHONE_NUMBER"}
+    # A person's message is treated in the state as the model is asked next, where the wards see that.
+    assert plant.found(str(out["messages"])) == brought | (set() if bank.way.answers else {"EMAIL_ADDRESS"})
 
 
 def test_what_a_step_calls_by_itself_is_told_with_pseudonyms(bank: Bank) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import BaseTool
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 from pydantic import BaseModel
 
@@ -31,6 +33,7 @@ from stateward.orchestrate.turns import Rounds
 from stateward.orchestrate.unanswered import in_order, unanswered, waiting_task
 from stateward.orchestrate.usage import refuse_unpriced, used
 from stateward.orchestrate.wards import Register, Wards, messages_of, open_calls, turn_id
+from stateward.orchestrate.workflow import policy_of
 from stateward.upstream import (
     agent_in_making,
     graph_namespace,
@@ -40,7 +43,7 @@ from stateward.upstream import (
 )
 
 try:
-    from langchain.agents.middleware import AgentMiddleware, ModelResponse
+    from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelResponse
 except ImportError as error:  # pragma: no cover - the extra is installed wherever this is tested
     raise MissingExtra("langchain", extra="openai") from error
 
@@ -160,7 +163,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         while isinstance(found, Asking):
             asked = blocking(loop, self._given(found.request)) if self._treats else found.request
             found = blocking(loop, self._said(found, handler(asked)))
-        return blocking(loop, self._left(found.response)) if self._treats else found.response
+        return blocking(loop, self._left(request, found.response)) if self._treats else found.response
 
     async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """Ask the model while the budget lasts, until it makes calls or gives an answer that may leave."""
@@ -169,7 +172,7 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         while isinstance(found, Asking):
             asked = await on_loop(loop, self._given(found.request)) if self._treats else found.request
             found = await on_loop(loop, self._said(found, await handler(asked)))
-        return await on_loop(loop, self._left(found.response)) if self._treats else found.response
+        return await on_loop(loop, self._left(request, found.response)) if self._treats else found.response
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], ToolAnswer]) -> ToolAnswer:
         """Perform a permitted call; what was refused is answered with the reason."""
@@ -203,11 +206,20 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         talk = await self._talk()
         return request if talk is None else request.override(messages=await talk.given(request.messages))
 
-    async def _left(self, response: Any) -> Any:
-        """An answer as its reader gets it; what makes calls, or answers another agent, keeps its pseudonyms."""
-        talk = None if graph_namespace() else await self._talk()
+    async def _left(self, request: Any, response: Any) -> Any:
+        """What the model's node says, and what the state keeps from now on in place of what people wrote."""
+        talk = await self._talk()
         if talk is None:
             return response
+        kept = await talk.kept(messages_of(request.state))
+        left = response if graph_namespace() else await self._told(talk, response)
+        if not kept:
+            return left
+        made = ModelResponse(result=[left]) if isinstance(left, AIMessage) else left
+        return ExtendedModelResponse(model_response=made, command=Command(update={"messages": kept}))
+
+    async def _told(self, talk: Conversation, response: Any) -> Any:
+        """An answer as its reader gets it; what makes calls, or answers another agent, keeps its pseudonyms."""
         if isinstance(response, AIMessage):
             return response if response.tool_calls else await talk.leaving(response)
         made, spec = response.structured_response, self.ward.answer
@@ -339,6 +351,41 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         async with turn.acting(call_id):
             said = await _answer(turn, call_id)
         return said if said is not None else _refused(asked, "nobody has judged this call")
+
+
+class TreatingMiddleware(WardMiddleware):
+    """The same under a policy that treats the conversation, with a node at the start of a run.
+
+    What the person wrote is treated there, so that no other node has it but the hooks of the kind that stand before
+    this one. What comes into the state later is treated when the model is asked.
+    """
+
+    def before_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+        """Let the state keep what people wrote as the policy says."""
+        return blocking(current_services().loop, self._entered(state))
+
+    async def abefore_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+        """Let the state keep what people wrote as the policy says."""
+        return await on_loop(current_services().loop, self._entered(state))
+
+    async def _entered(self, state: Any) -> dict[str, Any] | None:
+        await self._wards.turn(running_task())  # which refuses a thread that is not this agent's
+        talk, messages = await self._talk(), messages_of(state)
+        if talk is None:
+            return None
+        # A list that keeps what is added to it gives no id to a text that came as a tuple or a string.
+        named = [one if one.id else one.model_copy(update={"id": str(uuid4())}) for one in messages]
+        kept = await talk.kept(named, enters=True)
+        if kept and any(not one.id for one in messages):
+            treated = {one.id: one for one in kept}
+            kept = [RemoveMessage(id=REMOVE_ALL_MESSAGES), *(treated.get(one.id, one) for one in named)]
+        return {"messages": kept} if kept else None
+
+
+def ward_middleware(*, policy: str | Path | PolicyDocument, **more: Any) -> WardMiddleware:
+    """The middleware for a policy: its node is in the graphs of those only whose conversation is treated."""
+    treats = bool(policy_of(policy)[0].conversation.personal_data)
+    return (TreatingMiddleware if treats else WardMiddleware)(policy=policy, **more)
 
 
 async def _task(messages: Sequence[AnyMessage]) -> str:

@@ -200,11 +200,13 @@ class Nodes:
         step = await self._step("retrieve", before, opens=True)
         back = await self._back(step, state) if before is state else None
         if back is not None:
-            return back
+            if back.goto == "retrieve":  # it goes on with what it had, so that it asks the same
+                return back
+            return replace(back, update=await self._kept(state, step, back.update or {}, enters=True))
         update: dict[str, Any] = {"failures": 0, "outcome": ""}
         for function in self.parts.retrieve:
             update.update(await function({**before, **update}, step) or {})
-        return Command(goto="orchestrate", update=update)
+        return Command(goto="orchestrate", update=await self._kept(state, step, update, enters=True))
 
     async def orchestrate(self, state: Any) -> Goto:
         """Let the planner say what is next."""
@@ -218,7 +220,8 @@ class Nodes:
         refuse_unpriced(self.ward.document, self.parts.planner)
         said = await self._plan(step, state["messages"])
         await turn.spend(used(self.ward.document, self.parts.planner, [said]))
-        return Command(goto=await self._after(step, said), update={"messages": [said]})
+        update = await self._kept(state, step, {"messages": [said]})
+        return Command(goto=await self._after(step, said), update=update)
 
     async def verify(self, state: Any) -> Goto:
         """Judge every call of the turn."""
@@ -402,6 +405,14 @@ class Nodes:
             raise ConfigurationError(f"the planner answered with a {type(said).__name__}, not with an AIMessage")
         # The id names the turn in the database; providers may repeat theirs.
         return readable(said).model_copy(update={"id": f"turn-{uuid4().hex}"})
+
+    async def _kept(self, state: Any, step: Step, update: dict[str, Any], *, enters: bool = False) -> dict[str, Any]:
+        """The update with what the state keeps in place of what people wrote, where the policy treats that."""
+        talk, said = self.services.conversation(self.ward, step.thread), update.get("messages", [])
+        if talk is None or not isinstance(said, list):
+            return update  # a team's own function may put it otherwise: then it is done after the planner's turn
+        kept = await talk.kept(state.get("messages") or (), enters=enters)
+        return {**update, "messages": [*kept, *cast("list[Any]", said)]} if kept else update
 
     async def _shaped(self, state: Any, step: Step) -> tuple[dict[str, Any], dict[str, Json], str]:
         """What the answer changes in the state, the answer as JSON, and why it does not fit its model, if so."""

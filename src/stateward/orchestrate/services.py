@@ -239,6 +239,7 @@ class Services:
             vault=self.vault,
             hash_key=self.hash_key,
             done=self.treatments,
+            provenance=self.provenance,
             reveals=ward.document.conversation.answers == "values",
             within=within,
         )

@@ -59,6 +59,10 @@ class PostgresProvenance:
         what = {"do": "see", "source": sighting.source, "origin": sighting.origin, "body": b64encode(sealed).decode()}
         self._commits.transit(thread, what)
 
+    async def vouch(self, thread: str, text: str) -> str:
+        """A keyed digest of a text."""
+        return (await self._keys.make(thread)).digest(text, "said", thread).hex()
+
 
 def sighting_place(thread: str, source: str, origin: Origin) -> tuple[str, ...]:
     """What a text is bound to: it vouches for nothing in another thread, or as another origin."""

@@ -39,4 +39,19 @@ async def keeps_what_was_seen(adapters: Adapters) -> None:
     assert (await adapters.provenance.load("t2", seen=True)).sightings == ()
 
 
-CHECKS: tuple[Check, ...] = (keeps_labels_with_the_turn_that_brought_them, keeps_what_was_seen)
+async def vouches_for_a_text_in_its_thread(adapters: Adapters) -> None:
+    """Always in the same way, and otherwise for another text, or in another thread."""
+    await adapters.threads.open(facts())
+    await adapters.threads.open(facts(thread="t2"))
+    mark = await adapters.provenance.vouch("t1", "said")
+    assert mark == await adapters.provenance.vouch("t1", "said")
+    others = [await adapters.provenance.vouch(thread, text) for thread, text in [("t1", "saiD"), ("t2", "said")]]
+    assert len({mark, *others}) == 3
+    assert len(mark) >= 64
+
+
+CHECKS: tuple[Check, ...] = (
+    keeps_labels_with_the_turn_that_brought_them,
+    keeps_what_was_seen,
+    vouches_for_a_text_in_its_thread,
+)

@@ -61,7 +61,6 @@ class Runtime:
     """
 
     connect = AsyncRuntime.connect
-    config = staticmethod(AsyncRuntime.config)
     memory_tools = staticmethod(AsyncRuntime.memory_tools)
 
     def __init__(
@@ -147,6 +146,10 @@ class Runtime:
             id_, principal=principal, purpose=purpose, subject=subject, requester=requester, graph=graph, known=known
         )
         return self._wait(opening)
+
+    def config(self, thread: str) -> RunnableConfig:
+        """See `AsyncRuntime.config`."""
+        return self.inner.config(thread)
 
     def middleware(
         self,

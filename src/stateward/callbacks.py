@@ -121,7 +121,8 @@ class Told:
 
 def listeners(one: BaseTool, config: RunnableConfig) -> list[BaseCallbackHandler]:
     """Who is told of a tool's call."""
-    return AsyncCallbackManager.configure(config.get("callbacks"), one.callbacks, one.verbose).handlers
+    heard = AsyncCallbackManager.configure(config.get("callbacks"), one.callbacks, one.verbose).handlers
+    return [handler for handler in heard if not handler.ignore_agent]  # LangChain's word for those of no tools
 
 
 def chain_of(error: BaseException) -> list[BaseException]:

@@ -28,9 +28,7 @@ from stateward.adapters.postgres.commits import Commits
 from stateward.adapters.postgres.credentials import PostgresCredentials
 from stateward.adapters.postgres.data_keys import DataKeys
 from stateward.adapters.postgres.database import Database
-from stateward.adapters.postgres.desk import PostgresDesk
 from stateward.adapters.postgres.erasure import PostgresErasure
-from stateward.adapters.postgres.journal import PostgresJournal
 from stateward.adapters.postgres.ledger import PostgresLedger
 from stateward.adapters.postgres.memory import PostgresMemory
 from stateward.adapters.postgres.overview import PostgresOverview
@@ -73,6 +71,8 @@ from stateward.personal_data.known import known_values
 from stateward.ports import CredentialProvider, Notice, Notifier, Refused, Vote
 from stateward.remember.retention import sweep_on
 from stateward.settings import Settings
+from stateward.spanned import SpannedDesk, SpannedJournal, SpannedMemory
+from stateward.spans import Spans
 from stateward.tracing import Tracing, TracingClient
 
 _TICK = 60.0  # seconds
@@ -207,12 +207,16 @@ class AsyncRuntime:
         await self.services.threads.open(facts, retention=ward.document.threads if ward else None)
         if values:
             await self.services.case_file.add(id_, values)
-        return self.config(id_)
+        return self._config(id_, graph)
 
-    @staticmethod
-    def config(thread: str) -> RunnableConfig:
-        """The config that runs an opened thread."""
-        return {"configurable": {"thread_id": thread}, "recursion_limit": 1000}
+    def config(self, thread: str) -> RunnableConfig:
+        """The config that runs an opened thread. Where OpenTelemetry is configured, it makes the run's span too."""
+        return self._config(thread, "")
+
+    def _config(self, thread: str, graph: str) -> RunnableConfig:
+        config: RunnableConfig = {"configurable": {"thread_id": thread}, "recursion_limit": 1000}
+        listener = self.services.spans.listener(graph if graph in self.services.wards else "")
+        return {**config, "callbacks": listener} if listener else config
 
     def middleware(
         self,
@@ -573,7 +577,7 @@ class AsyncRuntime:
             )
         # By id, as agents within an agent may ask at once; what somebody else's interrupt asks is not ours to answer.
         answers = {one.id: LOOK_AGAIN for one in waits if is_ours(one.value)}
-        return self.config(thread), Command(resume=answers) if answers else None
+        return self._config(thread, record.facts.graph), Command(resume=answers) if answers else None
 
     async def threads(self, *, subject: str | None = None) -> list[ThreadRecord]:
         """The threads, newest first."""
@@ -692,14 +696,15 @@ def _services(
     embeddings: Embeddings | None,
     tracing: Tracing,
 ) -> Services:
+    spans = Spans.of(settings.spans)
     return Services(
         schema=database,
         threads=PostgresThreads(database, commits),
-        journal=PostgresJournal(database, commits),
-        desk=PostgresDesk(database, commits),
+        journal=SpannedJournal(database, commits, spans),
+        desk=SpannedDesk(database, commits, spans),
         ledger=PostgresLedger(database, commits),
         overview=PostgresOverview(database, commits),
-        memory=PostgresMemory(database, commits),
+        memory=SpannedMemory(database, commits, spans),
         erasure=PostgresErasure(database, keys, commits),
         case_file=PostgresCaseFile(database, keys),
         vault=PostgresVault(database, keys),
@@ -712,6 +717,7 @@ def _services(
         hash_key=settings.hash_key(),
         embedder=embeddings,
         govern=tracing.govern,
+        spans=spans,
     )
 
 

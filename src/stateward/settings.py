@@ -37,6 +37,8 @@ class Settings:
             one first.
         privacy_role: `STATEWARD_PRIVACY_ROLE`: the role that may forget, export and hold subjects of its tenant over
             the HTTP API. Empty: nobody may.
+        spans: `STATEWARD_SPANS`: true where there have to be OpenTelemetry's spans, false for none. Default: wherever
+            OpenTelemetry is installed and the application has configured it.
 
     Raises:
         ConfigurationError: both `master_key` and `kms_key` are given.
@@ -58,6 +60,7 @@ class Settings:
     jwt_kind_claim: str = "kind"
     readers: frozenset[str] = frozenset()
     privacy_role: str = ""
+    spans: bool | None = None
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, field) for name, field in _TOKENS.items()}
@@ -94,6 +97,7 @@ class Settings:
             jwt_kind_claim=given.get("STATEWARD_JWT_KIND_CLAIM") or "kind",
             readers=_names(given.get("STATEWARD_READERS", "")),
             privacy_role=given.get("STATEWARD_PRIVACY_ROLE", "").strip(),
+            spans=_flag(given, "STATEWARD_SPANS") if given.get("STATEWARD_SPANS", "").strip() else None,
         )
 
     def hash_key(self) -> bytes:

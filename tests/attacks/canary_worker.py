@@ -1,8 +1,8 @@
 """Takes the canaries through their runs, and kills itself with SIGKILL where a run has come to its deadly point.
 
 Its argument is a JSON object: url, home, folder, seed, and the way: `workflow`, or `agent` for a `create_agent` whose
-model gets pseudonyms. Everything that anybody logs, of whatever level, goes to a file of the folder. A point that has
-killed once leaves a file, and is passed by whoever comes next.
+model gets pseudonyms. Everything that anybody logs, of whatever level, goes to a file of the folder, and so do
+OpenTelemetry's spans. A point that has killed once leaves a file, and is passed by whoever comes next.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ from canaries import RUNS, Canary, planted
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.tools import ToolException
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
+from spanning import written
 from stateward import Effect, FlowState, Principal, Runtime, Settings, Workflow, call, tool
 from stateward.testing import ScriptedModel, proposes
 from stateward.verify.load import parse_policy
@@ -272,6 +276,9 @@ def main(job: dict[str, Any]) -> None:
     """All runs, in order."""
     folder = Path(job["folder"])
     logging.basicConfig(level=logging.DEBUG, filename=folder / "everything.log")
+    spans, provider = (folder / "spans.log").open("a", encoding="utf-8"), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=spans, formatter=written)))
+    trace.set_tracer_provider(provider)
     settings = Settings(home=Path(job["home"]), database_url=job["url"], pool_size=3)
     with Runtime.open(settings=settings) as runtime:
         is_agent = job["way"] == "agent"

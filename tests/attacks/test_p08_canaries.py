@@ -1,7 +1,8 @@
 """P8 and P9, measured: 500 planted values of 20 entity types go through runs with crashes, and none is found in clear.
 
-Searched are a whole `pg_dump`, with its binary values decoded, by table and column; all logs of every level; and
-whatever the processes print. What tracers and LangSmith are given is searched in `test_p08_traces`. After `forget`,
+Searched are a whole `pg_dump`, with its binary values decoded, by table and column; all logs of every level; whatever
+the processes print; and OpenTelemetry's spans, with all that an exporter gets of them. What tracers and LangSmith are
+given is searched in `test_p08_traces`, more of spans in `test_p08_spans`. After `forget`,
 every envelope that is left, and every one that was copied before, is decrypted with every key that the ring still
 unwraps, whatever it was bound to.
 """
@@ -45,6 +46,7 @@ class Planted:
 
     Attributes:
         printed: Standard output and error of all workers, and the log of everything.
+        spans: What OpenTelemetry has exported.
         deaths: How often one was killed.
     """
 
@@ -52,6 +54,7 @@ class Planted:
     settings: Settings
     runs: Sequence[Mapping[str, Canary]]
     printed: str
+    spans: str
     deaths: int
     seed: int
 
@@ -83,8 +86,9 @@ def ran(databases: Databases, folder: Path, *, way: str, kills: int, count: int 
             deaths += worker.returncode == -signal.SIGKILL
             assert worker.returncode in (0, -signal.SIGKILL), f"seed {seed}: {worker.stderr[-3000:]}"
         printed += (folder / "everything.log").read_text(encoding="utf-8")
+        spans = (folder / "spans.log").read_text(encoding="utf-8")
         runs = planted(seed, count)
-        yield Planted(url=url, settings=settings, runs=runs, printed=printed, deaths=deaths, seed=seed)
+        yield Planted(url=url, settings=settings, runs=runs, printed=printed, spans=spans, deaths=deaths, seed=seed)
 
 
 def columns(dump: str) -> dict[str, str]:
@@ -201,9 +205,11 @@ def test_the_search_finds_each_of_them_however_it_is_kept(databases: Databases) 
 
 def test_none_is_in_clear(done: Planted) -> None:
     assert done.deaths == len(DEADLY)
-    found = search(columns(dumped(done.url)) | {"(printed or logged)": done.printed}, done.values)
+    said = {"(printed or logged)": done.printed, "(spans)": done.spans}
+    found = search(columns(dumped(done.url)) | said, done.values)
     assert found == {}, f"seed {done.seed}"
     assert len(done.printed) > 10_000  # everything was logged, in fact
+    assert done.spans.count("execute_tool") > 2 * RUNS
 
 
 def test_all_have_gone_through_and_are_there_for_whoever_may_read_them(done: Planted) -> None:

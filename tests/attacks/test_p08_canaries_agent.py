@@ -32,8 +32,10 @@ def done(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_none_is_in_clear(done: Planted) -> None:
     assert len(set(done.values)) == 120
     assert done.deaths == len(AGENTS_DEADLY)
-    found = search(columns(dumped(done.url)) | {"(printed or logged)": done.printed}, done.values)
+    said = {"(printed or logged)": done.printed, "(spans)": done.spans}
+    found = search(columns(dumped(done.url)) | said, done.values)
     assert found == {}, f"seed {done.seed}"
+    assert done.spans.count("execute_tool") > 2 * AGENTS
 
 
 def test_the_model_is_given_none_and_the_tool_that_sends_has_the_value(done: Planted) -> None:

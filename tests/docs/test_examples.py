@@ -29,6 +29,7 @@ from types import ModuleType
 
 import pytest
 
+from spanning import unset
 from stateward import Runtime
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +171,7 @@ def test_the_examples_run(path: Path, home: Path, tmp_path: Path, monkeypatch: p
         for value in vars(module).values():
             if isinstance(value, Runtime):
                 value.close()
+        unset()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -97,6 +97,7 @@ def test_importing_stateward_imports_nothing_heavy() -> None:
         "langchain_core",
         "langchain_openai",
         "boto3",
+        "opentelemetry",
         "presidio_analyzer",
         "spacy",
         "psycopg",

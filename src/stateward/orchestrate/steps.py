@@ -446,23 +446,22 @@ class Turn:
         spec = self._spec(row.action.call.tool)
         traits, reveal = self.traits(row.action.call, spec), self.reveals(row.action.call)
         given = replace(self.given, talk=self.services.conversation(self.ward, self.thread))
-        ran = False
+        call = self.services.spans.call(row)
 
         async def run(effect: Effect) -> Json:
-            nonlocal ran
-            ran = True
-            answer = await spec.run(row.action.call, effect, given, reveal)
+            with call.attempt(effect.attempt):
+                answer = await spec.run(row.action.call, effect, given, reveal)
             if effect.credential is None:  # else what the journal keeps is said, which is without secrets
                 self._answers[row.action.id] = answer
             return answer.result
 
         self._bring_labels(row)
-        with Doubt.of_a_run() as doubt:
+        with Doubt.of_a_run() as doubt, call:
             try:
-                outcome = await self.performer().perform(permit_of(row), self.thread, run, traits)
+                outcome = call.outcome = await self.performer().perform(permit_of(row), self.thread, run, traits)
             except Paused as pause:
                 raise pause.__cause__ or pause from None
-        if ran and isinstance(outcome, Receipt):
+        if call.ran and isinstance(outcome, Receipt):
             await self._see(row, outcome, doubt)
         return outcome
 

@@ -184,7 +184,8 @@ class Workflow:
             checkpointer = runtime.checkpointer.with_allowlist(classes_of(self.state))
             saver = {"checkpointer": checkpointer, "store": runtime.store}
             runtime.services.know(nodes.ward)
-        return _graph(self.state, nodes).compile(name=self.name, **saver)  # pyright: ignore[reportUnknownMemberType]
+        graph = _graph(self.state, nodes).compile(name=self.name, **saver)  # pyright: ignore[reportUnknownMemberType]
+        return graph if runtime is None else runtime.services.spans.listening(graph, self.name)
 
     def subject_of(self, given: Any) -> str:
         """Whom or what a run with this input is about."""
@@ -300,4 +301,5 @@ class Both(Runnable[Any, Any]):
         return await on_loop(current_services().loop, self._run(input))
 
     async def _run(self, state: Any) -> Any:
-        return await self._step(state)
+        with current_services().spans.within():
+            return await self._step(state)

@@ -412,7 +412,7 @@ def test_a_subject_is_held_exported_and_forgotten(shell: Shell) -> None:
     assert "zanzibar" in shell("export", "--subject", who, "--as", "dpo").stdout
     asks = shell("forget", "--subject", who, "--as", "dpo", "--receipt", "receipt.json", code=2)
     assert (
-        "1 threads (1 wait for people, 0 run or were cut off), 0 items of memory and 0 pseudonyms; nothing was erased"
+        "1 thread (1 waiting for people, 0 running or cut off), 0 items of memory and 0 pseudonyms; nothing was erased"
         in asks.stderr
     )
     assert not (shell.folder / "receipt.json").exists()
@@ -513,7 +513,7 @@ def test_on_a_terminal_the_subject_is_typed_before_it_is_erased(shell: Shell) ->
     with Terminal(shell, *forget) as terminal:
         terminal.answer("type exactly period:2027-04:", "period:2027-04")
         said = terminal.rest()
-    assert "1 threads (1 wait for people, 0 run or were cut off)" in said
+    assert "1 thread (1 waiting for people, 0 running or cut off)" in said
     assert "period:2027-04 is forgotten" in said
 
 

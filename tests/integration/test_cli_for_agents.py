@@ -114,7 +114,7 @@ def test_what_an_agent_has_done_is_judged_by_a_new_policy(
     monkeypatch.setattr("sys.path", [*sys.path])
     backtest = ("policy", "backtest", "--policy", str(tmp_path / "new.yaml"), "--workflow", str(folder))
     said = shell(*backtest, "--agent", "bot")
-    assert "1 actions of the last 30d judged by bank@2: 0 the same, 1 differently" in said.stdout
+    assert "1 action of the last 30d judged by bank@2: 0 the same, 1 differently" in said.stdout
     assert "ask → allow" in said.stdout
     assert "--agent PRINCIPAL" in shell(*backtest).stderr
 

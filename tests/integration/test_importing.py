@@ -724,7 +724,7 @@ async def test_doctor_says_that_threads_are_left(place: Place) -> None:
     assert "0.1.0 kept" not in await asyncio.to_thread(said)
     await line("a").compile(checkpointer=place.theirs).ainvoke({"log": ["in"]}, config("t"))
     told = " ".join((await asyncio.to_thread(said)).split())
-    assert "warn 0.1.0 1 threads are in clear in LangGraph's own tables, where release 0.1.0 kept them" in told
+    assert "warn 0.1.0 in clear in LangGraph's own tables, where release 0.1.0 kept them: 1 thread" in told
     assert "→ stateward threads import" in told
     await place.bring("--drop")
     assert "0.1.0 kept" not in await asyncio.to_thread(said)

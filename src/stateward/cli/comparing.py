@@ -11,6 +11,7 @@ from rich.text import Text
 
 from stateward.cli import shapes
 from stateward.cli.exits import DONE, say
+from stateward.cli.render import counted
 from stateward.cli.workflows import load_workflow
 from stateward.errors import ToolInputError
 from stateward.model.durations import parse_duration
@@ -88,8 +89,9 @@ def _tell_changes(old: PolicyDocument, new: PolicyDocument, changes: list[Change
         said.append(f"+ {one.new}\n" if one.kind != "removed" else "")
         table.add_row(Text(_WORDS[one.effect], style=_STYLES[one.effect]), one.kind, said[:-1])
     console.print(table, highlight=False)
-    counted = [f"{sum(one.effect == name for one in changes)} {word}" for name, word in _COUNTED.items()]
-    console.print(f"{len(changes)} changes from {old.label} to {new.label}: {', '.join(counted)}", highlight=False)
+    effects = [f"{sum(one.effect == name for one in changes)} {word}" for name, word in _COUNTED.items()]
+    many = counted(len(changes), "change")
+    console.print(f"{many} from {old.label} to {new.label}: {', '.join(effects)}", highlight=False)
     if old.label == new.label:
         console.print("both have the same name and version: give a change of the rules a new version")
 
@@ -105,7 +107,7 @@ def _tell_backtest(document: PolicyDocument, found: Backtest, since: str) -> Non
     console = Console()
     judged = found.same + len(found.differences)
     console.print(
-        f"{judged} actions of the last {since} judged by {document.label}: {found.same} the same, "
+        f"{counted(judged, 'action')} of the last {since} judged by {document.label}: {found.same} the same, "
         f"{len(found.differences)} differently",
         highlight=False,
     )

@@ -31,6 +31,7 @@ from stateward.adapters.rings import RingFacts
 from stateward.cli import shapes
 from stateward.cli.exits import DONE, FAILED
 from stateward.cli.keys import master_keys, ring_of
+from stateward.cli.render import counted
 from stateward.errors import DatabaseError, EmbeddedServerError, StatewardError
 from stateward.personal_data.treating import DEFAULT_ENTITIES
 from stateward.runtime import embedded_root
@@ -203,23 +204,24 @@ async def _work(database: Database) -> Check:
     threads = await PostgresThreads(database, Commits(database)).list()
     pending = await PostgresDesk(database, Commits(database)).waiting()
     unfinished = [one for one in threads if one.status in ("open", "waiting")]
-    found = f"{len(threads)} threads, {len(unfinished)} unfinished, {pending} approvals pending"
+    waiting = counted(pending, "approval")
+    found = f"{counted(len(threads), 'thread')}, {len(unfinished)} unfinished, {waiting} pending"
     return Check(name="work", status="ok", found=found, fix="stateward inbox" if pending else "")
 
 
 async def _left_behind(database: Database) -> list[Check]:
     threads = await left_behind(database)
-    found = f"{threads} threads are in clear in LangGraph's own tables, where release 0.1.0 kept them"
+    found = f"in clear in LangGraph's own tables, where release 0.1.0 kept them: {counted(threads, 'thread')}"
     return [Check(name="0.1.0", status="warn", found=found, fix="stateward threads import")] if threads else []
 
 
 async def _audit(database: Database) -> Check:
     report = await PostgresLedger(database, Commits(database)).verify()
-    found = f"{report.entries} entries in {report.threads} threads"
+    found = f"{counted(report.entries, 'entry', 'entries')} in {counted(report.threads, 'thread')}"
     if report.intact:
         return Check(name="audit", status="ok", found=f"{found}: intact")
     fix = "stateward audit verify, and compare with an export"
-    return Check(name="audit", status="fail", found=f"{found}: {len(report.breaks)} breaks", fix=fix)
+    return Check(name="audit", status="fail", found=f"{found}: {counted(len(report.breaks), 'break')}", fix=fix)
 
 
 async def _policies(database: Database) -> Check:

@@ -127,6 +127,11 @@ def duration(seconds: float) -> str:
     return f"{round(seconds)} s"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number of things: `1 thread`, `2 threads`; `many` where it is not the one with an s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def section(console: Console, title: str, body: RenderableType) -> None:
     """A titled part of the output."""
     console.print()

@@ -14,7 +14,7 @@ from stateward.blocking import Runtime
 from stateward.cli import shapes
 from stateward.cli.exits import DONE, FAILED, say
 from stateward.cli.people import os_user, person
-from stateward.cli.render import moment
+from stateward.cli.render import counted, moment
 from stateward.errors import ToolInputError
 from stateward.model.principal import Principal
 
@@ -26,8 +26,9 @@ def sweep(*, as_json: bool) -> None:
     if as_json:
         shapes.emit({"swept": swept.items, "threads": swept.threads, "vaults": swept.vaults})
     else:
-        print(f"{swept.items} expired items of memory deleted, {swept.threads} threads emptied whose time was over")
-        print(f"{swept.vaults} vaults of pseudonyms deleted, of subjects of which nothing else was left")
+        items, threads = counted(swept.items, "expired item"), counted(swept.threads, "thread")
+        print(f"{items} of memory deleted, {threads} emptied whose time was over")
+        print(f"{counted(swept.vaults, 'vault')} of pseudonyms deleted, of subjects of which nothing else was left")
 
 
 def forget(subject: str, *, by: str | None, tenant: str, out: Path | None, as_json: bool, sure: bool) -> int:
@@ -51,8 +52,8 @@ def forget(subject: str, *, by: str | None, tenant: str, out: Path | None, as_js
         return DONE
     keys = receipt.keys + sum(one.counts["keys"] for one in receipt.threads)
     print(f"{receipt.id}: {subject} is forgotten")
-    gone = f"{receipt.items} items of memory, {receipt.pseudonyms} pseudonyms"
-    print(f"  {len(receipt.threads)} threads, {keys} keys destroyed, {gone}")
+    gone = f"{counted(receipt.items, 'item')} of memory, {counted(receipt.pseudonyms, 'pseudonym')}"
+    print(f"  {counted(len(receipt.threads), 'thread')}, {counted(keys, 'key')} destroyed, {gone}")
     kept = f"runtime.receipts({subject!r}) gives the receipt again, and --receipt FILE writes it at once"
     say(kept if out is None else f"the receipt is in {out}")
     return DONE
@@ -118,9 +119,10 @@ def holds(*, as_json: bool) -> None:
 def _is_meant(runtime: Runtime, subject: str, tenant: str) -> bool:
     """Say what would go, and have the subject typed; nobody is asked where there is no terminal."""
     found = runtime.count_subject(subject, tenant=tenant)
+    under_way = f"{found.waiting} waiting for people, {found.running} running or cut off"
     what = (
-        f"{subject} of {tenant}: {found.threads} threads ({found.waiting} wait for people, {found.running} run or were "
-        f"cut off), {found.items} items of memory and {found.pseudonyms} pseudonyms"
+        f"{subject} of {tenant}: {counted(found.threads, 'thread')} ({under_way}), "
+        f"{counted(found.items, 'item')} of memory and {counted(found.pseudonyms, 'pseudonym')}"
     )
     if not sys.stdin.isatty():
         raise ToolInputError(f"{what}; nothing was erased: type the subject at a terminal, or say --yes")

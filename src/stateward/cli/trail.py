@@ -7,6 +7,7 @@ from pathlib import Path
 from stateward.audit.export import export_lines, verify_export
 from stateward.cli import shapes
 from stateward.cli.exits import DONE, FAILED, say
+from stateward.cli.render import counted
 from stateward.errors import ToolInputError
 from stateward.model.ledger import AuditReport
 
@@ -57,6 +58,7 @@ def _of_file(file: Path, thread: str | None) -> AuditReport:
 
 
 def _tell(report: AuditReport) -> None:
-    print(f"{report.entries} entries in {report.threads} threads: {'intact' if report.intact else 'BROKEN'}")
+    found = f"{counted(report.entries, 'entry', 'entries')} in {counted(report.threads, 'thread')}"
+    print(f"{found}: {'intact' if report.intact else 'BROKEN'}")
     for one in report.breaks:
         print(f"  {one.thread} at {one.seq}: {one.problem} ({one.detail})")

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from stateward.cli.people import Approvers, person, suggested
 from stateward.cli.progress import Progress
-from stateward.cli.render import approval_panel, duration
+from stateward.cli.render import approval_panel, counted, duration
 from stateward.errors import DecisionRefused
 from stateward.model.approval import Approval
 from stateward.model.policy import PolicyDocument
@@ -230,3 +230,8 @@ def test_progress_tells_the_words_with_what_is_done() -> None:
 )
 def test_a_length_of_time(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_one_thing_is_not_several() -> None:
+    assert [counted(number, "thread") for number in (0, 1, 2)] == ["0 threads", "1 thread", "2 threads"]
+    assert [counted(number, "entry", "entries") for number in (1, 2)] == ["1 entry", "2 entries"]

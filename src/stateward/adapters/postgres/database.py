@@ -307,4 +307,7 @@ async def _apply(connection: Connection, wanted: Sequence[tuple[str, str]], befo
                 await connection.execute(sql.SQL(text))  # pyright: ignore[reportArgumentType]
                 await connection.execute(_SQL["note_migration"], {"name": name, "checksum": checksum})
         elif done[name] != checksum:
-            raise DatabaseError(f"migration {name} has run with another text: restore it and add a new one")
+            raise DatabaseError(
+                f"migration {name} has run with another text: restore it and add a new one; if it is not yours, "
+                "another version of Stateward made this database: run that one"
+            )

@@ -16,7 +16,7 @@ from typing import Any, cast
 from stateward.adapters.detection.person_names import people
 from stateward.adapters.detection.small_names import small_names
 from stateward.adapters.detection.speakers import speakers
-from stateward.adapters.detection.spoken_numbers import spoken_cards, spoken_numbers, spoken_ssns
+from stateward.adapters.detection.spoken_numbers import spoken_births, spoken_cards, spoken_numbers, spoken_ssns
 from stateward.adapters.detection.street_addresses import street_addresses
 from stateward.adapters.detection.turned_names import turned_names
 
@@ -88,6 +88,10 @@ _BORN_TOO = re.compile(
     r"|(?<![A-Za-z])b\. ?$|[(,] ?\* ?$",
     re.IGNORECASE,
 )
+_BIRTHDAY_BEFORE = re.compile(
+    r"(?:birth ?da(?:y|te)|b['’]?-?day)\W*(?:(?:is|on|the|was|falls)\W+){0,3}$", re.IGNORECASE
+)
+_SOME_DATE = re.compile(r"\d{4}|\d[./-]\d|0(?!\d)")
 _SSN_WORDS = _words(
     r"[A-Za-z]{0,12}ssns?|s\.? ?s\.? ?n\.?|s\.?s\.? ?(?:#|no|nr|num|number)"
     r"|socials?(?: sec(?:urity)?)?(?! (?:media|network|club|event|post|housing|care|fund|team))"
@@ -198,6 +202,7 @@ _LONGEST_IBAN = 66  # with a blank after each sign
 _IBAN = re.compile(_ibans(), re.IGNORECASE)
 _GAP = r"(?:\s?[-‐‑–—./·_+]?(?:\n[> \t]{1,4}|\s{0,2}))"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_DAY_ONLY = re.compile(rf"\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?", re.IGNORECASE)
 OWN_PATTERNS = {
     "CREDIT_CARD": (
         r"(?<![^\W_])(?<!\d\.)"
@@ -212,6 +217,7 @@ OWN_PATTERNS = {
         rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? ['’]?(?:(?:19|20)\d\d|\d\d)|(?:19|20)\d\d,? {_MONTH} \d{{1,2}}"
         r"|\d{1,2}(?:\.|º|er)?(?: de)? [^\W\d_]{3,10}\.?(?: de)? (?:19|20)\d\d"
         r"|\d{1,2} ?[-–./] ?\d{1,2} ?[-–./] ?(?:19|20)\d\d"
+        rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}(?![ -]?\d)|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?!,? ?\d)"
         r")(?!\d)"
     ),
     "EMAIL_ADDRESS": (
@@ -272,8 +278,14 @@ def _beside(words: re.Pattern[str], *, digits: int = 0) -> Callable[[str, int, i
 
 
 def _birth(text: str, start: int, end: int) -> list[Span]:
-    too = _BORN_TOO.search(text[max(0, start - 40) : start])
-    return [(start, end)] if too or _near(_BIRTH_WORDS, text, start, end) else []
+    """A date beside a word of birth, in spite of small numbers between; one without a year right behind `birthday`."""
+    before = _before(text, start, 60)
+    if _DAY_ONLY.fullmatch(text, start, end):
+        return [(start, end)] if _BIRTHDAY_BEFORE.search(before) else []
+    said = [match.end() for match in _BIRTH_WORDS.finditer(before)]
+    plain = bool(said) and not _SOME_DATE.search(before, said[-1])
+    near = plain or _BORN_TOO.search(before[-40:]) or _near(_BIRTH_WORDS, text, start, end)
+    return [(start, end)] if near else []
 
 
 def _near(words: re.Pattern[str], text: str, start: int, end: int, *, reach: int = 60) -> bool:
@@ -522,6 +534,7 @@ FINDERS: Mapping[str, Finder] = {
 
 IN_WORDS: Mapping[str, Callable[[str], list[tuple[int, int, float]]]] = {
     "CREDIT_CARD": spoken_cards,
+    "DATE_OF_BIRTH": spoken_births,
     "PHONE_NUMBER": spoken_numbers,
     "US_SSN": spoken_ssns,
 }

@@ -23,6 +23,17 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _SOCIAL = re.compile(r"\b(?:social|ssn|s[. ]s[. ]n|soc\.? sec)\b[^\d]{0,60}$", re.IGNORECASE)
+_ORDINAL = (
+    r"(?:(?:(?:twenty|thirty)[ -])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|tenth|eleventh"
+    r"|twelfth|(?:thir|four|fif|six|seven|eigh|nine)teenth|twentieth|thirtieth)"
+)
+_MONTH = "(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+_YEAR = rf"(?:(?:nineteen|twenty|two thousand)(?: and)?(?:[ -](?:hundred|{_SAID})){{0,3}}|(?:19|20)\d\d)"
+_DATE = re.compile(
+    rf"\b(?:{_ORDINAL}(?: of)? {_MONTH}|{_MONTH}(?: the)? {_ORDINAL})(?P<year>,? (?:of )?{_YEAR})?\b", re.IGNORECASE
+)
+_BORN = re.compile(r"\b(?:born|birth(?:day|date)?|d\.?o\.?b|b'?day)\b", re.IGNORECASE)
+_BIRTHDAY = re.compile(r"\bbirthday\W+(?:(?:is|on|the|was)\W+){0,3}$", re.IGNORECASE)
 _SSN = 9
 _LEAST, _MOST, _ALONE, _CARD = 7, 15, 10, 13
 _SCORE = 0.75
@@ -41,6 +52,12 @@ def spoken_ssns(text: str) -> list[tuple[int, int, float]]:
 def spoken_cards(text: str) -> list[tuple[int, int, float]]:
     """Where the numbers of payment cards stand, by their check digit."""
     return [(*match.span(), _SCORE) for match in _SPOKEN.finditer(text) if _is_card(match)]
+
+
+def spoken_births(text: str) -> list[tuple[int, int, float]]:
+    """Where dates of birth stand: `the fourth of October two thousand and nine`, beside a word that says so."""
+    born = _BORN.search(text) is not None
+    return [(*match.span(), _SCORE) for match in (_DATE.finditer(text) if born else ()) if _is_birth(text, match)]
 
 
 def digits_of(words: str) -> str:
@@ -74,6 +91,13 @@ def _is_card(match: re.Match[str]) -> bool:
     digits = digits_of(match[0])
     doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return _CARD <= len(digits) <= 19 and (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
+
+
+def _is_birth(text: str, match: re.Match[str]) -> bool:
+    before, after = text[max(0, match.start() - 60) : match.start()], text[match.end() : match.end() + 24]
+    if not match["year"]:
+        return _BIRTHDAY.search(before) is not None
+    return bool(_BORN.search(before) or _BORN.search(after))
 
 
 def _before(text: str, match: re.Match[str]) -> str:

@@ -98,19 +98,22 @@ _SSN_WORDS = _words(
     r"|s/s|ssno|soc\.?[ _]?sec\.?"
 )
 _SSN_AFTER = re.compile(
-    r"[^\n\"'=:|;<>\d]{0,24}(?<![A-Za-z])(?:ssn|social(?: security)?|soc\.? sec)(?![A-Za-z]|\W{0,3}[:=#])",
+    r"[^\n\"'=:|;<>\d]{0,24}(?<![A-Za-z])(?:ssn|ss(?= ?#)|social(?: security)?|soc\.? sec)(?![A-Za-z]|\W{0,3}[:=#])",
     re.IGNORECASE,
 )
 _SSN_RIGHT_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:[A-Za-z]{0,12}ssn|ssno|s/?s|soc|social|soc\.?[ _]?sec\.?|social security)s?"
+    r"(?<![A-Za-z])(?:[A-Za-z]{0,12}ssn|ssno|s[./]? ?s\.?|soc|social|soc\.?[ _]?sec\.?|social security)s?"
     r"\W*(?:(?:no|nr|nbr|num|number|id|is|card|on|file)(?![A-Za-z])\W*){0,3}$",
     re.IGNORECASE,
 )
 _SSN_BETWEEN = re.compile(r"\d{3}[\s.–-]{0,3}\d\d[\s.–-]{0,3}\d{4}(?!\d)|(?<!\d)\d{1,4}(?!\d)")
+_GROUPS = re.compile(r"\d{3}([ .-])\d\d\1\d{4}")
+_SAME_CLAUSE = re.compile(r"[^\d,;|\n\"]*")
 _ZIP = re.compile(r"\d{5}-\d{4}")
 _NO_SSN = re.compile(r"000|666|\d{3}00|\d{5}0000")
 _TAX_WORDS = _words(
     r"tax(?:payer)?[ _]?(?:id|identification)|tin|w-?[249]|(?:national|government|gov|personal|employee|payroll"
+    r"|member|subscriber|insured|student|recipient|dependent|spouse|veteran"
     r"|applicant|candidate|claimant|patient|identity)[ _]?(?:id|no|nr|number)"
 )
 _PERSONAL_FORM = _words(
@@ -234,8 +237,9 @@ OWN_PATTERNS = {
     "PHONE_NUMBER": rf"(?:(?<![\w#])|(?<=%2B))\(?\+?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,40}}(?!\w)",
     "URL": _URL.pattern,
     "US_SSN": (
-        rf"(?<![\d.,-])(?:\d{{3}}{_GAP}\d\d{_GAP}\d{{4}}|\d(?:[ .-]{{1,3}}\d){{8}}|\d{{3}}([ .-])\d{{3}}\1\d{{3}})"
-        r"(?!\d|[-.,]\d)"
+        rf"(?<!\d)(?<!\d[.,-])(?:\d{{3}}{_GAP}\d\d{_GAP}\d{{4}}|\d(?:[ .-]{{1,3}}\d){{8}}"
+        r"|\d{3}([ .-])\d{3}\1\d{3})"
+        r"(?!\d|[-.]\d)"
     ),
 }
 CHECKED = frozenset({"IBAN_CODE"})
@@ -375,15 +379,22 @@ def _ssn(text: str, start: int, end: int) -> list[Span]:
 
 def _is_said_to_be_ssn(text: str, start: int, end: int) -> bool:
     """Whether a word says so, in spite of other SSNs between, or a form of a person has it as a tax id."""
-    before = text[max(0, start - 40) : start]
-    if (_ID_BEFORE.search(before) and not _TAX_WORDS.search(before)) or _ZIP.fullmatch(text, start, end):
-        return False
     left = _before(text, start, 90)
     said = [match.end() for match in _SSN_WORDS.finditer(left)]
-    if said and re.fullmatch(r"\d{3}([ .])\d\d\1\d{4}", text[start:end]):
+    between = left[said[-1] :] if said else left
+    if _ZIP.fullmatch(text, start, end) or (
+        _ID_BEFORE.search(between) and not (said and _SAME_CLAUSE.fullmatch(between))
+    ):
+        return bool(_TAX_WORDS.search(between[-40:]) and not said and _is_of_a_person(text, start, end, left))
+    if _GROUPS.fullmatch(text, start, end) and (said or _SSN_WORDS.search(text[max(0, start - 400) : end + 100])):
         return True
-    if (said and not _NUMBER.search(_SSN_BETWEEN.sub("", left[said[-1] :]))) or _SSN_AFTER.match(text, end):
+    if (said and not _NUMBER.search(_SSN_BETWEEN.sub("", between))) or _SSN_AFTER.match(text, end):
         return True
+    return _is_of_a_person(text, start, end, left)
+
+
+def _is_of_a_person(text: str, start: int, end: int, left: str) -> bool:
+    """Whether it is a tax id, in a form that is about a person."""
     tax = [match.end() for match in _TAX_WORDS.finditer(left)]
     taxed = bool(tax) and not _NUMBER.search(left, tax[-1])
     return taxed and _PERSONAL_FORM.search(text[max(0, start - 250) : end + 120]) is not None

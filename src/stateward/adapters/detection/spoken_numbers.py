@@ -22,7 +22,7 @@ _CUE = re.compile(
     r"[^.!?\n]{0,40}$",
     re.IGNORECASE,
 )
-_SOCIAL = re.compile(r"\b(?:social|ssn|s[. ]s[. ]n|soc\.? sec)\b[^\d]{0,60}$", re.IGNORECASE)
+_SOCIAL = re.compile(r"\b(?:social|ssn|s[. ]s[. ]n|soc\.? sec)\b[^\d]{0,200}$", re.IGNORECASE)
 _ORDINAL = (
     r"(?:(?:(?:twenty|thirty)[ -])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|tenth|eleventh"
     r"|twelfth|(?:thir|four|fif|six|seven|eigh|nine)teenth|twentieth|thirtieth)"
@@ -83,7 +83,7 @@ def _is_phone(text: str, match: re.Match[str]) -> bool:
 
 
 def _is_ssn(text: str, match: re.Match[str]) -> bool:
-    return len(digits_of(match[0])) == _SSN and bool(_SOCIAL.search(_before(text, match)))
+    return len(digits_of(match[0])) == _SSN and bool(_SOCIAL.search(text[max(0, match.start() - 220) : match.start()]))
 
 
 def _is_card(match: re.Match[str]) -> bool:

@@ -14,7 +14,9 @@ _TENS = {"twenty": 2, "thirty": 3, "forty": 4, "fifty": 5, "sixty": 6, "seventy"
 _DIGIT = rf"(?:{'|'.join(_UNIT)})"
 _SAID = rf"(?:(?:double|triple) {_DIGIT}|(?:{'|'.join(_TEENS)})|(?:{'|'.join(_TENS)})(?:[ -]{_DIGIT})?|{_DIGIT})\b"
 _SPOKEN = re.compile(
-    rf"\b(?:plus )?{_SAID}(?:(?:[ ,.-]{{1,3}}|,? (?:dash|hyphen|space|uh|um|and),? ){_SAID}){{3,18}}", re.IGNORECASE
+    rf"\b(?=[zontfsedpZONTFSEDP])(?:plus )?{_SAID}"
+    rf"(?:(?:[ ,.-]{{1,3}}|,? (?:dash|hyphen|space|uh|um|and),? ){_SAID}){{3,18}}",
+    re.IGNORECASE,
 )
 _WORD = re.compile(r"[a-z]+")
 _CUE = re.compile(
@@ -22,6 +24,7 @@ _CUE = re.compile(
     r"[^.!?\n]{0,40}$",
     re.IGNORECASE,
 )
+_SOCIAL_WORD = re.compile(r"\b(?:social|ssn|s[. ]s[. ]n|soc\.? sec)\b", re.IGNORECASE)
 _SOCIAL = re.compile(r"\b(?:social|ssn|s[. ]s[. ]n|soc\.? sec)\b[^\d]{0,200}$", re.IGNORECASE)
 _ORDINAL = (
     r"(?:(?:(?:twenty|thirty)[ -])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|tenth|eleventh"
@@ -46,7 +49,8 @@ def spoken_numbers(text: str) -> list[tuple[int, int, float]]:
 
 def spoken_ssns(text: str) -> list[tuple[int, int, float]]:
     """Where social security numbers stand: nine digits behind a word that says so."""
-    return [(*match.span(), _SCORE) for match in _SPOKEN.finditer(text) if _is_ssn(text, match)]
+    said = _SOCIAL_WORD.search(text) is not None
+    return [(*match.span(), _SCORE) for match in (_SPOKEN.finditer(text) if said else ()) if _is_ssn(text, match)]
 
 
 def spoken_cards(text: str) -> list[tuple[int, int, float]]:

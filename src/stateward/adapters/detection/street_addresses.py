@@ -11,19 +11,13 @@ from collections.abc import Iterator
 
 _NUMBER = r"\d{1,5}[a-zA-Z]?(?:[-/](?:\d{1,4}[a-zA-Z]?|[IVX]{1,4}\b|[A-Z]\b))?"
 _NAME = r"[^\W\d_a-z][\w'’.-]*"
-
-
-def _loud_too(ways: str) -> str:
-    """The ways, and each of them in capitals, as forms write them."""
-    return "|".join([ways, *(way.upper() for way in ways.split("|") if way.isalpha())])
-
-
-_SURE_WAYS = _loud_too(
+_SURE_WAYS = (
     "Street|Road|Avenue|Ave|Lane|Boulevard|Blvd|Crescent|Highway|Hwy|Parkway|Pkwy|Terrace|Mews|Close|Alley|Turnpike"
     "|Causeway|Quay|Wharf|Esplanade|St|Rd|Ln|Terr|Ter"
 )
-_OTHER_WAYS = _loud_too(
-    r"Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Circle|Cir|Gardens|Grove|Hill|Row|Walk|Trail|Loop|Rise|Bend|Ridge|Pike|Parade|Wynd|Brae"
+_OTHER_WAYS = (
+    r"Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Circle|Cir|Gardens|Grove|Hill|Row|Walk|Trail|Loop|Rise|Bend|Ridge|Pike|Parade"
+    r"|Wynd|Brae"
     r"|Green(?=\s*[,.;\n]|\s*$)"
 )
 _UNIT = r"(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Fl|Room|Rm|Bldg|Building|#)"
@@ -44,8 +38,6 @@ _ENGLISH = (
     rf"|(?<!\w)(?:The )?(?:{_NAME} )?(?:Cottage|House|Farm|Lodge|Villa|Barn|Mill|Rectory|Vicarage),"
     rf" (?:{_NAME} ){{1,3}}?(?:{_LONG_WAYS})\b|(?<![\w.])P\.? ?O\.? Box \d{{1,6}}\b"
     r"|(?<![\w.])(?:RR|R\.R\.|Rural Route|HC) ?\d{1,3},? Box \d{1,5}(?:-?[A-Z]\b)?"
-    rf"|(?<!\w)(?:{_NAME} ){{1,2}}(?:[a-z]{{2}}-{_NAME} )?(?:Street|Road|Avenue|Lane) \d{{1,4}}[a-zA-Z]?\b"
-    r"(?![.:,]\d| ?%)"
 )
 _GERMANIC = (
     r"(?<!\w)(?:[^\W\d_a-z]\w+(?:-\w+)*(?:stra(?:ß|ss)e|str\.|gasse|allee|chaussee|laan|straat|gracht|kade|plein|singel"
@@ -112,6 +104,15 @@ _CUED = (
     r"(?=\d)(?:(?<=lives at )|(?<=living at )|(?<=residing at )|(?<=moved to )|(?<=eliver to )|(?<=ddress is )"
     rf"|(?<=ddress: )|(?<=ddress to ))\d{{1,4}}[a-zA-Z]? {_NAME}(?: {_NAME}){{0,3}}(?=[,.;\n]|$)"
 )
+_LOUD_WAYS = "|".join(way.upper() for way in f"{_SURE_WAYS}|{_OTHER_WAYS}".split("|") if way.isalpha())
+_LOUD = (
+    rf"(?<![\w.,/#-])\d{{1,5}}[A-Z]?,? (?:[NSEW]\.? )?(?:[A-Z][A-Z'’-]* |\d{{1,3}}(?:ST|ND|RD|TH) ){{1,4}}?"
+    rf"(?:{_LOUD_WAYS})\b\.?(?: (?:{_LOUD_WAYS})\b\.?)?(?: [NSEW][EW]?\b)?{_FLAT}(?:,? (?:APT|UNIT|STE) ?\w{{1,5}}\b)?"
+)
+_NUMBER_LAST = (
+    rf"(?<!\w)(?:{_NAME} ){{1,2}}(?:[a-z]{{2}}-{_NAME} )?(?:Street|Road|Avenue|Lane)"
+    r" \d{1,4}[a-zA-Z]?\b(?![.:,]\d| ?%)"
+)
 _CYRILLIC = (
     r"(?<!\w)(?:[Вв]ул|[Уу]л|[Пп]росп|[Пп]ров|[Пп]ер|[Бб]ул)\. [^\W\d_][\w’'.-]*(?: [^\W\d_][\w’'.-]*){0,2}"
     r",? (?:[бд]\. ?)?\d{1,4}\w?\b(?:,? кв\. ?\d{1,4})?"
@@ -151,7 +152,9 @@ _OTHERS = tuple(
             r"[Hh]ouse[ .#:-]|HOUSE|F(?:lat|LAT) |P(?:lot|LOT) |Holding|Jl|Jalan|Jln|Lorong|Persiaran|Đường|Phố|Ngõ",
         ),
         (_IRISH, "Bóthar|Sráid|Lána|Ascaill|Céide|Lôn|Heol|Ffordd|Stryd"),
-        (_CYRILLIC, r"(?:[Вв]ул|[Уу]л|[Пп]росп|[Пп]ров|[Пп]ер|[Бб]ул)\. "),
+        (_NUMBER_LAST, r"(?:Street|Road|Avenue|Lane) \d"),
+        (_LOUD, r"\d[A-Z]?,? (?:[NSEW]\.? )?(?:[A-Z]{2}|\d)"),
+        (_CYRILLIC, r"[а-я]\. "),
         (_SPOKEN, f" (?:{_SPOKEN_WAYS})"),
     )
 )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from benchmarks.personal_data import accuracy, corpus
+from benchmarks.personal_data import accuracy, blind, corpus
 from benchmarks.personal_data.people import DEVELOPMENT_NAMES, HARD_NAMES, HELD_OUT_NAMES
 from benchmarks.personal_data.texts import (
     DEVELOPMENT,
@@ -34,21 +34,54 @@ def scores(redactor: PresidioRedactor, samples: Sequence[corpus.Sample]) -> dict
 
 def test_held_out_texts(redactor: PresidioRedactor) -> None:
     found = scores(redactor, corpus.held_out())
-    assert found["PERSON"].f2 >= 0.92
-    assert found["PERSON"].precision >= 0.97
-    assert found["CREDIT_CARD"].recall >= 0.97
-    assert found["PHONE_NUMBER"].recall >= 0.95
-    assert found["LOCATION"].recall >= 0.9
-    assert found["DATE_OF_BIRTH"].recall >= 0.9
-    for entity in ("EMAIL_ADDRESS", "IBAN_CODE", "US_SSN"):
-        assert found[entity].recall == 1.0
+    assert found["PERSON"].f2 >= 0.96
+    for entity in accuracy.ENTITIES:
+        assert found[entity].recall == 1.0 or entity == "PERSON"
         assert found[entity].precision == 1.0
 
 
 def test_hard_names_are_found_half_of_the_time(redactor: PresidioRedactor) -> None:
     found = scores(redactor, corpus.hard())["PERSON"]
-    assert found.f2 >= 0.5
-    assert found.precision >= 0.9
+    assert found.f2 >= 0.69
+    assert found.precision >= 0.99
+
+
+BLIND = {
+    # The least F2 of the test half of each corpus, to what was reached when the figures of the documents were made.
+    "blind": {
+        "PERSON": 0.776,
+        "LOCATION": 0.789,
+        "CREDIT_CARD": 1.0,
+        "PHONE_NUMBER": 0.976,
+        "EMAIL_ADDRESS": 1.0,
+        "IBAN_CODE": 1.0,
+        "US_SSN": 0.949,
+        "DATE_OF_BIRTH": 0.855,
+    },
+    "blind2": {
+        "PERSON": 0.804,
+        "LOCATION": 0.809,
+        "CREDIT_CARD": 1.0,
+        "PHONE_NUMBER": 0.959,
+        "EMAIL_ADDRESS": 1.0,
+        "IBAN_CODE": 1.0,
+        "US_SSN": 0.903,
+        "DATE_OF_BIRTH": 0.823,
+    },
+}
+
+
+@pytest.mark.parametrize("name", blind.CORPORA)
+def test_texts_that_were_written_blind(redactor: PresidioRedactor, name: str) -> None:
+    f2 = {entity: one.f2 for entity, one in scores(redactor, blind.test(name)).items()}
+    assert {entity: least for entity, least in BLIND[name].items() if f2[entity] < least} == {}
+
+
+@pytest.mark.parametrize(("name", "most"), [("blind", 27), ("blind2", 53)])
+def test_tempting_business_text_is_not_damaged_more(redactor: PresidioRedactor, name: str, most: int) -> None:
+    done = asyncio.run(accuracy.damage(redactor, blind.test_business(name), DEFAULT_ENTITIES))
+    hits = len(done.hits)  # counted first: a failure must not print what stands there
+    assert hits <= most
 
 
 def test_business_text_survives(redactor: PresidioRedactor) -> None:

@@ -94,6 +94,7 @@ Tax id 536904399 of the firm, IBAN DE89 3704 0044 0532 0130 01 is a sample, part
 <employees batch="204471188"><employee no="118"><grade>4</grade></employee></employees>
 The SSN column holds 000-00-0000, no value, zip 53690-4399
 The social media campaign 536904399 ends today
+The birthday voucher is sent on 6 Dec and the fourth of May
 Drawing 118-20-4471 and part 118-20-4472 replace style 118-20-4473
 Sections 1.2.3 to 1.2.10 of standard 9001:2015 apply, see table 4-12
 """.strip().splitlines()
@@ -195,6 +196,20 @@ PLANTED = [
     ("US_SSN", "SSN 536/90/4399", "536/90/4399"),
     ("US_SSN", "SSN: 5 3 6 9 0 4 3 9 9", "5 3 6 9 0 4 3 9 9"),
     ("US_SSN", '{"applicantSSN":"536904399"}', "536904399"),
+    ("US_SSN", "Social Security account number 536904399", "536904399"),
+    ("US_SSN", "the SSN on this claim: 536904399", "536904399"),
+    ("US_SSN", "Member ID 536-90-4399", "536-90-4399"),
+    ("US_SSN", "SSN-536-90-4399", "536-90-4399"),
+    (
+        "US_SSN",
+        "your social? Hold on, it is on the card in the other bag, I am looking, right, there: 536 90 4399",
+        "536 90 4399",
+    ),
+    ("DATE_OF_BIRTH", "dob 05161947 sex F", "05161947"),
+    ("DATE_OF_BIRTH", "her birthday is the fourth of May two thousand and nine", "fourth of May two thousand and nine"),
+    ("DATE_OF_BIRTH", "On the first of June 1990 was born a child", "first of June 1990"),
+    ("DATE_OF_BIRTH", "B'day 6 Dec; turns 90", "6 Dec"),
+    ("DATE_OF_BIRTH", "born to parents of 34 and 35 years on 4 May 1990", "4 May 1990"),
     ("US_SSN", "> my SSN is 536-90-\n> 4399", "536-90-\n> 4399"),
     ("US_SSN", "SSN  5 3 6 - 9 0 - 4 3 9 9", "5 3 6 - 9 0 - 4 3 9 9"),
     ("US_SSN", "SSN with the suffix 536-90-4399A", "536-90-4399"),

@@ -49,8 +49,8 @@ _KEYS = {
             "dob|d o b|born|birth ?(?:date|day)|date ?of ?birth|b ?day|geburtsdatum|fecha de nacimiento|fecha nac|birth"
             "|yob|b ?date|birth ?dt|dt ?of ?birth|geburtstag|geb datum|date ?(?:de )?naissance|data ?(?:di )?nascita"
         ),
-        "US_SSN": rf"(?:ssn|s s n|ss|soc|social|soc ?sec|social ?security)(?:{_NUMBER}| id| full| value| \\d)?"
-        r"|tax ?(?:payer)? ?id(?:entification)?|tin"
+        "US_SSN": rf"(?:ssn|s s n|ss|soc|social|soc(?:ial)? ?sec(?:urity)?)(?:{_NUMBER}| id| full| value| \\d)?"
+        rf"|tax ?(?:payer)? ?id(?:entification)?{_NUMBER}?|tin"
         "|(?:national|government|gov|govt|personal|identity) ?id",
         "LOCATION": (
             r"street(?: ?(?:name|address|line|\d))*|address(?: ?line)?(?: \d)?|addr(?: \d)?|stra(?:ss|ß)e|adresse|calle"

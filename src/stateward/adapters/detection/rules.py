@@ -16,7 +16,7 @@ from typing import Any, cast
 from stateward.adapters.detection.person_names import people
 from stateward.adapters.detection.small_names import small_names
 from stateward.adapters.detection.speakers import speakers
-from stateward.adapters.detection.spoken_numbers import spoken_cards, spoken_numbers, spoken_ssns
+from stateward.adapters.detection.spoken_numbers import spoken_births, spoken_cards, spoken_numbers, spoken_ssns
 from stateward.adapters.detection.street_addresses import street_addresses
 from stateward.adapters.detection.turned_names import turned_names
 
@@ -88,25 +88,32 @@ _BORN_TOO = re.compile(
     r"|(?<![A-Za-z])b\. ?$|[(,] ?\* ?$",
     re.IGNORECASE,
 )
+_BIRTHDAY_BEFORE = re.compile(
+    r"(?:birth ?da(?:y|te)|b['’]?-?day)\W*(?:(?:is|on|the|was|falls)\W+){0,3}$", re.IGNORECASE
+)
+_SOME_DATE = re.compile(r"\d{4}|\d[./-]\d|0(?!\d)")
 _SSN_WORDS = _words(
     r"[A-Za-z]{0,12}ssns?|s\.? ?s\.? ?n\.?|s\.?s\.? ?(?:#|no|nr|num|number)"
     r"|socials?(?: sec(?:urity)?)?(?! (?:media|network|club|event|post|housing|care|fund|team))"
     r"|s/s|ssno|soc\.?[ _]?sec\.?"
 )
 _SSN_AFTER = re.compile(
-    r"[^\n\"'=:|;<>\d]{0,24}(?<![A-Za-z])(?:ssn|social(?: security)?|soc\.? sec)(?![A-Za-z]|\W{0,3}[:=#])",
+    r"[^\n\"'=:|;<>\d]{0,24}(?<![A-Za-z])(?:ssn|ss(?= ?#)|social(?: security)?|soc\.? sec)(?![A-Za-z]|\W{0,3}[:=#])",
     re.IGNORECASE,
 )
 _SSN_RIGHT_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:[A-Za-z]{0,12}ssn|ssno|s/?s|soc|social|soc\.?[ _]?sec\.?|social security)s?"
+    r"(?<![A-Za-z])(?:[A-Za-z]{0,12}ssn|ssno|s[./]? ?s\.?|soc|social|soc\.?[ _]?sec\.?|social security)s?"
     r"\W*(?:(?:no|nr|nbr|num|number|id|is|card|on|file)(?![A-Za-z])\W*){0,3}$",
     re.IGNORECASE,
 )
 _SSN_BETWEEN = re.compile(r"\d{3}[\s.–-]{0,3}\d\d[\s.–-]{0,3}\d{4}(?!\d)|(?<!\d)\d{1,4}(?!\d)")
+_GROUPS = re.compile(r"\d{3}([ .-])\d\d\1\d{4}")
+_SAME_CLAUSE = re.compile(r"[^\d,;|\n\"]*")
 _ZIP = re.compile(r"\d{5}-\d{4}")
 _NO_SSN = re.compile(r"000|666|\d{3}00|\d{5}0000")
 _TAX_WORDS = _words(
     r"tax(?:payer)?[ _]?(?:id|identification)|tin|w-?[249]|(?:national|government|gov|personal|employee|payroll"
+    r"|member|subscriber|insured|student|recipient|dependent|spouse|veteran"
     r"|applicant|candidate|claimant|patient|identity)[ _]?(?:id|no|nr|number)"
 )
 _PERSONAL_FORM = _words(
@@ -198,6 +205,7 @@ _LONGEST_IBAN = 66  # with a blank after each sign
 _IBAN = re.compile(_ibans(), re.IGNORECASE)
 _GAP = r"(?:\s?[-‐‑–—./·_+]?(?:\n[> \t]{1,4}|\s{0,2}))"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_DAY_ONLY = re.compile(rf"\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?", re.IGNORECASE)
 OWN_PATTERNS = {
     "CREDIT_CARD": (
         r"(?<![^\W_])(?<!\d\.)"
@@ -212,6 +220,7 @@ OWN_PATTERNS = {
         rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? ['’]?(?:(?:19|20)\d\d|\d\d)|(?:19|20)\d\d,? {_MONTH} \d{{1,2}}"
         r"|\d{1,2}(?:\.|º|er)?(?: de)? [^\W\d_]{3,10}\.?(?: de)? (?:19|20)\d\d"
         r"|\d{1,2} ?[-–./] ?\d{1,2} ?[-–./] ?(?:19|20)\d\d"
+        rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}(?![ -]?\d)|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?!,? ?\d)"
         r")(?!\d)"
     ),
     "EMAIL_ADDRESS": (
@@ -228,8 +237,9 @@ OWN_PATTERNS = {
     "PHONE_NUMBER": rf"(?:(?<![\w#])|(?<=%2B))\(?\+?\(?\d(?:{_SEPARATOR}{{0,3}}\d){{6,40}}(?!\w)",
     "URL": _URL.pattern,
     "US_SSN": (
-        rf"(?<![\d.,-])(?:\d{{3}}{_GAP}\d\d{_GAP}\d{{4}}|\d(?:[ .-]{{1,3}}\d){{8}}|\d{{3}}([ .-])\d{{3}}\1\d{{3}})"
-        r"(?!\d|[-.,]\d)"
+        rf"\d(?<!\d\d)(?<!\d[.,-]\d)(?:\d\d{_GAP}\d\d{_GAP}\d{{4}}|(?:[ .-]{{1,3}}\d){{8}}"
+        r"|\d\d([ .-])\d{3}\1\d{3})"
+        r"(?!\d|[-.]\d)"
     ),
 }
 CHECKED = frozenset({"IBAN_CODE"})
@@ -272,8 +282,14 @@ def _beside(words: re.Pattern[str], *, digits: int = 0) -> Callable[[str, int, i
 
 
 def _birth(text: str, start: int, end: int) -> list[Span]:
-    too = _BORN_TOO.search(text[max(0, start - 40) : start])
-    return [(start, end)] if too or _near(_BIRTH_WORDS, text, start, end) else []
+    """A date beside a word of birth, in spite of small numbers between; one without a year right behind `birthday`."""
+    before = _before(text, start, 60)
+    if _DAY_ONLY.fullmatch(text, start, end):
+        return [(start, end)] if _BIRTHDAY_BEFORE.search(before) else []
+    said = [match.end() for match in _BIRTH_WORDS.finditer(before)]
+    plain = bool(said) and not _SOME_DATE.search(before, said[-1])
+    near = plain or _BORN_TOO.search(before[-40:]) or _near(_BIRTH_WORDS, text, start, end)
+    return [(start, end)] if near else []
 
 
 def _near(words: re.Pattern[str], text: str, start: int, end: int, *, reach: int = 60) -> bool:
@@ -363,15 +379,22 @@ def _ssn(text: str, start: int, end: int) -> list[Span]:
 
 def _is_said_to_be_ssn(text: str, start: int, end: int) -> bool:
     """Whether a word says so, in spite of other SSNs between, or a form of a person has it as a tax id."""
-    before = text[max(0, start - 40) : start]
-    if (_ID_BEFORE.search(before) and not _TAX_WORDS.search(before)) or _ZIP.fullmatch(text, start, end):
-        return False
     left = _before(text, start, 90)
     said = [match.end() for match in _SSN_WORDS.finditer(left)]
-    if said and re.fullmatch(r"\d{3}([ .])\d\d\1\d{4}", text[start:end]):
+    between = left[said[-1] :] if said else left
+    if _ZIP.fullmatch(text, start, end) or (
+        _ID_BEFORE.search(between) and not (said and _SAME_CLAUSE.fullmatch(between))
+    ):
+        return bool(_TAX_WORDS.search(between[-40:]) and not said and _is_of_a_person(text, start, end, left))
+    if _GROUPS.fullmatch(text, start, end) and (said or _SSN_WORDS.search(text[max(0, start - 400) : end + 100])):
         return True
-    if (said and not _NUMBER.search(_SSN_BETWEEN.sub("", left[said[-1] :]))) or _SSN_AFTER.match(text, end):
+    if (said and not _NUMBER.search(_SSN_BETWEEN.sub("", between))) or _SSN_AFTER.match(text, end):
         return True
+    return _is_of_a_person(text, start, end, left)
+
+
+def _is_of_a_person(text: str, start: int, end: int, left: str) -> bool:
+    """Whether it is a tax id, in a form that is about a person."""
     tax = [match.end() for match in _TAX_WORDS.finditer(left)]
     taxed = bool(tax) and not _NUMBER.search(left, tax[-1])
     return taxed and _PERSONAL_FORM.search(text[max(0, start - 250) : end + 120]) is not None
@@ -522,6 +545,7 @@ FINDERS: Mapping[str, Finder] = {
 
 IN_WORDS: Mapping[str, Callable[[str], list[tuple[int, int, float]]]] = {
     "CREDIT_CARD": spoken_cards,
+    "DATE_OF_BIRTH": spoken_births,
     "PHONE_NUMBER": spoken_numbers,
     "US_SSN": spoken_ssns,
 }

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 _NUMBER = r"\d{1,5}[a-zA-Z]?(?:[-/](?:\d{1,4}[a-zA-Z]?|[IVX]{1,4}\b|[A-Z]\b))?"
 _NAME = r"[^\W\d_a-z][\w'’.-]*"
 _SURE_WAYS = (
-    r"Street|Road|Avenue|Ave|Lane|Boulevard|Blvd|Crescent|Highway|Hwy|Parkway|Pkwy|Terrace|Mews|Close|Alley|Turnpike"
-    r"|Causeway|Quay|Wharf|St|Rd|Ln|Terr"
+    "Street|Road|Avenue|Ave|Lane|Boulevard|Blvd|Crescent|Highway|Hwy|Parkway|Pkwy|Terrace|Mews|Close|Alley|Turnpike"
+    "|Causeway|Quay|Wharf|Esplanade|St|Rd|Ln|Terr|Ter"
 )
 _OTHER_WAYS = (
-    r"Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Circle|Cir|Gardens|Grove|Hill|Row|Walk|Trail|Loop|Rise|Bend|Ridge"
+    r"Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Circle|Cir|Gardens|Grove|Hill|Row|Walk|Trail|Loop|Rise|Bend|Ridge|Pike|Parade"
+    r"|Wynd|Brae"
     r"|Green(?=\s*[,.;\n]|\s*$)"
 )
 _UNIT = r"(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Fl|Room|Rm|Bldg|Building|#)"
@@ -24,17 +25,19 @@ _FLAT = rf"(?:,? {_UNIT}\.? ?[\w-]{{1,5}}|,? \d{{1,2}}(?:st|nd|rd|th) [Ff]loor)?
 _HOUSES = r"House|Cottage|Forge|Lodge|Barn|Farm|Farmhouse|Mill|Rectory|Vicarage|Manor|Hall|Villa|Towers?|Court"
 _HOUSE_BEFORE = re.compile(
     rf"(?<!\w)(?:(?:Flat|Apt|Apartment|Unit|Suite) (?:\w{{1,4}},? )?|\d{{1,2}}(?:st|nd|rd|th) [Ff]loor,? |No\. ?"
-    rf"|(?:The )?(?:{_NAME} ){{0,2}}(?:{_HOUSES}), )$"
+    rf"|(?:The )?(?:{_NAME} ){{0,2}}(?:{_HOUSES}), |The (?:{_NAME} )?{_NAME}, )$"
 )
 _TOWN = r"[^\W\d_a-z][\w'’-]+"
 _LONG_WAYS = r"Street|Road|Avenue|Lane|Hill|Close|Drive|Crescent|Way|Green|Terrace|Gardens|Row|Square"
 _POSTCODE = r"(?:[A-Z]{2} \d{5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2})"
 _ENGLISH = (
     rf"(?<![\w.,/#-]){_NUMBER},? (?:[NSEW]\.? )?(?:{_NAME} |\d{{1,3}}(?:st|nd|rd|th) ){{1,4}}?"
-    rf"(?:(?P<sure>{_SURE_WAYS})|(?P<other>{_OTHER_WAYS}))\b\.?(?: [NSEW][EW]?\b)?"
+    rf"(?:(?P<sure>{_SURE_WAYS})|(?P<other>{_OTHER_WAYS}))\b\.?"
+    rf"(?: (?:{_SURE_WAYS})\b\.?)?(?: [NSEW][EW]?\b)?"
     rf"{_FLAT}(?:,? {_TOWN}(?: {_TOWN})?,? {_POSTCODE})?"
     rf"|(?<!\w)(?:The )?(?:{_NAME} )?(?:Cottage|House|Farm|Lodge|Villa|Barn|Mill|Rectory|Vicarage),"
     rf" (?:{_NAME} ){{1,3}}?(?:{_LONG_WAYS})\b|(?<![\w.])P\.? ?O\.? Box \d{{1,6}}\b"
+    r"|(?<![\w.])(?:RR|R\.R\.|Rural Route|HC) ?\d{1,3},? Box \d{1,5}(?:-?[A-Z]\b)?"
 )
 _GERMANIC = (
     r"(?<!\w)(?:[^\W\d_a-z]\w+(?:-\w+)*(?:stra(?:ß|ss)e|str\.|gasse|allee|chaussee|laan|straat|gracht|kade|plein|singel"
@@ -51,7 +54,7 @@ _ROMANCE = (
     rf" (?:(?:de|du|des|la|le|les) |l['’]|d['’]){{0,3}}{_NAME}(?: {_NAME}){{0,2}}"
 )
 _ROMANCE_WORD_FIRST = (
-    r"(?<!\w)(?:Calle|C/|Avenida|Av(?:da)?\.|Paseo|Plaza|Camino|Jir[oó]n|Jr\.|Pasaje|Via|Viale|Corso|Piazza|Vicolo|Rua"
+    r"(?<!\w)(?:[Cc]alle|C/|[Aa]venida|Av(?:da)?\.|Paseo|Plaza|Camino|Jir[oó]n|Jr\.|Pasaje|Via|Viale|Corso|Piazza|Vicolo|[Rr]ua"
     r"|Travessa|Pra[cç]a|Largo|Alameda|Estrada|Strada|Str\.|Bulevardul|Bd\.|Calea)"
     rf" ?(?:(?:de|del|della|dei|la|las|los|da|do|dos) ){{0,2}}{_NAME}(?: (?:de |del |da |do )?{_NAME}){{0,2}},?"
     rf" (?:n[º.°r]\.? ?|No\.? ?|# ?)?{_NUMBER}(?!\w){_DOOR}"
@@ -80,7 +83,10 @@ _ASIAN = (
     rf"(?: {_NAME}){{0,2}}"
     rf"|(?<!\w){_NUMBER},? (?:Đường|Phố|Ngõ) {_NAME}(?: {_NAME}){{0,3}}"
 )
-_IRISH = rf"(?<![\w.,/#-]){_NUMBER},? (?:Bóthar|Sráid|Lána|Ascaill|Céide) (?:na |an )?{_NAME}(?: {_NAME})?"
+_IRISH = (
+    rf"(?<![\w.,/#-]){_NUMBER},? (?:Bóthar|Sráid|Lána|Ascaill|Céide|Lôn|Heol|Ffordd|Stryd)"
+    rf" (?:na |an |y |yr )?{_NAME}(?: {_NAME})?"
+)
 _SMALL = (
     r"(?<![\w.,/#-])\d{1,5}[a-z]? (?:[nsew]\.? )?(?P<small>(?:[a-z][a-z'’]+ ){1,3}?)"
     r"(?:street|road|avenue|ave|lane|boulevard"
@@ -90,12 +96,37 @@ _SMALL = (
 _SMALL_OTHERS = (
     r"(?<!\w)[^\W\d_A-Z]{3,}(?:str\.?|strasse|straße|gasse|allee|laan|straat|gracht|gatan|gade) \d{1,4}[a-z]?\b"
     r"|(?<![\w.,/#-])\d{1,4}(?: bis)?,? rue (?:de la |du |des |de |d['’]|l['’]|la |le )?[^\W\d_]{3,}"
-    r"|(?<!\w)(?:calle|via|rua) (?:de |del |da |do )?[^\W\d_]{3,} \d{1,4}\b"
+    r"|(?<!\w)(?:calle|via|rua)"
+    r" (?!(?:gate|dock|port|terminal|line|route|exit|door|lane|page|form|channel|node|server|ticket|step|zone|bus)\b)"
+    r"(?:de |del |da |do )?[^\W\d_]{3,} \d{1,4}\b"
 )
 _CUED = (
     r"(?=\d)(?:(?<=lives at )|(?<=living at )|(?<=residing at )|(?<=moved to )|(?<=eliver to )|(?<=ddress is )"
     rf"|(?<=ddress: )|(?<=ddress to ))\d{{1,4}}[a-zA-Z]? {_NAME}(?: {_NAME}){{0,3}}(?=[,.;\n]|$)"
 )
+_LOUD_WAYS = "|".join(way.upper() for way in f"{_SURE_WAYS}|{_OTHER_WAYS}".split("|") if way.isalpha())
+_LOUD = (
+    rf"(?<![\w.,/#-])\d{{1,5}}[A-Z]?,? (?:[NSEW]\.? )?(?:[A-Z][A-Z'’-]* |\d{{1,3}}(?:ST|ND|RD|TH) ){{1,4}}?"
+    rf"(?:{_LOUD_WAYS})\b\.?(?: (?:{_LOUD_WAYS})\b\.?)?(?: [NSEW][EW]?\b)?{_FLAT}(?:,? (?:APT|UNIT|STE) ?\w{{1,5}}\b)?"
+)
+_NUMBER_LAST = (
+    rf"(?<!\w)(?:{_NAME} ){{1,2}}(?:[a-z]{{2}}-{_NAME} )?(?:Street|Road|Avenue|Lane)"
+    r" \d{1,4}[a-zA-Z]?\b(?![.:,]\d| ?%)"
+)
+_CYRILLIC = (
+    r"(?<!\w)(?:[Вв]ул|[Уу]л|[Пп]росп|[Пп]ров|[Пп]ер|[Бб]ул)\. [^\W\d_][\w’'.-]*(?: [^\W\d_][\w’'.-]*){0,2}"
+    r",? (?:[бд]\. ?)?\d{1,4}\w?\b(?:,? кв\. ?\d{1,4})?"
+)
+_COUNT = (
+    r"(?:one|two|three|four|five|six|seven|eight|nine|oh|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen"
+    r"|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred)"
+)
+_NO_WAY = (
+    r"(?!(?:an?|the|o[nfr]|off|in|at|by|per|for|to|from|and|with|are|is|was|more|days?|hours?|minutes?|miles?|percent"
+    r"|people|years?|times|down|up|way|point|pounds|dollars|euros|feet|meters|metres|blocks?|cars?|lane|main)\b)"
+)
+_SPOKEN_WAYS = "street|road|avenue|lane|drive|court|close|terrace|crescent|place|boulevard|grove|gardens"
+_SPOKEN = rf"\b{_COUNT}(?:[ -]{_COUNT}){{1,4}} (?:{_NO_WAY}[a-z'’]+ ){{1,3}}?(?:{_SPOKEN_WAYS})\b"
 _BY_NUMBER = re.compile(f"{_ENGLISH}|{_ROMANCE}|{_SMALL}")
 _OTHERS = tuple(
     # Where one of these words is missing, the pattern is not tried: most texts hold none.
@@ -105,7 +136,7 @@ _OTHERS = tuple(
         (_CUED, r"(?:lives|living|residing) at \d|moved to \d|eliver to \d|ddress(?: is|:| to) \d"),
         (
             _ROMANCE_WORD_FIRST,
-            "Call|C/|Av|Pas|Pl|Cam|Jir|Jr|Via|Corso|Pia|Vic|Rua|Tra|Pra|Lar|Alam|Estr|Str|Bul|Bd|Car|Cra|Kr|Dia",
+            "[Cc]all|C/|[Aa]v|rua|Pas|Pl|Cam|Jir|Jr|Via|Corso|Pia|Vic|Rua|Tra|Pra|Lar|Alam|Estr|Str|Bul|Bd|Car|Cra|Kr|Dia",
         ),
         (
             _SMALL_OTHERS,
@@ -120,7 +151,11 @@ _OTHERS = tuple(
             _ASIAN,
             r"[Hh]ouse[ .#:-]|HOUSE|F(?:lat|LAT) |P(?:lot|LOT) |Holding|Jl|Jalan|Jln|Lorong|Persiaran|Đường|Phố|Ngõ",
         ),
-        (_IRISH, "Bóthar|Sráid|Lána|Ascaill|Céide"),
+        (_IRISH, "Bóthar|Sráid|Lána|Ascaill|Céide|Lôn|Heol|Ffordd|Stryd"),
+        (_NUMBER_LAST, r"(?:Street|Road|Avenue|Lane) \d"),
+        (_LOUD, r"\d[A-Z]?,? (?:[NSEW]\.? )?(?:[A-Z]{2}|\d)"),
+        (_CYRILLIC, r"[а-я]\. "),
+        (_SPOKEN, f" (?:{_SPOKEN_WAYS})"),
     )
 )
 _NO_STREET = re.compile(

@@ -38,6 +38,7 @@ def held(text: str) -> list[tuple[str, str]]:
         ("Swimmer: Qorvana Blyxtova, Class 4W", "PERSON", "Qorvana Blyxtova"),
         ("dob=05161947", "DATE_OF_BIRTH", "05161947"),
         ('"ssn_full": "536904399"', "US_SSN", "536904399"),
+        ('"social_sec_no": "536904399"', "US_SSN", "536904399"),
     ],
 )
 def test_more_keys_name_their_values(text: str, entity: str, value: str) -> None:

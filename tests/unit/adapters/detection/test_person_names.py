@@ -125,6 +125,17 @@ def test_what_only_looks_like_a_name_is_left_alone(text: str) -> None:
     "address",
     [
         "12 Maple Street",
+        "5580 OLD FORGE PIKE",
+        "26 HARBORVIEW TER",
+        "63 Chestnut Hill Rd",
+        "RR 2 Box 118-A",
+        "Salah al-Din Street 12",
+        "The Gables, 55 Orchard Way",
+        "calle del Horno Viejo, 12",
+        "8 Lôn y Bont",
+        "вул. Зелена 27",
+        "fourteen oh two juniper court",
+        "twenty two strand road",
         "221B Baker St.",
         "742 Evergreen Terrace, Springfield, IL 62704",
         "10 Downing Street, London SW1A 2AA",
@@ -200,6 +211,8 @@ def test_nine_digits_that_are_spoken_are_an_ssn_where_a_word_says_so() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "twenty five minutes down the road, a two way street, one hundred people per court",
+        "Entrance via gate 4, leave by route 12; Street 12.5 %",
         "4 Hard Drive, 2 Solid State Drive",
         "Wall Street rose by 3 %",
         "on 5 May the Road Map",

@@ -399,6 +399,27 @@ def test_names_are_said_to_be_covered_in_part_without_a_model(redactor: Presidio
     assert found(redactor, "John Smith called", "PERSON") == [("PERSON", "John Smith")]
 
 
+@pytest.mark.parametrize(
+    ("entity", "text"),
+    [
+        ("US_PASSPORT", "PASSPORTS: 912803456"),
+        ("US_DRIVER_LICENSE", "dl # H12234567"),
+        ("US_DRIVER_LICENSE", "his CDL is H12234567"),
+        ("US_DRIVER_LICENSE", "driving lıcence H12234567"),
+        ("US_ITIN", "TIN 911-70-1234"),
+        ("US_ITIN", "tax payer 911-70-1234"),
+        ("UK_NHS", "National Health 943 476 5919"),
+        ("US_BANK_NUMBER", "a/c no 945456787654"),
+        ("US_BANK_NUMBER", "savings acct 945456787654"),
+        ("UK_NINO", "NI # AB 12 34 56 C"),
+    ],
+)
+def test_a_text_is_looked_at_for_every_word_that_says_what_a_number_is(
+    redactor: PresidioRedactor, entity: str, text: str
+) -> None:
+    assert found(redactor, text, entity) != []
+
+
 def test_a_long_text_is_searched_to_its_end_and_across_every_seam(redactor: PresidioRedactor) -> None:
     filler = "ledger 4000-1000 on 2024-01-15 shows 1 250.00; "
     pieces = [f"{(filler * 30)[: 197 + i % 53]} p{i}@example.com 4111111111111111 " for i in range(400)]

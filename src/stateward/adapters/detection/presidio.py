@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -224,6 +224,9 @@ class _Engine:
     registry: _Registry
     names: NameModel | None
     language: str
+    chosen: dict[tuple[str, ...], Sequence[_Recognizer]] = field(
+        default_factory=dict[tuple[str, ...], "Sequence[_Recognizer]"]
+    )
 
     @property
     def labels(self) -> frozenset[str]:
@@ -240,7 +243,7 @@ class _Engine:
         wanted = sorted(asked.entities & self.covered)
         if not wanted or not text.strip():
             return []
-        recognizers = self._recognizers(wanted)
+        recognizers = self._recognizers(wanted, text)
         found: set[Finding] = set()
         for low, high, owned in _chunks(len(text)):
             if time.monotonic() > deadline:
@@ -262,12 +265,17 @@ class _Engine:
 
     def model_finds(self, text: str, entity: str) -> bool:
         """Whether the name model alone finds the entity type in a text."""
-        return any(True for _ in self._hits(text, self._recognizers([entity]), [entity]))
+        return any(True for _ in self._hits(text, self._recognizers([entity], text), [entity]))
 
-    def _recognizers(self, wanted: Sequence[str]) -> Sequence[_Recognizer]:
-        """Those of Presidio's; it refuses to be asked for a type of which it has none."""
-        theirs = [entity for entity in wanted if entity in RULES or entity in self.labels]
-        return self.registry.get_recognizers(language=self.language, entities=theirs) if theirs else ()
+    def _recognizers(self, wanted: Sequence[str], text: str) -> Sequence[_Recognizer]:
+        """Those of Presidio's that can find something in a text; it refuses to be asked for what it does not have."""
+        folded = text.casefold().replace("ı", "i")  # as a pattern takes it that knows no difference of case
+        theirs = tuple(
+            one for one in wanted if one in self.labels or ((rule := RULES.get(one)) and rule.may_be_in(folded))
+        )
+        if theirs and theirs not in self.chosen:
+            self.chosen[theirs] = self.registry.get_recognizers(language=self.language, entities=list(theirs))
+        return self.chosen[theirs] if theirs else ()
 
     def _hits(self, text: str, recognizers: Sequence[_Recognizer], wanted: list[str]) -> Iterator[_Hit]:
         pipeline = self.names.pipeline if self.names and self.labels & set(wanted) else None

@@ -25,10 +25,19 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a stretch that Presidio proposes is judged, and a text in which the entity type must be found."""
+    """How a stretch that Presidio proposes is judged, and a text in which the entity type must be found.
+
+    Attributes:
+        stems: In casefolded text; where a text has none of them, nothing in it would be let through.
+    """
 
     judge: Callable[[str, int, int, frozenset[str]], list[Span]]
     canary: str
+    stems: tuple[str, ...] = ()
+
+    def may_be_in(self, casefolded: str) -> bool:
+        """Whether a text is worth a look."""
+        return not self.stems or any(stem in casefolded for stem in self.stems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +133,7 @@ _BANK_WORDS = _words(
     r"bank (?:account|acct|a/c)|(?:checking|savings?|deposit) (?:account|acct)"
     r"|(?<!gl )(?<!g/l )(?<!ledger )(?<!cost )(?<!customer )(?:account|acct|a/c) ?(?:numbers?|no|nr|#)"
 )
+_BANK_STEMS = ("bank", "account", "acct", "a/c")
 _PASSPORT_WORDS = _words("passports?")
 _LICENSE_WORDS = _words(r"driver'?s?'? ?licen[cs]e|driving ?licen[cs]e|dl (?:no|number|#)|cdl")
 _ITIN_WORDS = _words(r"itin|individual taxpayer|tax ?payer|tax ?id|tin")
@@ -515,12 +525,14 @@ RULES: Mapping[str, Rule] = {
     "IP_ADDRESS": Rule(_anywhere(_ip), "from 192.168.10.7"),
     "MAC_ADDRESS": Rule(_anywhere(_as_found), "device 00:1A:2B:3C:4D:5E"),
     "PHONE_NUMBER": Rule(_phones, "phone +1 212-555-0187"),
-    "UK_NHS": Rule(_anywhere(_beside(_NHS_WORDS)), "NHS number 943 476 5919"),
+    "UK_NHS": Rule(_anywhere(_beside(_NHS_WORDS)), "NHS number 943 476 5919", ("nhs", "national health")),
     "URL": Rule(_anywhere(_url), "https://example.com/people/7"),
-    "US_BANK_NUMBER": Rule(_anywhere(_beside(_BANK_WORDS)), "bank account 945456787654"),
-    "US_DRIVER_LICENSE": Rule(_anywhere(_beside(_LICENSE_WORDS, digits=5)), "driver's license H12234567"),
-    "US_ITIN": Rule(_anywhere(_beside(_ITIN_WORDS)), "ITIN 911-70-1234"),
-    "US_PASSPORT": Rule(_anywhere(_beside(_PASSPORT_WORDS)), "passport 912803456"),
+    "US_BANK_NUMBER": Rule(_anywhere(_beside(_BANK_WORDS)), "bank account 945456787654", _BANK_STEMS),
+    "US_DRIVER_LICENSE": Rule(
+        _anywhere(_beside(_LICENSE_WORDS, digits=5)), "driver's license H12234567", ("licen", "dl ", "cdl")
+    ),
+    "US_ITIN": Rule(_anywhere(_beside(_ITIN_WORDS)), "ITIN 911-70-1234", ("tin", "tax")),
+    "US_PASSPORT": Rule(_anywhere(_beside(_PASSPORT_WORDS)), "passport 912803456", ("passport",)),
     "AU_MEDICARE": Rule(_anywhere(_beside(_MEDICARE_WORDS)), "medicare 2123 45670 1"),
     "AU_TFN": Rule(_anywhere(_beside(_TFN_WORDS)), "tax file number 876 543 210"),
     "ES_NIF": Rule(_anywhere(_beside(_NIF_WORDS)), "NIF 12345678Z"),
@@ -530,7 +542,9 @@ RULES: Mapping[str, Rule] = {
     "IT_FISCAL_CODE": Rule(_anywhere(_beside(_FISCAL_WORDS)), "codice fiscale RSSMRA85T10A562S"),
     "PL_PESEL": Rule(_anywhere(_beside(_PESEL_WORDS)), "PESEL 44051401359"),
     "SG_NRIC_FIN": Rule(_anywhere(_beside(_NRIC_WORDS)), "NRIC S1234567D"),
-    "UK_NINO": Rule(_anywhere(_beside(_NINO_WORDS)), "national insurance AB 12 34 56 C"),
+    "UK_NINO": Rule(
+        _anywhere(_beside(_NINO_WORDS)), "national insurance AB 12 34 56 C", ("nino", "national insurance", "ni ")
+    ),
     "US_SSN": Rule(_anywhere(_ssn), "SSN 536-90-4399"),
 }
 

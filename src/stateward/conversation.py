@@ -90,15 +90,22 @@ class Conversation:
     within: bool = False
     gives: bool = True
 
-    async def given(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    async def given(self, messages: Sequence[AnyMessage], state: Sequence[AnyMessage] = ()) -> list[AnyMessage]:
         """The messages as a model may read them. Those of the team, a `SystemMessage`, stay.
+
+        Args:
+            messages: The request.
+            state: The conversation as the state has it: where somebody has changed a person's message for the request
+                only, such as shortened it, it may hold the pseudonyms that it has there.
 
         Raises:
             RedactionFailed: personal data could not be looked for.
             MemoryRefused: a message holds what the policy refuses.
         """
         theirs = [one for one in messages if not isinstance(one, SystemMessage)]
-        treated = iter(await self._treated([(_body(one), await self._may_say(one)) for one in theirs]))
+        kept = {one.id: one for one in state if one.id and _MARK in one.additional_kwargs}
+        may = [await self._may_say(one) or await self._may_say(kept.get(one.id or "", one)) for one in theirs]
+        treated = iter(await self._treated([(_body(one), says) for one, says in zip(theirs, may, strict=True)]))
         return [one if isinstance(one, SystemMessage) else _unmarked(_with(one, next(treated))) for one in messages]
 
     async def kept(self, messages: Sequence[AnyMessage], *, enters: bool = False) -> list[AnyMessage]:
@@ -117,7 +124,7 @@ class Conversation:
         changed = [
             (one, new)
             for one, (body, may), new in zip(theirs, parts, await self._treated(parts), strict=True)
-            if new != body or (may is None) != (_MARK in one.additional_kwargs)
+            if new != body or (may != frozenset()) != (_MARK in one.additional_kwargs)
         ]
         tokens = self._tokens(await self._who() if changed else ())
         made = [(one, await self._marked(one, new, tokens)) for one, new in changed]
@@ -142,29 +149,35 @@ class Conversation:
         (new,) = await replace(self, gives=False)._treated([(value, None)])
         return new
 
-    async def answered(self, content: Json) -> Json:
-        """An answer, or a part of one, for the reader: with the values, where the policy gives them to readers."""
+    async def answered(self, content: Json, may: frozenset[Key] | None = None) -> Json:
+        """An answer, or a part of one, for the reader: with the values, where the policy gives them to readers.
+
+        Args:
+            content: It.
+            may: Which of its tokens are pseudonyms. Default: all that there are.
+        """
         tokens = self._tokens(await self._who())
         found = tokens.found(content) if self.reveals else set[Key]()
+        found = found if may is None else found & may
         return tokens.put_back(content, await self.vault.reveal(self.scope, found)) if found else content
 
-    async def leaving(self, message: One) -> One:
+    async def leaving(self, message: One, may: frozenset[Key] | None = None) -> One:
         """An answer's message, likewise."""
         content = cast("Json", message.content)
         readable = _readable(content)
-        new = await self.answered(readable)
+        new = await self.answered(readable, may)
         return message if new == readable else message.model_copy(update={"content": _written(content, new)})
 
     async def read(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
         """The messages that people and models wrote for each other, for the reader likewise; a pseudonym that a person
         has typed is none."""
-        theirs = [
-            isinstance(one, AIMessage)
-            or (isinstance(one, HumanMessage) and await self._may_say(one, enters=True) is None)
+        may = [
+            await self._may_say(one, enters=True) if isinstance(one, AIMessage | HumanMessage) else frozenset[Key]()
             for one in messages
         ]
         return [
-            await self.leaving(_unmarked(one)) if reads else one for one, reads in zip(messages, theirs, strict=True)
+            one if says == frozenset() else await self.leaving(_unmarked(one), says)
+            for one, says in zip(messages, may, strict=True)
         ]
 
     def recalled(self, values: Json) -> None:
@@ -204,22 +217,26 @@ class Conversation:
         if not isinstance(message, HumanMessage) or self.within or (summed_up and not enters):
             return None
         mark = message.additional_kwargs.get(_MARK)
-        is_ours = isinstance(mark, str) and _alike(mark, await self._mark(message))
-        return None if is_ours else frozenset()
+        said = _pseudonyms(mark) if isinstance(mark, str) else frozenset[Key]()
+        is_ours = said and _alike(cast("str", mark), await self._mark(message, said))
+        return said if is_ours else frozenset()
 
     async def _marked(self, message: HumanMessage, body: Json, tokens: Tokens) -> HumanMessage:
         made = _with(message, body)
+        said = tokens.found(_body(made))
         if self.within:
             return made if made is message else _unmarked(made)  # nobody knows here which of them a person has written
-        if not tokens.found(_body(made)):
+        if not said:
             return _unmarked(made)  # it reads the same as a person's own
-        mark = await self._mark(made)
+        mark = await self._mark(made, said)
         if made.additional_kwargs.get(_MARK) == mark:
             return made
         return made.model_copy(update={"additional_kwargs": {**made.additional_kwargs, _MARK: mark}})
 
-    async def _mark(self, message: HumanMessage) -> str:
-        return await self.provenance.vouch(self.scope.thread, json.dumps(_body(message)))
+    async def _mark(self, message: BaseMessage, said: Collection[Key]) -> str:
+        """The pseudonyms that were put into it, as what else looks like one may be one later, and a digest of all."""
+        names = " ".join(f"{entity}:{number}" for entity, number in sorted(said))
+        return f"{await self.provenance.vouch(self.scope.thread, json.dumps([_body(message), names]))} {names}"
 
     async def _who(self) -> Sequence[KnownValue]:
         return await self.case_file.known(self.scope.thread)
@@ -230,6 +247,7 @@ class Conversation:
     async def _treated(self, parts: Sequence[_Part]) -> list[Json]:
         known = await self._who()
         who = [(one.entity, one.value) for one in known]
+        tokens = self._tokens(known)
 
         def named(part: Json, may: frozenset[Key] | None) -> bytes:
             return self.done.key(self.scope.thread, self.version, who, sorted(may) if may is not None else None, part)
@@ -241,11 +259,13 @@ class Conversation:
             alike = {key: part for key, (part, allowed) in new.items() if allowed == may}
             for key, value in zip(alike, await self._looked_through(list(alike.values()), may, known), strict=True):
                 self.done.keep(key, value)
-                self.done.keep(named(value, None), value)  # what was treated is left alone where it comes again
+                # What was treated is left alone where it comes again.
+                self.done.keep(named(value, None), value)
+                self.done.keep(named(value, frozenset(tokens.found(value))), value)
                 found[key] = value
         treated = [found[key] for key in keys]
         if self.gives:
-            self.done.given(self.scope.thread).update(self._tokens(known).found(treated))
+            self.done.given(self.scope.thread).update(tokens.found(treated))
         return treated
 
     async def _looked_through(
@@ -281,6 +301,12 @@ class _Names:
 
 def _alike(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(errors="surrogatepass"), other.encode())
+
+
+def _pseudonyms(mark: str) -> frozenset[Key]:
+    """Those that a mark says were put into its message."""
+    parts = [name.rpartition(":") for name in mark.split(" ")[1:]]
+    return frozenset((entity, int(number)) for entity, _, number in parts if number.isascii() and number.isdigit())
 
 
 def _unmarked(message: One) -> One:

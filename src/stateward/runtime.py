@@ -344,7 +344,8 @@ class AsyncRuntime:
         pseudonyms stand for, in what people and models wrote. Tools' results stay as the conversation has them.
 
         Args:
-            messages: Such as `graph.get_state(config).values["messages"]`, as they are there. They are not changed.
+            messages: Those of `graph.get_state(config).values["messages"]`, read by you and not handed in by a client,
+                since what claims to be a model's message is believed. They are not changed.
             thread: Whose they are.
             by: Who reads them. Whoever calls this vouches that they are verified.
 
@@ -356,7 +357,10 @@ class AsyncRuntime:
             UnknownThread: nobody opened the thread.
             ThreadErased: the thread was deleted.
         """
-        facts = await self.services.facts(thread)
+        record = await self.find_thread(thread)
+        facts = record.facts
+        if record.is_erased:
+            raise ThreadErased(thread)
         if (by.tenant, by.id) != (facts.tenant, facts.requester):
             raise ThreadError(f"{by.id!r} has not asked for the work of thread {thread!r}, and reads no values in it")
         talk = self.services.conversation(self.services.ward_of(facts), facts)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import SummarizationMiddleware
+from langchain.agents.middleware import AgentMiddleware, SummarizationMiddleware
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import Command
@@ -226,6 +226,44 @@ def test_a_summary_is_made_of_pseudonyms_and_stays_one(bank: Bank, heard: list[s
     assert found(heard) == set()
     assert any("<EMAIL_ADDRESS_1> has asked" in one for one in humans(messages))
     assert "<EMAIL_ADDRESS_1> has asked" in heard[-1]
+
+
+@each_kind
+def test_what_a_person_has_typed_stands_for_nothing_that_becomes_a_pseudonym_later(
+    bank: Bank,
+    heard: list[str],  # noqa: F811
+) -> None:
+    policy = TALKING.replace("default: allow", "default: pseudonymize")
+    graph = made(bank, *[AIMessage("done")] * 2, policy=policy)
+    config = bank.config("typed")
+    asked(graph, config, f"I am {MAIL}, pay <ACCOUNT_1>")
+    bank.config("typed", known={"ACCOUNT": "QZ-998877"})
+    last = asked(graph, config, "QZ-998877 is mine")
+    assert humans(last) == ["I am <EMAIL_ADDRESS_1>, pay (ACCOUNT_1)", "<ACCOUNT_1> is mine"]
+    assert "pay (ACCOUNT_1)" in heard[-1]
+    read = bank.runtime.revealed(last, thread="typed", by=Principal("ann"))
+    assert humans(read) == [f"I am {MAIL}, pay (ACCOUNT_1)", "QZ-998877 is mine"]
+
+
+class Shortens(AgentMiddleware[Any, Any, Any]):
+    """Gives a model the beginning of each message only, and a message of its own."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        short = [one.model_copy(update={"content": f"{one.text[:40]} <EMAIL_ADDRESS_2>"}) for one in request.messages]
+        return handler(request.override(messages=short))
+
+
+def test_a_message_that_a_middleware_has_shortened_keeps_the_pseudonyms_that_it_had(
+    bank: Bank,
+    heard: list[str],  # noqa: F811
+) -> None:
+    ward = bank.runtime.middleware(policy=parse_policy(TALKING), tools=tools(bank, ""), principal="bot", purpose="bank")
+    kept = {"checkpointer": bank.runtime.checkpointer, "store": bank.runtime.store}
+    model = ScriptedModel(script=[AIMessage("done")])
+    graph = create_agent(model, tools(bank, ""), middleware=[Shortens(), ward], **kept)
+    asked(graph, bank.config(graph="bot"), f"I am {MAIL}, and have much to say", OTHER)
+    assert "I am <EMAIL_ADDRESS_1>, and have much to (EMAIL_ADDRESS_2)" in heard[-1]
+    assert "<EMAIL_ADDRESS_2> <EMAIL_ADDRESS_2>" in heard[-1]
 
 
 # It holds for whoever comes next, and wherever they begin.

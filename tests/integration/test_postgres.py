@@ -248,6 +248,8 @@ async def test_an_address_where_nobody_answers_is_said_so(tmp_path: Path) -> Non
         "postgresql+psycopg://app:s3cret@localhost/app",
         "mysql://app:s3cret@localhost/app",
         "app:s3cret",
+        "postgresql://app:p@s3cret@localhost/app",
+        "postgresql://app:p/s3cret@localhost/app",
     ],
 )
 async def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path, address: str) -> None:

@@ -420,6 +420,30 @@ def test_a_text_is_looked_at_for_every_word_that_says_what_a_number_is(
     assert found(redactor, text, entity) != []
 
 
+@pytest.mark.parametrize(
+    ("entity", "text", "value"),
+    [
+        ("PHONE_NUMBER", "***212-555-0187***", "212-555-0187"),
+        ("US_SSN", "***536-90-4399***", "536-90-4399"),
+        ("PHONE_NUMBER", "social 212-555-0187", "212-555-0187"),
+        ("PHONE_NUMBER", "phone=%2b4917612345678", "+4917612345678"),
+        ("US_DRIVER_LICENSE", "DRİVER'S LİCENSE H12234567", "H12234567"),
+        ("US_SSN", "ss_1: 536904399", "536904399"),
+        (
+            "PHONE_NUMBER",
+            "call my mobile, plus four nine one seven six one two three four five zero zero zero",
+            "plus four nine one seven six one two three four five zero zero zero",
+        ),
+    ],
+)
+def test_what_stands_around_a_number_does_not_hide_it(
+    redactor: PresidioRedactor, entity: str, text: str, value: str
+) -> None:
+    assert value in [said for _, said in found(redactor, text, entity)] or value.lstrip("+") in [
+        said for _, said in found(redactor, text, entity)
+    ]
+
+
 def test_a_long_text_is_searched_to_its_end_and_across_every_seam(redactor: PresidioRedactor) -> None:
     filler = "ledger 4000-1000 on 2024-01-15 shows 1 250.00; "
     pieces = [f"{(filler * 30)[: 197 + i % 53]} p{i}@example.com 4111111111111111 " for i in range(400)]
@@ -440,6 +464,12 @@ def test_an_address_longer_than_a_piece_is_found_whole(redactor: PresidioRedacto
 def test_text_made_to_be_slow_is_answered(redactor: PresidioRedactor, piece: str) -> None:
     text = (piece * 100_000)[:100_000]
     asyncio.run(redactor.scan([text], entities=DEFAULT_ENTITIES))
+
+
+@pytest.mark.parametrize("number", ["212-555-0187", "4111 1111 1111 1111", "536-90-4399", "1980-04-05"])
+def test_a_number_before_many_blanks_is_answered(redactor: PresidioRedactor, number: str) -> None:
+    # A pattern that takes quadratic time here holds the interpreter, so that no limit of time can end it.
+    assert found(redactor, f"call {number}{' ' * 30_000}x", "PHONE_NUMBER", "US_SSN", "DATE_OF_BIRTH") is not None
 
 
 def test_a_scan_that_takes_too_long_is_refused_every_time() -> None:

@@ -39,8 +39,13 @@ def person(name: str, document: PolicyDocument | None = None, roles: Sequence[st
         name: Whom `--as` or `--approve-as` names.
         document: The policy, which says what roles its people have.
         roles: More of them, as `--role` says.
+
+    Raises:
+        DecisionRefused: the policy calls it an agent, a service or a credential.
     """
     identity = document.identities.get(name) if document else None
+    if identity is not None and identity.kind != "person":
+        raise DecisionRefused(f"{name!r} is of the kind {identity.kind} in the policy; only a person decides")
     given = [identity.role] if identity is not None and identity.kind == "person" and identity.role else []
     return Principal(name, roles=[*given, *roles], verified_by=f"cli:{os_user()}")
 
@@ -104,8 +109,8 @@ class Approvers:
             self.name = None
 
     def _take(self, approval: Approval, decision: Decision, name: str) -> Approval | None:
-        who = person(name, self.loaded.flow.document)
         try:
+            who = person(name, self.loaded.flow.document)
             taken = self.runtime.decide(
                 approval,
                 decision.kind,

@@ -208,7 +208,9 @@ class WardMiddleware(AgentMiddleware[Any, Any, Any]):
     async def _given(self, request: Any) -> Any:
         """The request as the model gets it: its personal data is treated as the policy says."""
         talk = await self._talk()
-        return request if talk is None else request.override(messages=await talk.given(request.messages))
+        if talk is None:
+            return request
+        return request.override(messages=await talk.given(request.messages, messages_of(request.state)))
 
     async def _left(self, request: Any, response: Any) -> Any:
         """What the model's node says, and what the state keeps from now on in place of what people wrote."""

@@ -351,7 +351,11 @@ class _Rewriting:
         if path.split(".")[0] == self._root:
             shape = self._check(token["path"].rpartition(".")[0] if called else token["path"], token.start())
             if not called:
-                self._chosen(token, path, [one for one in shape.choices if isinstance(one, str)])
+                self._chosen(
+                    token,
+                    path,
+                    [one for one in (*shape.choices, shape.default) if shape.choices and isinstance(one, str)],
+                )
         self._use(path)
 
     def _use(self, path: str) -> None:
@@ -413,8 +417,12 @@ class _Rewriting:
     def _chosen(self, token: re.Match[str], path: str, choices: Sequence[str]) -> None:
         """One of a few texts has to be able to be what it is compared with; of a list, one of it."""
         found = list(_compared_with(self._source, *token.span()))
-        if choices and found and not any(text in choices for _, text in found):
-            (at, text), may = found[0], " or ".join(map(repr, choices))
+        if not choices or not found or any(text in choices for _, text in found):
+            return
+        at, text = found[0]
+        begins = self._source[:at].rstrip().endswith("+") if at < token.start() else False
+        if not begins and (at < token.start() or _WITH_TEXTS_ONLY.match(self._source, token.end())):
+            may = " or ".join(map(repr, dict.fromkeys(choices)))
             raise _Flawed(f"{path!r} of {self._tool} is {may}, never {text!r}{nearest(text, choices)}", at)
 
     def _history(self, path: str, token: re.Match[str]) -> None:
@@ -496,6 +504,9 @@ _BEFORE = re.compile(rf"(?P<text>{LITERAL})\s*(?:==|!=|\bin\b)\s*$")
 _AFTER = re.compile(
     rf"\s*(?:==|!=)\s*(?P<text>{LITERAL})|\s*(?:==|!=|\bin\b)\s*\[(?P<texts>[^\]]*)\]"
     r"|\s*\.\s*(?:exists|exists_one|all|filter|map|contains|startsWith|endsWith)\s*\((?P<body>[^()]*)\)"
+)
+_WITH_TEXTS_ONLY = re.compile(
+    rf"\s*(?:[=!]=\s*(?:{LITERAL})|in\s*\[\s*(?:{LITERAL})(?:\s*,\s*(?:{LITERAL}))*\s*\])(?!\s*[+.\[])"
 )
 
 

@@ -187,7 +187,9 @@ def test_a_person_has_the_roles_that_the_policy_gives() -> None:
         }
     )
     assert person("ana", document).names == {"ana", "lead"}
-    assert person("bot", document).names == {"bot"}
+    assert person("joe", document, ["lead"]).names == {"joe", "lead"}
+    with pytest.raises(DecisionRefused, match="'bot' is of the kind agent in the policy; only a person decides"):
+        person("bot", document, ["lead"])
 
 
 def test_progress_tells_the_words_with_what_is_done() -> None:

@@ -271,6 +271,19 @@ def test_what_other_languages_write_is_told_in_cel(text: str, written: str) -> N
     assert flaw(text).message.endswith(f"; in CEL write {written}")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'args.currency == "EU" + "R"',
+        'args.currency in ["CHF"] + ["EUR"]',
+        'args.currency in [args.note, "CHF"]',
+        '"E" + "UR" == args.currency',
+    ],
+)
+def test_what_may_be_one_of_the_choices_is_no_mistake(text: str) -> None:
+    compiled(text)
+
+
 def test_a_mistake_on_a_later_line() -> None:
     found = flaw("args.amount > 5\n  && args.cuont > 1")
     assert (found.line, found.column) == (2, 11)

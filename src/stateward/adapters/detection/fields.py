@@ -49,7 +49,7 @@ _KEYS = {
             "dob|d o b|born|birth ?(?:date|day)|date ?of ?birth|b ?day|geburtsdatum|fecha de nacimiento|fecha nac|birth"
             "|yob|b ?date|birth ?dt|dt ?of ?birth|geburtstag|geb datum|date ?(?:de )?naissance|data ?(?:di )?nascita"
         ),
-        "US_SSN": rf"(?:ssn|s s n|ss|soc|social|soc(?:ial)? ?sec(?:urity)?)(?:{_NUMBER}| id| full| value| \\d)?"
+        "US_SSN": rf"(?:ssn|s s n|ss|soc|social|soc(?:ial)? ?sec(?:urity)?)(?:{_NUMBER}| id| full| value| \d)?"
         rf"|tax ?(?:payer)? ?id(?:entification)?{_NUMBER}?|tin"
         "|(?:national|government|gov|govt|personal|identity) ?id",
         "LOCATION": (

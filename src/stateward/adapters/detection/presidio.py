@@ -269,7 +269,9 @@ class _Engine:
 
     def _recognizers(self, wanted: Sequence[str], text: str) -> Sequence[_Recognizer]:
         """Those of Presidio's that can find something in a text; it refuses to be asked for what it does not have."""
-        folded = text.casefold().replace("ı", "i")  # as a pattern takes it that knows no difference of case
+        folded = (
+            text.casefold().replace("ı", "i").replace("i\u0307", "i")
+        )  # as a pattern takes it that knows no difference of case
         theirs = tuple(
             one for one in wanted if one in self.labels or ((rule := RULES.get(one)) and rule.may_be_in(folded))
         )

@@ -80,10 +80,10 @@ _PHONE_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _PHONE_AFTER = re.compile(
-    r"\s*[,(]?\s*(?:(?:as|is|was|on|by|via|over|which is|my|his|her|their|our|your|the|still|a)\s+){1,3}"
-    r"(?:[a-z]+\s+){0,2}?"
+    r"\s{0,3}[,(]?\s{0,3}(?:(?:as|is|was|on|by|via|over|which is|my|his|her|their|our|your|the|still|a)\s{1,3}){1,3}"
+    r"(?:[a-z]{1,20}\s{1,3}){0,2}?"
     r"(?:(?:tele)?phone|mobile|cell|landline|whats ?app|fax|number to (?:call|ring|dial|text))(?![a-z])"
-    r"|\s*\((?:(?:tele)?phone|tel|mobile|cell|home|work|office|landline|fax)\b",
+    r"|\s{0,3}\((?:(?:tele)?phone|tel|mobile|cell|home|work|office|landline|fax)\b",
     re.IGNORECASE,
 )
 _CARD_WORDS = _words(r"cards?|visa|master ?card|amex|american express|maestro|discover|diners|jcb|union ?pay|pan|cc")
@@ -213,6 +213,7 @@ def _ibans() -> str:
 
 _LONGEST_IBAN = 66  # with a blank after each sign
 _IBAN = re.compile(_ibans(), re.IGNORECASE)
+_SSN_DIGITS = 9
 _GAP = r"(?:\s?[-‐‑–—./·_+]?(?:\n[> \t]{1,4}|\s{0,2}))"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _DAY_ONLY = re.compile(rf"\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?", re.IGNORECASE)
@@ -328,10 +329,11 @@ def _digits(text: str) -> str:
 
 def _attached(text: str, start: int, end: int) -> bool:
     """Whether the stretch is a part of a longer reference, amount or address."""
-    before, after = text[max(0, start - 3) : start], text[end : end + 2]
-    if before == "%2B":
+    before, after = text[max(0, start - 4) : start], text[end : end + 2]
+    if before.upper().endswith("%2B"):
         before = ""
-    return bool(re.search(r"[\w#+]\Z|\w[-./]\Z|\d:\Z|\*{3}\Z", before) or re.match(r"\w|-\w|[.:]\d", after))
+    # Three stars are bold and italic; more of them hide digits.
+    return bool(re.search(r"[\w#+]\Z|\w[-./]\Z|\d:\Z|\*{4}\Z", before) or re.match(r"\w|-\w|[.:]\d", after))
 
 
 def _email(text: str, start: int, end: int) -> list[Span]:
@@ -437,9 +439,8 @@ def _phones(text: str, start: int, end: int, countries: frozenset[str]) -> list[
     before = _before(text, start, 40).rpartition("\n")[2]
     trunk = text[start:end].lstrip("(").startswith("0")
     introduced = bool(_PHONE_BEFORE.search(before) or (trunk and _REACHED_BEFORE.search(before)))
-    barred = any(one.search(before) for one in (_ID_BEFORE, _MONEY_BEFORE, _SSN_RIGHT_BEFORE)) and not (
-        trunk and introduced
-    )
+    others = (_ID_BEFORE, _MONEY_BEFORE, *([_SSN_RIGHT_BEFORE] if len(_digits(text[start:end])) == _SSN_DIGITS else []))
+    barred = any(one.search(before) for one in others) and not (trunk and introduced)
     groups = [match.span() for match in _NUMBER.finditer(text, start, end)]
     spans: list[Span] = []
     first = 0

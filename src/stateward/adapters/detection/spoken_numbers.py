@@ -80,10 +80,10 @@ def digits_of(words: str) -> str:
 
 def _is_phone(text: str, match: re.Match[str]) -> bool:
     digits = digits_of(match[0])
-    if not _LEAST <= len(digits) <= _MOST or digits.startswith("12345") or _is_ssn(text, match) or _is_card(match):
+    if not _LEAST <= len(digits) <= _MOST or digits.startswith("12345") or _is_ssn(text, match):
         return False
     plain = len(digits) >= _ALONE and len(_WORD.findall(match[0])) >= _ALONE - 3
-    return plain or bool(_CUE.search(_before(text, match)))
+    return bool(_CUE.search(_before(text, match))) or (plain and not _is_card(match))
 
 
 def _is_ssn(text: str, match: re.Match[str]) -> bool:

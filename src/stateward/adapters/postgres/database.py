@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 import select
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -237,12 +238,18 @@ def check_address(uri: str, setting: str) -> None:
         DatabaseError: it cannot be read.
     """
     try:
-        conninfo_to_dict(uri)
+        parts = conninfo_to_dict(uri)
+        # An unescaped @ or / in the password ends it early, and the rest is taken for a host, a port or a database.
+        is_read = not re.search(r"@", f"{parts.get('host')}{parts.get('dbname')}") and re.fullmatch(
+            r"[\d,]*", str(parts.get("port") or "")
+        )
     except ProgrammingError:
+        is_read = None
+    if not is_read:
         raise DatabaseError(
             f"{setting} is no address that Postgres knows: write postgresql://USER:PASSWORD@HOST:5432/DATABASE, "
             "without SQLAlchemy's +driver, and signs such as @ and / in the password as %40 and %2F"
-        ) from None
+        )
 
 
 class _Pool(AsyncConnectionPool[Connection]):
